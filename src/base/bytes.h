@@ -1,0 +1,33 @@
+/* Fixed-width big-endian integers and length-prefixed fields, read with a cursor that cannot run
+ * over: after the first short read .bad is set and every further read gives zero. */
+#ifndef BASE_BYTES_H
+#define BASE_BYTES_H
+
+#include "base/buf.h"
+
+struct byte_reader {
+    struct ath_slice rest;
+    bool bad;
+};
+
+static inline struct byte_reader
+byte_reader_of(struct ath_slice slice)
+{
+    return (struct byte_reader){slice, false};
+}
+
+uint8_t byte_reader_u8(struct byte_reader *reader);
+uint16_t byte_reader_u16(struct byte_reader *reader);
+uint32_t byte_reader_u32(struct byte_reader *reader);
+uint64_t byte_reader_u64(struct byte_reader *reader);
+struct ath_slice byte_reader_bytes(struct byte_reader *reader, size_t len);
+struct ath_slice byte_reader_field(struct byte_reader *reader, size_t max_len); /* u32 length, bytes */
+bool byte_reader_is_done(const struct byte_reader *reader); /* all read and nothing went wrong */
+
+void bytes_put_u8(struct ath_buf *buf, uint8_t value);
+void bytes_put_u16(struct ath_buf *buf, uint16_t value);
+void bytes_put_u32(struct ath_buf *buf, uint32_t value);
+void bytes_put_u64(struct ath_buf *buf, uint64_t value);
+void bytes_put_field(struct ath_buf *buf, struct ath_slice field); /* u32 length, bytes */
+
+#endif

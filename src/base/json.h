@@ -1,0 +1,92 @@
+/*
+ * JSON: a strict reader, a tree, and two writers. The only place that knows cJSON.
+ *
+ * json_parse checks the bytes completely before cJSON sees them: UTF-8 (RFC 3629, no surrogates, no
+ * overlong forms, no byte order mark), RFC 8259 grammar, no name twice in an object (compared after
+ * escapes are decoded), depth and member limits, no text after the value, no lone surrogate escapes
+ * and no U+0000. With JSON_INTEGERS (the handshake profile, docs/protocol.md section 1, and the
+ * socket) a number is `0` or `-?[1-9][0-9]*` and at most 2^53-1 in absolute value.
+ * Trees are wiped when freed. Names are compared byte for byte.
+ */
+#ifndef BASE_JSON_H
+#define BASE_JSON_H
+
+#include "base/buf.h"
+#include "base/why.h"
+
+struct json; /* a value; a child belongs to its parent */
+
+enum json_numbers {
+    JSON_INTEGERS, /* whole numbers within +-(2^53-1) */
+    JSON_DOUBLES,  /* RFC 8259 numbers, read as IEEE 754 doubles (RFC 8785 needs them); no overflow */
+};
+
+struct json_limits {
+    size_t max_len;     /* bytes of the text */
+    unsigned max_depth; /* the outermost value is 1 */
+    size_t max_members; /* in one object or array */
+    enum json_numbers numbers;
+};
+
+/* ATH_ERR_PARSE (why says where: "byte 17: name \"a\" appears twice"), ATH_ERR_LIMIT_EXCEEDED for
+ * length, depth and member count, ATH_ERR_NOMEM. */
+ath_err json_parse(struct ath_slice text, const struct json_limits *limits, struct why *why,
+                   struct json **ret_json) ATH_MUST_USE;
+
+/* Objects with comments (// and C style) as in configuration files, else as json_parse. The line of
+ * an error is in why ("line 3: ..."). */
+ath_err json_parse_config(struct ath_slice text, const struct json_limits *limits, struct why *why,
+                          struct json **ret_json) ATH_MUST_USE;
+
+void json_free(struct json *json); /* NULL is fine; wipes */
+struct json *json_clone(const struct json *json); /* NULL when out of memory */
+
+/* ---- reading: all accept NULL and then say "no" ---- */
+bool json_is_object(const struct json *json);
+bool json_is_array(const struct json *json);
+bool json_is_null(const struct json *json);
+bool json_is_bool(const struct json *json);
+bool json_is_number(const struct json *json);
+bool json_is_true(const struct json *json);             /* the literal true, nothing else */
+const char *json_string(const struct json *json);       /* NULL unless it is a string */
+bool json_int(const struct json *json, int64_t *ret_value); /* false unless a whole number in range */
+const struct json *json_get(const struct json *object, const char *name); /* NULL if absent */
+const char *json_get_string(const struct json *object, const char *name); /* NULL unless a string */
+bool json_get_int(const struct json *object, const char *name, int64_t *ret_value);
+const struct json *json_first(const struct json *container); /* first child, NULL at the end */
+const struct json *json_next(const struct json *child);
+const char *json_name(const struct json *child);         /* member name; NULL for array entries */
+size_t json_count(const struct json *container);
+
+/* ---- changing ---- */
+void json_remove(struct json *object, const char *name);   /* removes and frees; absent is fine */
+struct json *json_get_mutable(struct json *object, const char *name);
+
+/* ---- building: a maker never fails half-way; json_maker_end says once how it went ---- */
+struct json_maker {
+    struct json *root;
+    ath_err err;
+};
+
+void json_object_begin(struct json_maker *maker);
+void json_array_begin(struct json_maker *maker);
+/* For arrays `name` is NULL. A name that is there already is replaced. NULL text puts nothing. */
+void json_put_string(struct json_maker *maker, const char *name, const char *text);
+void json_put_slice(struct json_maker *maker, const char *name, struct ath_slice text); /* valid UTF-8 */
+void json_put_base64url(struct json_maker *maker, const char *name, struct ath_slice bytes);
+void json_put_int(struct json_maker *maker, const char *name, int64_t value);
+void json_put_bool(struct json_maker *maker, const char *name, bool value);
+void json_put_null(struct json_maker *maker, const char *name);
+void json_put_take(struct json_maker *maker, const char *name, struct json *taken); /* NULL: NOMEM */
+void json_put_copy(struct json_maker *maker, const char *name, const struct json *copied);
+void json_put_maker(struct json_maker *maker, const char *name, struct json_maker *inner); /* ends it */
+ath_err json_maker_end(struct json_maker *maker, struct json **ret_json) ATH_MUST_USE;
+void json_maker_done(struct json_maker *maker); /* drops what was not ended */
+
+/* ---- writing; the caller checks out->err ---- */
+void json_write(const struct json *json, struct ath_buf *out);     /* compact, members in order */
+void json_write_pretty(const struct json *json, struct ath_buf *out);
+void json_canonical(const struct json *json, struct ath_buf *out); /* RFC 8785 */
+bool json_equal(const struct json *a, const struct json *b);       /* same canonical form */
+
+#endif
