@@ -1,0 +1,66 @@
+/*
+ * The contract between the helper's main loop and a back end (TPM, PKCS#11). One table, so that the
+ * test double comes through the same door. All calls block and come from one thread.
+ *
+ * Errors of every call: ATH_ERR_HSM_UNAVAILABLE (the device is gone: the helper ends and is started
+ * again), ATH_ERR_HSM_BUSY (try again), ATH_ERR_HSM_ERROR (the hardware refused; native code kept),
+ * ATH_ERR_PIN_* , ATH_ERR_UNSUPPORTED_ALGORITHM, ATH_ERR_INVALID_PARAMS (a blob or argument that no
+ * retry will mend), ATH_ERR_NOMEM, ATH_ERR_CRYPTO.
+ */
+#ifndef HSM_HSM_H
+#define HSM_HSM_H
+
+#include "base/why.h"
+#include "crypto/public_key.h"
+#include "hsm/wire/hsm_wire.h"
+
+struct hsm;     /* an open back end */
+struct hsm_key; /* a key a back end knows; belongs to its hsm */
+
+/* Where a failing call leaves what a person or program needs to know beyond the ath_err. */
+struct hsm_fault {
+    uint32_t native; /* TSS2_RC or CK_RV; 0: none */
+    struct why why;
+};
+
+struct hsm_options {
+    const char *uri;       /* "tpm:device=...", "tpm:tcti=...", "swtpm:", "pkcs11:..." */
+    const char *state_dir; /* absolute; where swtpm: keeps the software TPM */
+};
+
+struct hsm_info {
+    const char *kind; /* static */
+    bool software;
+    bool has_ek_certificate;
+    uint32_t algorithms;
+    char manufacturer[64], model[64], firmware[32], serial[64]; /* "" : unknown */
+};
+
+struct hsm_ops {
+    const char *scheme; /* what the URI begins with, colon included */
+
+    ath_err (*open)(const struct hsm_options *options, struct hsm_fault *fault, struct hsm **ret_hsm);
+    /* Clean end: keys and sessions flushed, TPM2_Shutdown(CLEAR). NULL is fine. */
+    void (*close)(struct hsm *hsm);
+    void (*info)(const struct hsm *hsm, struct hsm_info *ret_info);
+
+    /* A new key inside the hardware; its blob (what key_open takes) is appended to `blob`. */
+    ath_err (*key_create)(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
+                          struct hsm_fault *fault, struct ath_buf *blob);
+    /* Checks the blob's attributes against hsm.h's rules and that the hardware can use it. */
+    ath_err (*key_open)(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
+                        struct hsm_key **ret_key);
+    void (*key_close)(struct hsm *hsm, struct hsm_key *key);
+    ath_err (*key_delete)(struct hsm *hsm, struct hsm_key *key, struct hsm_fault *fault);
+    const struct public_key *(*key_public)(const struct hsm_key *key);
+    void (*key_facts)(const struct hsm_key *key, struct hsm_key_facts *ret_facts);
+
+    /* JOSE signature over the message; the caller verifies it before it leaves the helper. */
+    ath_err (*sign)(struct hsm *hsm, struct hsm_key *key, struct ath_slice message,
+                    struct hsm_fault *fault, uint8_t ret_signature[SIGNATURE_MAX_LEN]);
+    ath_err (*random)(struct hsm *hsm, uint8_t *ret_bytes, size_t len, struct hsm_fault *fault);
+};
+
+extern const struct hsm_ops tpm_backend_ops; /* "tpm:" and "swtpm:" */
+
+#endif

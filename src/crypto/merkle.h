@@ -1,0 +1,20 @@
+/* RFC 6962 section 2.1 Merkle trees over SHA-256: used for batch signatures and the audit log. */
+#ifndef CRYPTO_MERKLE_H
+#define CRYPTO_MERKLE_H
+
+#include "crypto/digest.h"
+
+#define MERKLE_MAX_PATH 64
+
+ath_err merkle_leaf(struct ath_slice entry, uint8_t ret_hash[SHA256_LEN]) ATH_MUST_USE; /* H(0 || entry) */
+ath_err merkle_root(const struct ath_slice *entries, size_t count, uint8_t ret_root[SHA256_LEN]) ATH_MUST_USE;
+
+/* The audit path of leaf `index` (2.1.1), count * 32 bytes appended to path. */
+ath_err merkle_path(const struct ath_slice *entries, size_t count, size_t index, struct ath_buf *path) ATH_MUST_USE;
+
+/* Root that entry at index of a tree of `size` leaves and its path give. ATH_ERR_PARSE when the path's
+ * length does not fit index and size. */
+ath_err merkle_root_from_path(struct ath_slice entry, uint64_t index, uint64_t size, struct ath_slice path,
+                              uint8_t ret_root[SHA256_LEN]) ATH_MUST_USE;
+
+#endif
