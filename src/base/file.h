@@ -24,9 +24,14 @@ ath_err file_remove(const char *path, struct why *why) ATH_MUST_USE;
  * writable by others, else ATH_ERR_IO with the reason in why. */
 ath_err file_make_private_dir(const char *path, struct why *why) ATH_MUST_USE;
 
-/* Calls each(ctx, name) for every entry that ends in suffix (not hidden, regular). */
+/* Calls each(ctx, name) for every entry that ends in suffix (not hidden, regular), in no order, until
+ * it returns an error, which is passed on. ATH_ERR_NOT_FOUND: no such directory; ATH_ERR_IO. */
 ath_err file_each(const char *dir, const char *suffix, ath_err (*each)(void *ctx, const char *name),
                   void *ctx, struct why *why) ATH_MUST_USE;
+
+/* Removes the temporary files that a file_replace which was killed left in dir. At start-up only:
+ * nobody else may be writing there. ATH_ERR_NOT_FOUND, ATH_ERR_IO. */
+ath_err file_remove_temporaries(const char *dir, struct why *why) ATH_MUST_USE;
 
 /* dir + "/" + name on the heap; NULL when out of memory. */
 char *file_path(const char *dir, const char *name);
