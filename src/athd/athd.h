@@ -1,0 +1,42 @@
+/* The daemon's parts, made in the order they are listed and ended in the reverse one. */
+#ifndef ATHD_ATHD_H
+#define ATHD_ATHD_H
+
+#include <uv.h>
+
+#include "athd/config.h"
+#include "base/json.h"
+#include "protocol/did.h"
+
+struct athd {
+    uv_loop_t *loop;
+    struct config *config; /* borrowed from main */
+    uid_t owner;
+    uint64_t started_ms;
+    bool ending;
+
+    struct audit_log *audit;
+    struct hsm_pool *hsms;
+    struct key_store *keys;
+    struct peer_store *peers;
+    struct service_store *services;
+    struct credential_store *credentials;
+    struct replay_store *replays;
+    struct handshake_table *handshakes;
+    struct session_table *sessions;
+    struct consent *consent;
+    struct listener *listener;
+
+    struct did_pins pins; /* peer_store's, for the protocol layer */
+
+    struct { /* agent.status counters */
+        uint64_t requests, errors, signatures, denials, prompts, helper_restarts, connections_refused;
+    } counters;
+};
+
+/* Makes everything and listens. Exit statuses of docs/api.md come from the ath_err. */
+ath_err athd_start(struct athd *athd, struct config *config, struct why *why) ATH_MUST_USE;
+/* Runs until SIGTERM or SIGINT, ends cleanly, returns the exit status. */
+int athd_run(struct athd *athd);
+
+#endif

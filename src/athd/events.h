@@ -1,0 +1,16 @@
+/* events.subscribe: notifications `event` {topic, ...} to the connections that asked for a topic. */
+#ifndef ATHD_EVENTS_H
+#define ATHD_EVENTS_H
+
+#include "base/json.h"
+
+struct athd;
+
+enum event_topic { EVENT_CONSENT, EVENT_HSM, EVENT_KEY, EVENT_AUDIT, EVENT_TOPIC_COUNT };
+
+const char *event_topic_name(enum event_topic topic);
+/* Ends the maker; `topic` is put by this. A connection that does not read loses the event, not its
+ * answers. */
+void events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event);
+
+#endif

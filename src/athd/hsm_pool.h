@@ -1,0 +1,89 @@
+/*
+ * athd's side of the hardware: a helper process for each hsm, started and started again (after 0, 50,
+ * 100 ... 5,000 ms), a queue in front of it that is fair by caller identity, and its keys.
+ *
+ * A job belongs to the pool from submit until its completion has been called, exactly once, always
+ * from the event loop, never from inside submit. hsm_job_cancel drops a queued job at once; one the
+ * hardware is already working on is finished and its result thrown away; the completion is called
+ * with the given error either way.
+ */
+#ifndef ATHD_HSM_POOL_H
+#define ATHD_HSM_POOL_H
+
+#include "base/json.h"
+#include "hsm/wire/hsm_wire.h"
+
+struct athd;
+struct hsm_pool;
+struct hsm_job;
+
+enum hsm_priority {
+    HSM_PRIORITY_URGENT, /* M9, M6: goes before any M2 */
+    HSM_PRIORITY_NORMAL,
+    HSM_PRIORITY_LATE,   /* M2 */
+};
+
+/* A key of the store as the pool knows it: its blob is sent to the helper once a helper's life. */
+struct hsm_key_ref {
+    uint32_t number;       /* athd's number for the key, never reused within a run */
+    const char *hsm;       /* name of its hsm; borrowed from the key store */
+    struct ath_slice blob; /* borrowed from the key store */
+};
+
+struct hsm_outcome {
+    ath_err err;
+    struct why why;
+    uint32_t native;
+    uint32_t hardware_us;
+    uint32_t queue_us;
+    /* valid during the completion: as in struct hsm_response */
+    struct ath_slice signature, blob, public_der, random;
+    struct hsm_key_facts facts;
+};
+
+typedef void hsm_done_fn(void *ctx, const struct hsm_outcome *outcome);
+
+struct hsm_job_params {
+    uint64_t caller_identity;
+    enum hsm_priority priority;
+    uint64_t deadline_ms; /* clock_monotonic_ms; HSM_UNAVAILABLE or HSM_BUSY when it is over */
+    hsm_done_fn *done;
+    void *ctx;
+};
+
+/* One hsm a configured URI. Starts the helpers; returns at once, hsms become ready later. */
+ath_err hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool) ATH_MUST_USE;
+/* Closes the helpers (end of file), calls done(ctx) when all have gone or were killed (2 s). */
+void hsm_pool_close(struct hsm_pool *pool, void (*done)(void *ctx), void *ctx);
+void hsm_pool_free(struct hsm_pool *pool);
+
+/* Name of the hsm for key.create: the first when name is NULL. NULL: there is none of this name. */
+const char *hsm_pool_find(const struct hsm_pool *pool, const char *name);
+
+/* *ret_job may be NULL. ATH_ERR_HSM_NOT_FOUND, ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED (4,096 jobs queued
+ * for one hsm; 1,024 for one caller: ATH_ERR_HSM_BUSY); after an error done is not called. */
+ath_err hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_slice message,
+                      const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
+ath_err hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, const char *label,
+                            const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
+/* Checks a blob with its hardware (key.import, start-up). */
+ath_err hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                          const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
+/* Forgets the key in the helper and waits for nothing. */
+void hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key);
+void hsm_job_cancel(struct hsm_job *job, ath_err err);
+
+/* A fresh number for hsm_key_ref. */
+uint32_t hsm_pool_next_key_number(struct hsm_pool *pool);
+
+/* Milliseconds a job of LATE priority would wait now (queue length times measured service time);
+ * 0 when idle: an M2 that would wait for more than 2 s is not queued. */
+uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
+
+/* Facts for KeyInfo: "tpm" or "pkcs11" ("" while unknown), and whether keys are protected by file
+ * permissions only. */
+void hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind, bool *ret_software);
+/* The array of agent.status. */
+ath_err hsm_pool_status(const struct hsm_pool *pool, struct json **ret_array) ATH_MUST_USE;
+
+#endif
