@@ -22,7 +22,8 @@ ath_err public_key_from_pem(struct ath_slice pem, struct why *why, struct public
 ath_err public_key_from_der(struct ath_slice der, struct why *why, struct public_key **ret_key) ATH_MUST_USE;
 /* A JWK object (RFC 7517, 7518 6.2, 8037): kty, crv, x (y), full-length coordinates, no private member. */
 ath_err public_key_from_jwk(const struct json *jwk, struct why *why, struct public_key **ret_key) ATH_MUST_USE;
-/* did:key multibase body: 'z' base58btc of 80 24 || compressed P-256 point, or ed 01 || Ed25519 key. */
+/* A whole did:key DID: "did:key:z" and base58btc of 80 24 || compressed P-256 point, or ed 01 || Ed25519 key;
+ * any other spelling of the same key is refused. */
 ath_err public_key_from_did_key(const char *did, struct why *why, struct public_key **ret_key) ATH_MUST_USE;
 /* Raw affine coordinates, big-endian, shorter ones are padded on the left (as a TPM gives them). */
 ath_err public_key_from_point(enum key_algorithm algorithm, struct ath_slice x, struct ath_slice y,
@@ -37,7 +38,7 @@ struct ath_slice public_key_der(const struct public_key *key);   /* SubjectPubli
 bool public_key_equal(const struct public_key *a, const struct public_key *b);
 void public_key_put_pem(const struct public_key *key, struct ath_buf *out); /* one block, ends with LF */
 ath_err public_key_jwk(const struct public_key *key, struct json **ret_jwk) ATH_MUST_USE; /* kty crv x (y) only */
-ath_err public_key_did_key(const struct public_key *key, struct ath_buf *out) ATH_MUST_USE; /* not for P-384: UNSUPPORTED_ALGORITHM */
+ath_err public_key_did_key(const struct public_key *key, struct ath_buf *out) ATH_MUST_USE; /* the whole DID; not for P-384: UNSUPPORTED_ALGORITHM */
 
 /* Verifies a JOSE signature (r||s, RFC 7518 3.4; RFC 8037) over message; r and s must lie in [1, n-1];
  * high s is accepted. ATH_ERR_INVALID_SIGNATURE. */
@@ -48,7 +49,8 @@ const char *key_algorithm_name(enum key_algorithm algorithm);    /* "ES256", "ES
 bool key_algorithm_parse(const char *name, enum key_algorithm *ret_algorithm);
 size_t key_algorithm_signature_len(enum key_algorithm algorithm);
 
-/* DER ECDSA-Sig-Value <-> r||s of fixed width; for hardware back ends and tests. */
+/* DER ECDSA-Sig-Value (RFC 3279 2.2.3, shortest form only) to r||s of fixed width, for hardware back ends.
+ * ATH_ERR_INVALID_SIGNATURE; ATH_ERR_UNSUPPORTED_ALGORITHM for EdDSA, which has no such form. */
 ath_err signature_from_der(enum key_algorithm algorithm, struct ath_slice der,
                            uint8_t ret_signature[SIGNATURE_MAX_LEN]) ATH_MUST_USE;
 
