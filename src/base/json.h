@@ -70,7 +70,9 @@ struct json_maker {
 
 void json_object_begin(struct json_maker *maker);
 void json_array_begin(struct json_maker *maker);
-/* For arrays `name` is NULL. A name that is there already is replaced. NULL text puts nothing. */
+/* For arrays `name` is NULL. A name that is there already is replaced. NULL text puts nothing. Text
+ * that is not UTF-8 or holds U+0000 is ATH_ERR_PARSE, an integer beyond 2^53-1
+ * ATH_ERR_LIMIT_EXCEEDED, a name in an array or none in an object ATH_ERR_INTERNAL. */
 void json_put_string(struct json_maker *maker, const char *name, const char *text);
 void json_put_slice(struct json_maker *maker, const char *name, struct ath_slice text); /* valid UTF-8 */
 void json_put_base64url(struct json_maker *maker, const char *name, struct ath_slice bytes);
