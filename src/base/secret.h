@@ -14,7 +14,8 @@ struct ath_secret {
     size_t len;
 };
 
-/* Zeroed storage of len bytes (1 to ATH_SECRET_MAX). ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED. */
+/* Zeroed storage of len bytes (1 to ATH_SECRET_MAX). ATH_ERR_NOMEM (memory, or memory that can be
+ * locked), ATH_ERR_LIMIT_EXCEEDED. ath_secret_init overwrites *secret: it must be empty. */
 #define ATH_SECRET_MAX 65536u
 ath_err ath_secret_init(struct ath_secret *secret, size_t len) ATH_MUST_USE;
 ath_err ath_secret_from(struct ath_slice from, struct ath_secret *ret_secret) ATH_MUST_USE;

@@ -1,0 +1,32 @@
+#include "tests/support/support.h"
+
+int64_t __real_clock_now(void);
+uint64_t __real_clock_monotonic_ms(void);
+int64_t __wrap_clock_now(void);
+uint64_t __wrap_clock_monotonic_ms(void);
+
+static int64_t fake_now; /* 0: the real clock */
+
+void
+fake_clock_set(int64_t seconds)
+{
+    fake_now = seconds;
+}
+
+void
+fake_clock_move(int64_t seconds)
+{
+    fake_now += seconds;
+}
+
+int64_t
+__wrap_clock_now(void)
+{
+    return fake_now == 0 ? __real_clock_now() : fake_now;
+}
+
+uint64_t
+__wrap_clock_monotonic_ms(void)
+{
+    return fake_now == 0 ? __real_clock_monotonic_ms() : (uint64_t)fake_now * 1000u;
+}
