@@ -7,7 +7,7 @@ packages_build=(build-essential cmake ninja-build pkg-config
 packages_run=(swtpm swtpm-tools pinentry-curses)
 
 # What the tests take besides: verifiers that are not ours, a bare client of the socket.
-packages_test=(libcmocka-dev python3 python3-cryptography openssl tpm2-openssl tpm2-tools socat)
+packages_test=(libcmocka-dev python3 python3-cryptography python3-jsonschema openssl tpm2-openssl tpm2-tools socat)
 
 say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2
