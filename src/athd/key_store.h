@@ -3,29 +3,8 @@
 #ifndef ATHD_KEY_STORE_H
 #define ATHD_KEY_STORE_H
 
-#include "athd/hsm_pool.h"
-#include "protocol/did.h"
-#include "protocol/identity_document.h"
-
-enum key_confirm { KEY_CONFIRM_NEVER, KEY_CONFIRM_ALWAYS, KEY_CONFIRM_SESSION };
-
-struct key { /* counted: a request may outlive a key.delete */
-    unsigned references;
-    char *name;
-    enum did_role role;
-    char did[DID_ATH_MAX_LEN];
-    struct public_key *public_key;
-    struct hsm_key_ref ref;   /* its hsm's name and blob belong to the key */
-    char *hsm;
-    struct ath_buf blob;      /* TSS2 PRIVATE KEY PEM */
-    int64_t created_at, expires_at; /* expires_at 0: never */
-    char *agent_id;           /* NULL: none */
-    struct display display;
-    enum key_confirm confirm;
-    bool confirmed;           /* KEY_CONFIRM_SESSION: the user said yes since athd started */
-    struct hsm_key_facts facts;
-    uid_t owner;
-};
+#include "athd/key.h"
+#include "athd/store.h"
 
 struct key_store;
 
@@ -34,15 +13,22 @@ ath_err key_store_open(struct athd *athd, const char *dir, struct why *why, stru
 void key_store_free(struct key_store *store);
 struct key *key_store_find(const struct key_store *store, const char *name);          /* NULL: none */
 struct key *key_store_find_did(const struct key_store *store, const char *did);       /* NULL: none */
+struct key *key_store_find_public(const struct key_store *store, const struct public_key *public_key);
 size_t key_store_count(const struct key_store *store);
 /* For lists: calls each key in order of names. */
 void key_store_each(const struct key_store *store, void (*each)(void *ctx, struct key *key), void *ctx);
 /* {orphans:[...], damaged:[...]} for agent.status; both may be empty. */
 ath_err key_store_report(const struct key_store *store, struct json **ret_report) ATH_MUST_USE;
 
-struct key *key_ref(struct key *key);
-void key_free(struct key *key); /* drops one reference */
-ath_err key_info(const struct key *key, const struct hsm_pool *pool, struct json **ret_info) ATH_MUST_USE; /* KeyInfo */
-bool key_is_expired(const struct key *key, int64_t now);
+/* Holds a name while its key is being made, so that of two creations one wins. ATH_ERR_KEY_EXISTS,
+ * ATH_ERR_NOMEM. Every reservation is released, also after key_store_put. */
+ath_err key_store_reserve(struct key_store *store, const char *name) ATH_MUST_USE;
+void key_store_release(struct key_store *store, const char *name);
+
+/* Writes the key durably; when done says ATH_OK it is in the store (which keeps its own reference).
+ * The name must be reserved. done as in store.h; ATH_ERR_KEY_EXISTS: the public key is here already. */
+void key_store_put(struct key_store *store, struct key *key, store_done_fn *done, void *ctx);
+/* Out of the store at once, off the disk when done says so. */
+void key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, void *ctx);
 
 #endif

@@ -1,0 +1,25 @@
+/*
+ * Which (kid, jti) were used, until their exp, across restarts: durable before the answer (profile
+ * section 1: replay is judged by these two). Append-only files, one for a span of expiry times, so
+ * that a file is removed whole when all in it has expired; written and synced in groups.
+ */
+#ifndef ATHD_REPLAY_STORE_H
+#define ATHD_REPLAY_STORE_H
+
+#include "athd/store.h"
+
+struct athd;
+struct replay_store;
+
+/* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. A line that
+ * cannot be read is an error: forgetting a jti silently is what an attacker would want. */
+ath_err replay_store_open(struct athd *athd, const char *dir, struct why *why, struct replay_store **ret_store) ATH_MUST_USE;
+void replay_store_free(struct replay_store *store); /* waits for nothing: call when the loop has ended */
+
+/* Remembers the use. done from the loop, once, never from inside: ATH_OK (first use, on disk),
+ * ATH_ERR_REPLAYED, ATH_ERR_LIMIT_EXCEEDED (1,000,000 live ones), ATH_ERR_IO, ATH_ERR_NOMEM. */
+void replay_store_use(struct replay_store *store, const char *kid, const char *jti, int64_t expires_at,
+                      store_done_fn *done, void *ctx);
+size_t replay_store_count(const struct replay_store *store);
+
+#endif

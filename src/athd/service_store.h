@@ -1,0 +1,47 @@
+/* What this machine's applications offer (service.put): SERVICES/NAME.json, and what athd remembers of
+ * each while it runs. */
+#ifndef ATHD_SERVICE_STORE_H
+#define ATHD_SERVICE_STORE_H
+
+#include "athd/store.h"
+#include "protocol/confirmation.h"
+#include "protocol/handshake_cookie.h"
+#include "protocol/service.h"
+
+struct athd;
+struct service_store;
+
+/* Stays when a service is put again; counted. */
+struct service_memory {
+    unsigned references;
+    struct confirmation_gate *gate;
+    struct cookie_jar *cookies;
+    size_t half_open; /* handshakes without a valid M3 */
+    size_t sessions;
+};
+
+/* One version of a service's rules; counted: a handshake keeps the rules it began with. */
+struct service_entry {
+    unsigned references;
+    struct service *rules;
+    struct service_memory *memory;
+};
+
+struct service_entry *service_entry_ref(struct service_entry *entry);
+void service_entry_free(struct service_entry *entry); /* drops one reference; NULL is fine */
+
+/* Reads the directory (blocking, start-up); damaged files are logged and left out. */
+ath_err service_store_open(struct athd *athd, const char *dir, struct why *why, struct service_store **ret_store) ATH_MUST_USE;
+void service_store_free(struct service_store *store);
+
+struct service_entry *service_store_find(const struct service_store *store, const char *name); /* NULL: none */
+/* Another service that uses this server key; NULL: none. */
+struct service_entry *service_store_find_key(const struct service_store *store, const char *key_name, const char *except_name);
+void service_store_each(const struct service_store *store, void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
+
+/* Durable, in place of an older one; in the store when done says ATH_OK. */
+void service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx);
+/* Out of the store at once; ATH_ERR_NOT_FOUND through done when there is none. */
+void service_store_remove(struct service_store *store, const char *name, store_done_fn *done, void *ctx);
+
+#endif
