@@ -10,6 +10,8 @@
 #define JWE_MAX_LEN 98304u
 
 #define DID_MAX_LEN 512u
+#define RANDOM_ID_BYTES 16 /* handshake_id, the tail of request_id */
+#define SIGNATURE_TEXT_MAX_LEN 1024 /* a batch signature of 65,536 leaves has 782 characters */
 #define NONCE_MIN_LEN 22u
 #define NONCE_MAX_LEN 128u
 #define COOKIE_MIN_LEN 22u
@@ -24,6 +26,10 @@
 #define CAPABILITIES_MAX 64u
 #define CAPABILITY_MAX_LEN 64u
 #define RESTRICTIONS_MAX_LEN 4096u
+#define RESTRICTIONS_MAX_DEPTH 8u
+#define ORIGIN_MAX_LEN 280u
+#define ORIGINS_MAX 16u
+#define ACCOUNT_MAX_LEN 256u
 
 #define TIMESTAMP_LEEWAY_S 300
 #define TTL_MAX_S 3600
@@ -35,6 +41,7 @@
 #define CONFIRMATION_PAUSE_MAX_S 3600
 #define COOKIE_LIFE_S 60
 #define RETRIES_MAX 2u
+#define RETRY_AFTER_MAX_S 60
 #define BATCH_MAX_LEAVES 65536u
 
 #define HALF_OPEN_PER_SERVICE 4096u

@@ -4,11 +4,13 @@
 
 #include "base/json.h"
 #include "protocol/did.h"
+#include "protocol/origin.h"
 #include "protocol/scope.h"
 
 struct service_agent { /* which scopes a client may have */
     char *did;         /* a DID or "*" */
-    struct scope_list scopes;
+    struct scope_list scopes;  /* as configured; may be empty: named, but nothing is allowed */
+    struct scope_list allowed; /* those of them that the service supports */
 };
 
 struct service_user { /* which account a user is */
@@ -32,16 +34,19 @@ struct service {
     struct json *restrictions; /* object or NULL */
 };
 
-/* From the params of service.put, strict. ATH_ERR_INVALID_PARAMS with why. */
+/* From the params of service.put, strict: an unknown member is refused (`trace` is ignored).
+ * ATH_ERR_INVALID_PARAMS with why, ATH_ERR_NOMEM. The caller frees *ret_service. */
 ath_err service_decode(const struct json *object, struct why *why, struct service **ret_service) ATH_MUST_USE;
+/* The same members again; what is optional and at its default is left out. ATH_ERR_NOMEM. */
 ath_err service_encode(const struct service *service, struct json **ret_object) ATH_MUST_USE;
-void service_free(struct service *service);
+void service_free(struct service *service); /* NULL is fine */
 
-/* The scopes of scopes_supported this client may have; NULL if no rule names it (nor "*"). A rule for the DID itself wins
- * over "*". Borrowed. */
+/* The scopes of scopes_supported this client may have; NULL if no rule names it (nor "*"). A rule for
+ * the DID itself wins over "*". Borrowed. */
 const struct scope_list *service_scopes_of(const struct service *service, const char *client_did);
 const char *service_account_of(const struct service *service, const char *user_did); /* NULL: unknown */
 bool service_has_origin(const struct service *service, const char *origin);
-bool origin_is_valid(const char *origin); /* https://host[:port], http:// on loopback, lower case, no default port, no slash */
+/* users["*"]: anyone who makes a user key is served; service.put warns of it. */
+bool service_serves_anyone(const struct service *service);
 
 #endif
