@@ -53,7 +53,8 @@ aead_seal(const struct ath_secret *key, const uint8_t iv[AEAD_IV_LEN], struct at
 
     if (plaintext.len != 0 && (out = ath_buf_reserve(ciphertext, plaintext.len)) == NULL)
         return ciphertext->err;
-    if ((err = gcm_init(&gcm, key, iv)) != ATH_OK || (err = gcm_update(&gcm, aad, NULL)) != ATH_OK ||
+    if ((err = gcm_init(&gcm, key, iv)) != ATH_OK ||
+        (err = gcm_update(&gcm, aad, NULL)) != ATH_OK ||
         (err = gcm_update(&gcm, plaintext, out)) != ATH_OK)
         goto out;
     if (EVP_CipherFinal_ex(gcm.ctx, rest, &rest_len) != 1 || rest_len != 0 ||
@@ -80,7 +81,8 @@ aead_open(const struct ath_secret *key, const uint8_t iv[AEAD_IV_LEN], struct at
     if (ciphertext.len != 0 && (out = ath_buf_reserve(plaintext, ciphertext.len)) == NULL)
         return plaintext->err;
     memcpy(expected, tag, AEAD_TAG_LEN); /* the control call takes no const */
-    if ((err = gcm_init(&gcm, key, iv)) != ATH_OK || (err = gcm_update(&gcm, aad, NULL)) != ATH_OK ||
+    if ((err = gcm_init(&gcm, key, iv)) != ATH_OK ||
+        (err = gcm_update(&gcm, aad, NULL)) != ATH_OK ||
         (err = gcm_update(&gcm, ciphertext, out)) != ATH_OK)
         goto out;
     if (EVP_CIPHER_CTX_ctrl(gcm.ctx, EVP_CTRL_AEAD_SET_TAG, AEAD_TAG_LEN, expected) != 1) {

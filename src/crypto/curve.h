@@ -6,7 +6,7 @@
 #include "crypto/public_key.h"
 
 #define CURVE_MAX_COORDINATE 48
-#define CURVE_MAX_PREFIX 24
+#define CURVE_MAX_PREFIX 26
 
 struct curve {
     enum key_algorithm algorithm;

@@ -117,7 +117,8 @@ hkdf_extract(struct ath_slice salt, struct ath_slice ikm, struct ath_secret *ret
 
     if ((err = ath_secret_init(&prk, SHA256_LEN)) != ATH_OK)
         return err;
-    /* No salt is one of zeros (RFC 5869 2.2), and HMAC pads a key with zeros: the empty one will do. */
+    /* No salt is one of zeros (RFC 5869 2.2), and HMAC pads a key with zeros: the empty one will
+     * do. */
     if ((err = hmac_sha256(salt, ikm, prk.data)) != ATH_OK) {
         ath_secret_done(&prk);
         return err;

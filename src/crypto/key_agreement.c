@@ -105,17 +105,19 @@ make_pkey(uint8_t *share, struct ath_secret *private_key, EVP_PKEY **ret_pkey)
 {
     char group[] = "P-256";
     OSSL_PARAM params[4] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, share, KEY_SHARE_LEN),
         OSSL_PARAM_construct_end(), OSSL_PARAM_construct_end()};
     EVP_PKEY_CTX *ctx = EVP_PKEY_CTX_new_from_name(NULL, "EC", NULL);
     ath_err err = ATH_OK;
 
     if (private_key != NULL)
-        params[2] = OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, private_key->data, SCALAR_LEN);
+        params[2] =
+            OSSL_PARAM_construct_BN(OSSL_PKEY_PARAM_PRIV_KEY, private_key->data, SCALAR_LEN);
     if (ctx == NULL || EVP_PKEY_fromdata_init(ctx) != 1 ||
         EVP_PKEY_fromdata(ctx, ret_pkey,
-                          private_key != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY, params) != 1)
+                          private_key != NULL ? EVP_PKEY_KEYPAIR : EVP_PKEY_PUBLIC_KEY,
+                          params) != 1)
         err = openssl_failed("EVP_PKEY_fromdata");
     EVP_PKEY_CTX_free(ctx);
     return err;
@@ -180,7 +182,8 @@ key_agreement_derive(const struct key_agreement *agreement, const char *peer_sha
     if ((err = native_scalar(&agreement->scalar, &native)) != ATH_OK ||
         (err = make_pkey(own_point, &native, &own)) != ATH_OK ||
         (err = make_pkey(peer_point, NULL, &peer)) != ATH_OK ||
-        (err = ath_secret_init(&z, SCALAR_LEN)) != ATH_OK || (err = derive(own, peer, &z)) != ATH_OK)
+        (err = ath_secret_init(&z, SCALAR_LEN)) != ATH_OK ||
+        (err = derive(own, peer, &z)) != ATH_OK)
         goto out;
     *ret_z = z;
     z = (struct ath_secret){0};

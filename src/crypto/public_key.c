@@ -17,7 +17,7 @@ make_ec_pkey(const struct curve *curve, const uint8_t *point, EVP_PKEY **ret_pke
     uint8_t point_copy[CURVE_MAX_POINT]; /* OSSL_PARAM takes no const */
     char group[sizeof("P-256")];
     OSSL_PARAM params[3] = {
-        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, 0),
+        OSSL_PARAM_construct_utf8_string(OSSL_PKEY_PARAM_GROUP_NAME, group, sizeof(group) - 1),
         OSSL_PARAM_construct_octet_string(OSSL_PKEY_PARAM_PUB_KEY, point_copy,
                                           curve_point_len(curve)),
         OSSL_PARAM_construct_end()};
@@ -38,7 +38,8 @@ make_pkey(const struct curve *curve, const uint8_t *point, EVP_PKEY **ret_pkey)
 {
     if (curve->has_y)
         return make_ec_pkey(curve, point, ret_pkey);
-    *ret_pkey = EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, point, curve_point_len(curve));
+    *ret_pkey =
+        EVP_PKEY_new_raw_public_key_ex(NULL, "ED25519", NULL, point, curve_point_len(curve));
     return *ret_pkey != NULL ? ATH_OK : openssl_failed("EVP_PKEY_new_raw_public_key_ex");
 }
 
@@ -72,7 +73,8 @@ public_key_new(const struct curve *curve, const uint8_t *point, struct why *why,
     key->der_len = curve->der_prefix_len + curve_point_len(curve);
     memcpy(key->der, curve->der_prefix, curve->der_prefix_len);
     memcpy(key->der + curve->der_prefix_len, point, curve_point_len(curve));
-    if ((err = make_pkey(curve, point, &key->pkey)) != ATH_OK || (err = make_thumbprint(key)) != ATH_OK)
+    if ((err = make_pkey(curve, point, &key->pkey)) != ATH_OK ||
+        (err = make_thumbprint(key)) != ATH_OK)
         goto out;
     *ret_key = key;
     key = NULL;
@@ -146,8 +148,7 @@ public_key_ref(const struct public_key *key)
 void
 public_key_free(struct public_key *key)
 {
-    if (key == NULL ||
-        atomic_fetch_sub_explicit(&key->references, 1, memory_order_acq_rel) != 1)
+    if (key == NULL || atomic_fetch_sub_explicit(&key->references, 1, memory_order_acq_rel) != 1)
         return;
     EVP_PKEY_free(key->pkey);
     free(key);

@@ -7,7 +7,8 @@
 #define DID_KEY_PREFIX "did:key:z"
 #define PREFIX_LEN 2
 #define MAX_BYTES (PREFIX_LEN + 33)
-#define MAX_DIGITS 50 /* base58 digits of MAX_BYTES bytes: 35 * log(256) / log(58), rounded up, + 2 */
+#define MAX_DIGITS                                                                                 \
+    50 /* base58 digits of MAX_BYTES bytes: 35 * log(256) / log(58), rounded up, + 2 */
 
 static const char alphabet[] = "123456789ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz";
 

@@ -53,7 +53,8 @@ public_key_jwk(const struct public_key *key, struct json **ret_jwk)
     return json_maker_end(&maker, ret_jwk);
 }
 
-/* RFC 7518 6.2.2, 6.3.2, 6.4: whoever sends one of these has published a secret, and his key with it. */
+/* RFC 7518 6.2.2, 6.3.2, 6.4: whoever sends one of these has published a secret, and his key with
+ * it. */
 static bool
 has_private_member(const struct json *jwk)
 {

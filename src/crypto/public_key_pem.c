@@ -29,7 +29,8 @@ skip_line_end(struct ath_slice *text)
 }
 
 /* The base64 lines (RFC 4648 section 4) joined and written in the other alphabet, so that the one
- * strict decoder serves both; false for a character, a blank line or a length that does not belong. */
+ * strict decoder serves both; false for a character, a blank line or a length that does not belong.
+ */
 static bool
 read_body(struct ath_slice *text, char *ret_body, size_t *ret_len)
 {

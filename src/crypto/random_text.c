@@ -1,4 +1,5 @@
-/* Apart from random.c, so that a test which replaces random_bytes at link time reaches this caller. */
+/* Apart from random.c, so that a test which replaces random_bytes at link time reaches this caller.
+ */
 #include "crypto/random.h"
 
 #include <string.h>

@@ -171,7 +171,8 @@ verify_eddsa(const struct public_key *key, struct ath_slice message, const uint8
 }
 
 ath_err
-public_key_verify(const struct public_key *key, struct ath_slice message, struct ath_slice signature)
+public_key_verify(const struct public_key *key, struct ath_slice message,
+                  struct ath_slice signature)
 {
     if (signature.len != key_algorithm_signature_len(key->curve->algorithm))
         return ATH_ERR_INVALID_SIGNATURE;
