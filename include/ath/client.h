@@ -17,6 +17,9 @@
  * reason, sentence and data until its next call. Text is UTF-8 and NUL-terminated. Texts given back
  * through a `char **` belong to the caller, who frees them with ath_string_free, which wipes them
  * first; they are set only on success. Params and results are JSON as docs/api.md describes them.
+ * Where athd does not answer in time, or the connection ends, the error is ATH_ERR_UNREACHABLE, the
+ * connection is closed (which makes athd drop what it was doing for it), and the client may connect
+ * again.
  */
 #ifndef ATH_CLIENT_H
 #define ATH_CLIENT_H
@@ -53,7 +56,7 @@ ATH_PUBLIC void ath_client_free(struct ath_client *client);
  *   `forbidden`    the socket is there, but permissions, a sandbox or a container forbid its use
  *   `invalid`      the path is too long, or names something that is no socket
  *   `failed`       anything else, with the system's own words
- * ATH_ERR_NOMEM.
+ * Later calls add `closed` (athd ended the connection) and `timeout`. ATH_ERR_NOMEM.
  */
 ATH_PUBLIC ath_err ath_client_connect(struct ath_client *client, const char *path) ATH_MUST_USE;
 
@@ -62,7 +65,8 @@ ATH_PUBLIC ath_err ath_client_connect(struct ath_client *client, const char *pat
  * when out of memory. The caller frees it with ath_string_free. */
 ATH_PUBLIC char *ath_client_socket_path(void);
 
-/* Milliseconds that each later call may take in all, -1: as long as it takes. */
+/* Milliseconds that each later call may take in all, as it begins with ATH_CLIENT_TIMEOUT_MS; -1: as
+ * long as it takes. */
 ATH_PUBLIC void ath_client_set_timeout(struct ath_client *client, int timeout_ms);
 
 /* The socket, for poll(2); -1 when not connected. It remains the client's. */
@@ -72,9 +76,8 @@ ATH_PUBLIC int ath_client_fd(const struct ath_client *client);
 
 /*
  * Calls a method and waits. params: a JSON object, NULL for {}. ret_result (may be NULL): the result
- * as JSON text. ATH_ERR_UNREACHABLE: the connection ended; the client is closed and may connect
- * again. ATH_ERR_INVALID_PARAMS: params is not an object. ATH_ERR_IO with reason TIMEOUT: no answer
- * in time; the answer, if it comes, is dropped. Everything else is athd's own answer.
+ * as JSON text. ATH_ERR_UNREACHABLE, ATH_ERR_NOMEM; ATH_ERR_PARSE and ATH_ERR_INVALID_PARAMS: params
+ * is not JSON, or no object. Everything else is athd's own answer.
  */
 ATH_PUBLIC ath_err ath_client_call(struct ath_client *client, const char *method, const char *params,
                                    char **ret_result) ATH_MUST_USE;
