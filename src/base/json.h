@@ -24,7 +24,7 @@ enum json_numbers {
 struct json_limits {
     size_t max_len;     /* bytes of the text */
     unsigned max_depth; /* the outermost value is 1 */
-    size_t max_members; /* in one object or array */
+    size_t max_members; /* in one object; an array is bounded by the text's length */
     enum json_numbers numbers;
 };
 
@@ -60,6 +60,7 @@ size_t json_count(const struct json *container);
 
 /* ---- changing ---- */
 void json_remove(struct json *object, const char *name);   /* removes and frees; absent is fine */
+struct json *json_detach(struct json *object, const char *name); /* the caller owns it; NULL if absent */
 struct json *json_get_mutable(struct json *object, const char *name);
 
 /* ---- building: a maker never fails half-way; json_maker_end says once how it went ---- */

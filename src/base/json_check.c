@@ -115,9 +115,9 @@ check_entries(struct checker *checker, char closing, ath_err (*check_entry)(stru
         return ATH_OK;
     }
     for (;;) {
-        if (++count > scan->limits->max_members)
+        if (closing == '}' && ++count > scan->limits->max_members)
             return json_scan_fail(scan, ATH_ERR_LIMIT_EXCEEDED, scan->at,
-                                  "more than %zu members or entries", scan->limits->max_members);
+                                  "more than %zu members in an object", scan->limits->max_members);
         skip_space(scan);
         if ((err = check_entry(checker)) != ATH_OK)
             return err;

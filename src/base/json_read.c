@@ -133,11 +133,18 @@ json_count(const struct json *container)
     return count;
 }
 
-void
-json_remove(struct json *object, const char *name)
+struct json *
+json_detach(struct json *object, const char *name)
 {
     struct json *child = json_get_mutable(object, name);
 
-    if (child != NULL)
-        cJSON_Delete(cJSON_DetachItemViaPointer(tree_of_mutable(object), tree_of_mutable(child)));
+    if (child == NULL)
+        return NULL;
+    return json_of(cJSON_DetachItemViaPointer(tree_of_mutable(object), tree_of_mutable(child)));
+}
+
+void
+json_remove(struct json *object, const char *name)
+{
+    json_free(json_detach(object, name));
 }

@@ -84,7 +84,8 @@ const struct rpc_method *method_find(const char *name);
 const struct rpc_method *method_at(enum rpc_method_id id);
 
 /* Refuses unknown members, wrong types, missing members and bad names with ATH_ERR_INVALID_PARAMS and
- * a sentence that names the member. Each method also takes `trace`, a W3C traceparent. */
+ * a sentence that names the member (bytes that are too many: ATH_ERR_LIMIT_EXCEEDED). Each method also
+ * takes `trace`, a W3C traceparent. ATH_ERR_NOMEM. */
 ath_err method_check_params(const struct rpc_method *method, const struct json *params,
                             struct why *why) ATH_MUST_USE;
 
