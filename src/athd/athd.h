@@ -5,6 +5,8 @@
 #include <uv.h>
 
 #include "athd/config.h"
+#include "athd/deferred.h"
+#include "athd/request.h"
 #include "base/json.h"
 #include "protocol/did.h"
 
@@ -15,6 +17,8 @@ struct athd {
     uint64_t started_ms;
     bool ending;
 
+    struct deferred_queue deferred;
+    struct request_table requests;
     struct audit_log *audit;
     struct hsm_pool *hsms;
     struct key_store *keys;
@@ -32,9 +36,19 @@ struct athd {
     struct { /* agent.status counters */
         uint64_t requests, errors, signatures, denials, prompts, helper_restarts, connections_refused;
     } counters;
+
+    /* private to athd.c */
+    uv_loop_t loop_storage;
+    uv_signal_t signals[3];
+    uv_timer_t end_timer;
+    uint64_t end_at_ms;
+    unsigned parts_ending;
+    bool has_handles, is_closing_parts;
+    int state_lock;
 };
 
-/* Makes everything and listens. Exit statuses of docs/api.md come from the ath_err. */
+/* Makes everything and listens. Exit statuses of docs/api.md come from the ath_err. On failure there
+ * is nothing left to end. */
 ath_err athd_start(struct athd *athd, struct config *config, struct why *why) ATH_MUST_USE;
 /* Runs until SIGTERM or SIGINT, ends cleanly, returns the exit status. */
 int athd_run(struct athd *athd);

@@ -9,6 +9,15 @@
 
 #define CONFIG_HSMS_MAX 16
 
+enum config_item {
+    CONFIG_HSM = 1,
+    CONFIG_SOCKET = 2,
+    CONFIG_STATE_DIR = 4,
+    CONFIG_PROMPTER = 8,
+    CONFIG_HELPER = 16,
+    CONFIG_LOG_LEVEL = 32,
+};
+
 struct config_hsm {
     char *name; /* unnamed ones: tpm, swtpm, pkcs11, then -2 ... */
     char *uri;
@@ -23,10 +32,13 @@ struct config {
     char *helper;    /* path of ath-hsm-helper */
     int64_t consent_timeout_s;
     enum log_level log_level;
-    bool log_level_given;
     char *file;      /* --config */
+    bool is_system;  /* --system */
     bool check_only; /* --check-config */
     bool show_version, show_help;
+    unsigned from_flags; /* enum config_item bits: files do not change these */
+    int argc;        /* for config_reload; borrowed: main's */
+    char **argv;
 };
 
 /* Flags: docs/api.md, "Programs". ATH_ERR_USAGE with why. */
@@ -35,6 +47,20 @@ ath_err config_from_arguments(int argc, char **argv, struct why *why, struct con
  * ATH_ERR_INVALID_PARAMS: a file is wrong; ATH_ERR_USAGE: nowhere to listen (exit 64);
  * ATH_ERR_HSM_UNAVAILABLE: no hsm configured and no /dev/tpmrm0 (exit 69). */
 ath_err config_settle(struct config *config, struct why *why) ATH_MUST_USE;
+/* Reads everything again, as SIGHUP wants it. What can change while athd runs is taken over: log
+ * level, prompter, consent_timeout. When something is wrong, the old is kept. Errors as above. */
+ath_err config_reload(struct config *config, struct why *why) ATH_MUST_USE;
 void config_done(struct config *config);
+
+/* config_file.c: takes over what one file says and no flag said (a later file wins; lists of hsms
+ * grow).
+ * ATH_ERR_NOT_FOUND: there is no such file; ATH_ERR_INVALID_PARAMS with file and line; ATH_ERR_IO. */
+ath_err config_read_file(struct config *config, const char *path, struct why *why) ATH_MUST_USE;
+/* The same for text that is at hand; `path` is only named in why. */
+ath_err config_read_text(struct config *config, struct ath_slice text, const char *path,
+                         struct why *why) ATH_MUST_USE;
+/* name may be NULL; both are copied. ATH_ERR_INVALID_PARAMS (why), ATH_ERR_NOMEM. */
+ath_err config_add_hsm(struct config *config, const char *name, const char *uri,
+                       struct why *why) ATH_MUST_USE;
 
 #endif

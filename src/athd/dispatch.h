@@ -1,20 +1,22 @@
-/* From a decoded call to the method that carries it out. */
+/* From a line to the calls in it, and from a decoded call to the method that carries it out. */
 #ifndef ATHD_DISPATCH_H
 #define ATHD_DISPATCH_H
 
 #include "athd/request.h"
 
+struct connection;
+
 /* A method owns the request from here and ends it, now or later. Its params have been checked. */
 typedef void method_fn(struct request *request);
 
 /* Indexed by enum rpc_method_id; every method of rpc/methods.h has its function (a static assertion
- * holds the table's length). */
-extern const struct method_entry {
-    method_fn *run;
-    uint32_t deadline_ms; /* 0: the usual 30,000 */
-} method_table[];
+ * holds the table's length). method_table.c. */
+extern method_fn *const method_table[RPC_METHOD_COUNT];
 
-/* Policy for the caller and the method, deadline, then the method. */
+/* One line: a call or a batch of them. Each is answered, now or later, on the connection. */
+void dispatch_line(struct connection *connection, struct ath_slice line);
+
+/* Policy for the caller and the method, then the method. */
 void dispatch(struct request *request);
 
 /* method_agent.c */

@@ -6,12 +6,17 @@
 #ifndef ATHD_REQUEST_H
 #define ATHD_REQUEST_H
 
+#include <sys/queue.h>
+
 #include "athd/caller.h"
+#include "athd/deferred.h"
 #include "base/json.h"
+#include "rpc/jsonrpc.h"
 #include "rpc/methods.h"
 
 struct athd;
 struct connection;
+struct batch;
 
 struct request {
     struct athd *athd;             /* borrowed: outlives every request */
@@ -20,7 +25,7 @@ struct request {
     struct json *params;           /* object, checked against the method's table; owned */
     struct caller *caller;         /* counted */
     const char *trace;             /* in params; NULL: none */
-    uint64_t deadline_ms;          /* clock_monotonic_ms */
+    uint64_t deadline_ms;          /* clock_monotonic_ms; request_set_deadline changes it */
 
     /* What holds the request now sets this; it is called once when the caller has gone, the deadline
      * is over or athd ends, must drop the work and must lead to request_fail(err). NULL: nothing to
@@ -28,13 +33,48 @@ struct request {
     void (*cancel)(struct request *request, ath_err err);
     void *stage;                   /* of whoever set cancel */
 
+    /* For a stage that could not even be allocated: storage for its completion, so that it too comes
+     * from the loop. In use by one stage at a time. */
+    struct {
+        struct deferred deferred;
+        void (*done)(void); /* cast back by the stage that set it */
+        void *ctx;
+        ath_err err;
+    } failed_stage;
+
     /* private to request.c and connection.c */
     struct json *id;
     bool is_notification;
     struct batch *batch;
-    struct request *next, *prev;
-    bool finished;
+    bool is_of_connection; /* is in a list by of_connection */
+    LIST_ENTRY(request) of_connection;
+    LIST_ENTRY(request) of_athd;
 };
+
+/* All that are under way, and the timer of their deadlines. */
+struct request_table {
+    LIST_HEAD(, request) all;
+    unsigned count;
+    uv_timer_t timer;
+    uint64_t timer_at_ms; /* 0: not running */
+};
+
+/* ATH_ERR_NOMEM. */
+ath_err request_table_init(struct request_table *table, uv_loop_t *loop) ATH_MUST_USE;
+void request_table_close(struct request_table *table);
+/* Cancels every request with err. */
+void request_table_cancel_all(struct request_table *table, ath_err err);
+
+/* Takes the call's id and params; its method must exist and its params be checked. ATH_ERR_NOMEM: the
+ * call is untouched. */
+ath_err request_new(struct connection *connection, struct batch *batch, struct rpc_call *call,
+                    const struct rpc_method *method, struct request **ret_request) ATH_MUST_USE;
+
+/* Drops its work, if what holds it can drop it; the request may be gone afterwards. */
+void request_cancel(struct request *request, ath_err err);
+/* A stage that waits for a person has its own time and moves the deadline (clock_monotonic_ms). */
+void request_set_deadline(struct request *request, uint64_t deadline_ms);
+#define REQUEST_DEADLINE_MS 30000u
 
 /* The answer. Takes result (NULL: out of memory, answered as an internal error). Frees the request. */
 void request_finish(struct request *request, struct json *taken_result);

@@ -61,6 +61,7 @@ size_t json_count(const struct json *container);
 /* ---- changing ---- */
 void json_remove(struct json *object, const char *name);   /* removes and frees; absent is fine */
 struct json *json_detach(struct json *object, const char *name); /* the caller owns it; NULL if absent */
+struct json *json_detach_first(struct json *container); /* the same for its first child */
 struct json *json_get_mutable(struct json *object, const char *name);
 
 /* ---- building: a maker never fails half-way; json_maker_end says once how it went ---- */

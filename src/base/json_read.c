@@ -143,6 +143,16 @@ json_detach(struct json *object, const char *name)
     return json_of(cJSON_DetachItemViaPointer(tree_of_mutable(object), tree_of_mutable(child)));
 }
 
+struct json *
+json_detach_first(struct json *container)
+{
+    cJSON *tree = tree_of_mutable(container);
+
+    if (tree == NULL || tree->child == NULL)
+        return NULL;
+    return json_of(cJSON_DetachItemViaPointer(tree, tree->child));
+}
+
 void
 json_remove(struct json *object, const char *name)
 {

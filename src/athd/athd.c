@@ -1,0 +1,222 @@
+#include "athd/athd.h"
+
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include "athd/listener.h"
+#include "athd/service_manager.h"
+#include "athd/state_dir.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "crypto/digest.h"
+
+#define END_STEP_MS 10u
+#define END_WAIT_MS 5000u    /* for what is in flight */
+#define END_LIMIT_MS 10000u  /* whatever still hangs then is left behind */
+#define DESCRIPTORS 8192u    /* 1,024 connections a uid, and more than one uid */
+
+static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
+
+/* ---- the end ---- */
+
+static void
+close_handles(struct athd *athd)
+{
+    size_t i;
+
+    if (!athd->has_handles)
+        return;
+    athd->has_handles = false;
+    for (i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++)
+        uv_close((uv_handle_t *)&athd->signals[i], NULL);
+    uv_close((uv_handle_t *)&athd->end_timer, NULL);
+    request_table_close(&athd->requests);
+    deferred_queue_close(&athd->deferred);
+}
+
+/* Everything that has handles is asked to close them; the loop ends when it has none. */
+static void
+close_parts(struct athd *athd)
+{
+    athd->is_closing_parts = true;
+    if (athd->listener != NULL) {
+        listener_stop(athd->listener);
+        listener_close(athd->listener);
+    }
+}
+
+static bool
+is_quiet(const struct athd *athd)
+{
+    return athd->requests.count == 0 && listener_connections(athd->listener) == 0;
+}
+
+static void
+on_end_step(uv_timer_t *timer)
+{
+    struct athd *athd = timer->data;
+    uint64_t past_ms = clock_monotonic_ms() - athd->end_at_ms;
+
+    if (past_ms >= END_LIMIT_MS) {
+        log_warning("event=end reason=something-hangs");
+        uv_stop(athd->loop);
+        return;
+    }
+    if (!athd->is_closing_parts && (is_quiet(athd) || past_ms >= END_WAIT_MS)) {
+        request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
+        close_parts(athd);
+    }
+    if (athd->is_closing_parts && athd->parts_ending == 0)
+        close_handles(athd);
+}
+
+static void
+begin_end(struct athd *athd)
+{
+    if (athd->ending)
+        return;
+    log_info("event=end");
+    service_manager_notify("STOPPING=1");
+    athd->ending = true;
+    athd->end_at_ms = clock_monotonic_ms();
+    listener_stop(athd->listener);
+    uv_timer_start(&athd->end_timer, on_end_step, 0, END_STEP_MS);
+}
+
+/* The loop is over: frees what the parts own. */
+static void
+free_parts(struct athd *athd)
+{
+    listener_free(athd->listener);
+    athd->listener = NULL;
+    fd_close(&athd->state_lock);
+    if (uv_loop_close(athd->loop) != 0)
+        log_warning("event=end reason=handles-left");
+}
+
+/* ---- signals ---- */
+
+static void
+reload(struct athd *athd)
+{
+    struct why why = {{0}};
+    ath_err err = config_reload(athd->config, &why);
+
+    if (err != ATH_OK) {
+        log_error("event=reload err=%s reason=\"%s\"; the old configuration is kept",
+                  ath_err_reason(err), why_text(&why, err));
+        return;
+    }
+    log_set_level(athd->config->log_level);
+    log_info("event=reload");
+}
+
+static void
+on_signal(uv_signal_t *signal, int number)
+{
+    struct athd *athd = signal->data;
+
+    if (number == SIGHUP)
+        reload(athd);
+    else
+        begin_end(athd);
+}
+
+static ath_err
+init_handles(struct athd *athd)
+{
+    size_t i;
+
+    if (deferred_queue_init(&athd->deferred, athd->loop) != ATH_OK ||
+        request_table_init(&athd->requests, athd->loop) != ATH_OK ||
+        uv_timer_init(athd->loop, &athd->end_timer) != 0)
+        return ATH_ERR_NOMEM;
+    athd->end_timer.data = athd;
+    for (i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++) {
+        if (uv_signal_init(athd->loop, &athd->signals[i]) != 0)
+            return ATH_ERR_NOMEM;
+        athd->signals[i].data = athd;
+    }
+    athd->has_handles = true;
+    for (i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++)
+        if (uv_signal_start(&athd->signals[i], on_signal, signal_numbers[i]) != 0)
+            return ATH_ERR_NOMEM;
+    return ATH_OK;
+}
+
+/* ---- the beginning ---- */
+
+/* Descriptors for every caller it promises to serve; small heaps for libuv's threads. */
+static void
+set_limits(void)
+{
+    struct rlimit limit;
+
+    signal(SIGPIPE, SIG_IGN);
+    mallopt(M_ARENA_MAX, 1);
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
+        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+        if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
+            log_warning("event=start reason=few-descriptors");
+    }
+}
+
+static ath_err
+start_parts(struct athd *athd, struct why *why)
+{
+    ath_err err;
+
+    if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK)
+        return err;
+    return listener_open(athd, why, &athd->listener);
+}
+
+ath_err
+athd_start(struct athd *athd, struct config *config, struct why *why)
+{
+    ath_err err;
+
+    *athd = (struct athd){.config = config, .owner = geteuid(), .state_lock = -1};
+    athd->started_ms = clock_monotonic_ms();
+    athd->loop = &athd->loop_storage;
+    set_limits();
+    log_set_level(config->log_level);
+    if ((err = crypto_init()) != ATH_OK)
+        return why_set(why, err, "OpenSSL cannot be used");
+    if (uv_loop_init(athd->loop) != 0 || init_handles(athd) != ATH_OK)
+        return why_set(why, ATH_ERR_NOMEM, "the event loop cannot be made");
+    if ((err = start_parts(athd, why)) == ATH_OK)
+        return ATH_OK;
+    athd->ending = true;
+    close_parts(athd);
+    close_handles(athd);
+    uv_run(athd->loop, UV_RUN_DEFAULT);
+    free_parts(athd);
+    return err;
+}
+
+static void
+say_ready(const struct athd *athd)
+{
+    const char *path = listener_path(athd->listener);
+    struct ath_buf line = {0};
+
+    /* not through the log: scripts wait for this line, whatever the log level is */
+    ath_buf_printf(&line, "ready socket=%s\n", path[0] == '\0' ? "systemd" : path);
+    if (line.err != ATH_OK || fd_write_all(STDERR_FILENO, ath_buf_slice(&line)) != ATH_OK)
+        log_debug("event=ready");
+    ath_buf_done(&line);
+    service_manager_notify("READY=1");
+}
+
+int
+athd_run(struct athd *athd)
+{
+    say_ready(athd);
+    uv_run(athd->loop, UV_RUN_DEFAULT);
+    free_parts(athd);
+    return 0;
+}

@@ -1,0 +1,182 @@
+/* athd.json and the files of conf.d. The tree of a file does not know lines, so a value that is
+ * syntactically fine and still wrong is looked for in the text again. */
+#include "athd/config.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/file.h"
+#include "base/name.h"
+
+#define CONFIG_FILE_MAX 65536u
+#define CONFIG_DEPTH_MAX 8u
+#define CONFIG_MEMBERS_MAX 64u
+#define CONSENT_TIMEOUT_MAX_S 3600
+
+static const struct json_limits config_limits = {CONFIG_FILE_MAX, CONFIG_DEPTH_MAX,
+                                                 CONFIG_MEMBERS_MAX, JSON_INTEGERS};
+
+/* A file while it is read. */
+struct reading {
+    struct config *config;
+    struct ath_slice text;
+    const char *path;
+    struct why *why;
+};
+
+/* The line on which "word" (with its quotes) stands first; 1 if it is written with escapes. */
+static unsigned
+line_of(struct ath_slice text, const char *word)
+{
+    size_t len = strlen(word), i;
+    unsigned line = 1;
+
+    for (i = 0; i + len + 2 <= text.len; i++) {
+        if (text.data[i] == '\n')
+            line++;
+        if (text.data[i] == '"' && text.data[i + 1 + len] == '"' &&
+            memcmp(text.data + i + 1, word, len) == 0)
+            return line;
+    }
+    return 1;
+}
+
+static ath_err
+refuse(const struct reading *reading, const char *word, const char *what)
+{
+    return why_set(reading->why, ATH_ERR_INVALID_PARAMS, "%s:%u: \"%s\" %s", reading->path,
+                   line_of(reading->text, word), word, what);
+}
+
+static ath_err
+set_string(const struct reading *reading, const struct json *value, enum config_item item,
+           char **target)
+{
+    const char *text = json_string(value);
+    char *copy;
+
+    if (text == NULL || *text == '\0')
+        return refuse(reading, json_name(value), "must be a string that is not empty");
+    if ((reading->config->from_flags & item) != 0)
+        return ATH_OK;
+    if ((copy = ath_strdup(text)) == NULL)
+        return ATH_ERR_NOMEM;
+    free(*target);
+    *target = copy;
+    return ATH_OK;
+}
+
+static ath_err
+set_log_level(const struct reading *reading, const struct json *value)
+{
+    enum log_level level;
+
+    if (!log_level_parse(json_string(value), &level))
+        return refuse(reading, json_name(value), "must be error, warning, info or debug");
+    if ((reading->config->from_flags & CONFIG_LOG_LEVEL) == 0)
+        reading->config->log_level = level;
+    return ATH_OK;
+}
+
+static ath_err
+set_consent_timeout(const struct reading *reading, const struct json *value)
+{
+    int64_t seconds;
+
+    if (!json_int(value, &seconds) || seconds < 1 || seconds > CONSENT_TIMEOUT_MAX_S)
+        return refuse(reading, json_name(value), "must be 1 to 3600 seconds");
+    reading->config->consent_timeout_s = seconds;
+    return ATH_OK;
+}
+
+static ath_err
+add_hsm(const struct reading *reading, const struct json *item)
+{
+    const char *uri = json_get_string(item, "uri");
+    const struct json *name = json_get(item, "name"), *member;
+    struct why why = {{0}};
+    ath_err err;
+
+    if (uri == NULL || (name != NULL && json_string(name) == NULL))
+        return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}, both strings");
+    for (member = json_first(item); member != NULL; member = json_next(member))
+        if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0)
+            return refuse(reading, json_name(member), "is not known here");
+    if ((err = config_add_hsm(reading->config, json_string(name), uri, &why)) != ATH_OK)
+        return why_set(reading->why, err, "%s:%u: %s", reading->path,
+                       line_of(reading->text, uri), why_text(&why, err));
+    return ATH_OK;
+}
+
+static ath_err
+set_hsms(const struct reading *reading, const struct json *list)
+{
+    const struct json *item;
+    ath_err err = ATH_OK;
+
+    if (!json_is_array(list))
+        return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}");
+    if ((reading->config->from_flags & CONFIG_HSM) != 0)
+        return ATH_OK;
+    for (item = json_first(list); item != NULL && err == ATH_OK; item = json_next(item))
+        err = add_hsm(reading, item);
+    return err;
+}
+
+static ath_err
+set_member(const struct reading *reading, const struct json *member)
+{
+    struct config *config = reading->config;
+    const char *name = json_name(member);
+
+    if (strcmp(name, "hsm") == 0)
+        return set_hsms(reading, member);
+    if (strcmp(name, "socket") == 0)
+        return set_string(reading, member, CONFIG_SOCKET, &config->socket);
+    if (strcmp(name, "state_dir") == 0)
+        return set_string(reading, member, CONFIG_STATE_DIR, &config->state_dir);
+    if (strcmp(name, "prompter") == 0)
+        return set_string(reading, member, CONFIG_PROMPTER, &config->prompter);
+    if (strcmp(name, "helper") == 0)
+        return set_string(reading, member, CONFIG_HELPER, &config->helper);
+    if (strcmp(name, "consent_timeout") == 0)
+        return set_consent_timeout(reading, member);
+    if (strcmp(name, "log_level") == 0)
+        return set_log_level(reading, member);
+    return refuse(reading, name, "is not a member of this file");
+}
+
+ath_err
+config_read_text(struct config *config, struct ath_slice text, const char *path, struct why *why)
+{
+    struct reading reading = {config, text, path, why};
+    struct json *tree = NULL;
+    const struct json *member;
+    struct why inner = {{0}};
+    ath_err err;
+
+    if ((err = json_parse_config(text, &config_limits, &inner, &tree)) != ATH_OK)
+        return why_set(why, err == ATH_ERR_NOMEM ? err : ATH_ERR_INVALID_PARAMS, "%s: %s", path,
+                       why_text(&inner, err));
+    if (!json_is_object(tree))
+        err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s:1: must be a JSON object", path);
+    for (member = json_first(tree); member != NULL && err == ATH_OK; member = json_next(member))
+        err = set_member(&reading, member);
+    json_free(tree);
+    return err;
+}
+
+ath_err
+config_read_file(struct config *config, const char *path, struct why *why)
+{
+    struct ath_buf text = {.max = CONFIG_FILE_MAX};
+    ath_err err = file_read(path, &text, why);
+
+    if (err == ATH_OK)
+        err = config_read_text(config, ath_buf_slice(&text), path, why);
+    else if (err == ATH_ERR_LIMIT_EXCEEDED)
+        err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s: is longer than %u bytes", path,
+                      CONFIG_FILE_MAX);
+    ath_buf_done(&text);
+    return err;
+}

@@ -1,0 +1,35 @@
+/* Calls that must come from the event loop and never from inside the function that caused them: a
+ * completion of something that failed (or was done) at once. The storage is the owner's, so that
+ * deferring cannot fail. */
+#ifndef ATHD_DEFERRED_H
+#define ATHD_DEFERRED_H
+
+#include <stdbool.h>
+
+#include <uv.h>
+
+#include "ath/err.h"
+
+struct deferred {
+    void (*run)(void *ctx);
+    void *ctx;
+    struct deferred *next;
+    bool waiting;
+};
+
+struct deferred_queue {
+    uv_idle_t idle;
+    struct deferred *first, *last;
+};
+
+/* ATH_ERR_NOMEM. */
+ath_err deferred_queue_init(struct deferred_queue *queue, uv_loop_t *loop) ATH_MUST_USE;
+void deferred_queue_close(struct deferred_queue *queue);
+
+/* run(ctx) at the loop's next turn; `deferred` must live until then and must not be waiting. */
+void deferred_add(struct deferred_queue *queue, struct deferred *deferred, void (*run)(void *ctx),
+                  void *ctx);
+/* It will not be run; fine if it was not waiting. */
+void deferred_remove(struct deferred_queue *queue, struct deferred *deferred);
+
+#endif

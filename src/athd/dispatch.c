@@ -1,0 +1,111 @@
+#include "athd/dispatch.h"
+
+#include "athd/athd.h"
+#include "athd/batch.h"
+#include "athd/connection.h"
+#include "athd/policy.h"
+#include "rpc/rpc_limits.h"
+
+void
+dispatch(struct request *request)
+{
+    struct policy_question question = {.method = request->method->name};
+    struct policy_answer answer = policy_decide(request->caller, request->athd->owner, &question);
+    struct json_maker data;
+    struct json *members = NULL;
+    struct why why;
+
+    if (answer.verdict == POLICY_ALLOW) {
+        method_table[request->method->id](request);
+        return;
+    }
+    request->athd->counters.denials++;
+    log_warning("event=denied method=%s caller=%ld/%lu rule=%s", request->method->name,
+                (long)request->caller->pid, (unsigned long)request->caller->uid, answer.rule);
+    json_object_begin(&data);
+    json_put_string(&data, "rule", answer.rule);
+    json_put_string(&data, "missing", answer.missing);
+    if (json_maker_end(&data, &members) != ATH_OK)
+        members = NULL;
+    why_set(&why, ATH_ERR_POLICY_DENIED, "not allowed for uid %lu: this athd serves uid %lu only",
+            (unsigned long)request->caller->uid, (unsigned long)request->athd->owner);
+    request_fail_data(request, ATH_ERR_POLICY_DENIED, &why, members);
+}
+
+/* ---- calls ---- */
+
+static ath_err
+check_call(const struct connection *connection, const struct rpc_call *call, struct why *why,
+           const struct rpc_method **ret_method)
+{
+    const struct rpc_method *method = method_find(call->method);
+
+    if (connection->in_flight >= RPC_IN_FLIGHT_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "%u requests of this connection are under way; wait for an answer",
+                       connection->in_flight);
+    if (method == NULL || method_table[method->id] == NULL)
+        return why_set(why, ATH_ERR_METHOD_NOT_FOUND, "athd has no method \"%s\"", call->method);
+    *ret_method = method;
+    return method_check_params(method, call->params, why);
+}
+
+/* Takes one call, alone on its line or of a batch. */
+static void
+dispatch_call(struct connection *connection, struct batch *batch, struct json *taken)
+{
+    const struct rpc_method *method = NULL;
+    struct request *request = NULL;
+    struct rpc_call call;
+    struct why why = {{0}};
+    ath_err err;
+
+    if ((err = rpc_call_decode(taken, &why, &call)) == ATH_OK &&
+        (err = check_call(connection, &call, &why, &method)) == ATH_OK)
+        err = request_new(connection, batch, &call, method, &request);
+    if (err != ATH_OK && !call.is_notification)
+        connection_answer_error(connection, batch, call.id, err, &why);
+    rpc_call_done(&call);
+    if (request != NULL)
+        dispatch(request);
+}
+
+static void
+dispatch_batch(struct connection *connection, struct json *array)
+{
+    struct batch *batch;
+    struct json *entry;
+    struct why why;
+
+    if (json_count(array) == 0 || json_count(array) > RPC_BATCH_MAX) {
+        ath_err err = json_count(array) == 0 ? ATH_ERR_INVALID_REQUEST : ATH_ERR_LIMIT_EXCEEDED;
+
+        why_set(&why, err, "a batch has 1 to %u entries", RPC_BATCH_MAX);
+        connection_answer_error(connection, NULL, NULL, err, &why);
+        return;
+    }
+    if ((batch = batch_new()) == NULL) {
+        connection_answer_error(connection, NULL, NULL, ATH_ERR_NOMEM, NULL);
+        return;
+    }
+    while (!connection->is_closing && (entry = json_detach_first(array)) != NULL)
+        dispatch_call(connection, batch, entry);
+    batch_release(batch, connection->is_closing ? NULL : connection);
+}
+
+void
+dispatch_line(struct connection *connection, struct ath_slice line)
+{
+    struct json *message = NULL;
+    struct why why = {{0}};
+    ath_err err = json_parse(line, &RPC_JSON_LIMITS, &why, &message);
+
+    if (err != ATH_OK) {
+        connection_answer_error(connection, NULL, NULL, err, &why);
+    } else if (json_is_array(message)) {
+        dispatch_batch(connection, message);
+        json_free(message);
+    } else {
+        dispatch_call(connection, NULL, message);
+    }
+}

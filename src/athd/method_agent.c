@@ -1,0 +1,110 @@
+/* agent.hello, agent.status, events.subscribe. */
+#include <string.h>
+
+#include "ath/version.h"
+#include "athd/athd.h"
+#include "athd/connection.h"
+#include "athd/dispatch.h"
+#include "athd/events.h"
+#include "base/clock.h"
+
+#define API_VERSION 1
+
+static void
+put_you(struct json_maker *result, const struct caller *caller)
+{
+    struct json_maker you;
+
+    json_object_begin(&you);
+    json_put_int(&you, "pid", caller->pid);
+    json_put_int(&you, "uid", caller->uid);
+    json_put_int(&you, "gid", caller->gid);
+    if (caller->exe[0] != '\0')
+        json_put_string(&you, "exe", caller->exe);
+    json_put_maker(result, "you", &you);
+}
+
+/* What this athd can do: the names of its methods. */
+static void
+put_capabilities(struct json_maker *result)
+{
+    struct json_maker names;
+    size_t i;
+
+    json_array_begin(&names);
+    for (i = 0; i < RPC_METHOD_COUNT; i++)
+        if (method_table[i] != NULL)
+            json_put_string(&names, NULL, method_at((enum rpc_method_id)i)->name);
+    json_put_maker(result, "capabilities", &names);
+}
+
+void
+method_agent_hello(struct request *request)
+{
+    struct json_maker result;
+
+    json_object_begin(&result);
+    json_put_string(&result, "server", "athd");
+    json_put_string(&result, "version", ATH_VERSION);
+    json_put_int(&result, "api", API_VERSION);
+    put_you(&result, request->caller);
+    put_capabilities(&result);
+    request_finish_maker(request, &result);
+}
+
+static void
+put_counters(struct json_maker *result, const struct athd *athd)
+{
+    struct json_maker counters;
+
+    json_object_begin(&counters);
+    json_put_int(&counters, "requests", (int64_t)athd->counters.requests);
+    json_put_int(&counters, "errors", (int64_t)athd->counters.errors);
+    json_put_int(&counters, "signatures", (int64_t)athd->counters.signatures);
+    json_put_int(&counters, "denials", (int64_t)athd->counters.denials);
+    json_put_int(&counters, "prompts", (int64_t)athd->counters.prompts);
+    json_put_int(&counters, "helper_restarts", (int64_t)athd->counters.helper_restarts);
+    json_put_int(&counters, "connections_refused", (int64_t)athd->counters.connections_refused);
+    json_put_maker(result, "counters", &counters);
+}
+
+void
+method_agent_status(struct request *request)
+{
+    const struct athd *athd = request->athd;
+    struct json_maker result;
+
+    json_object_begin(&result);
+    json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
+    json_put_bool(&result, "locked", false);
+    put_counters(&result, athd);
+    request_finish_maker(request, &result);
+}
+
+static unsigned
+topic_bit(const char *name)
+{
+    unsigned topic;
+
+    for (topic = 0; topic < EVENT_TOPIC_COUNT; topic++)
+        if (strcmp(event_topic_name((enum event_topic)topic), name) == 0)
+            return 1u << topic;
+    return 0;
+}
+
+/* The list replaces the one before; an empty one ends the subscription. */
+void
+method_events_subscribe(struct request *request)
+{
+    const struct json *topics = json_get(request->params, "topics"), *topic;
+    struct json_maker result;
+    unsigned bits = 0;
+
+    for (topic = json_first(topics); topic != NULL; topic = json_next(topic))
+        bits |= topic_bit(json_string(topic));
+    if (request->connection != NULL)
+        request->connection->topics = bits;
+    json_object_begin(&result);
+    json_put_copy(&result, "topics", topics);
+    request_finish_maker(request, &result);
+}
