@@ -37,8 +37,9 @@ const struct credential *credential_store_choose(const struct credential_store *
                                                  const char *server_did, const struct scope_list *scopes, int64_t now);
 
 /* Durable; in the store when done says ATH_OK. ATH_ERR_EXISTS: another grant has this jti (the same
- * grant once more is fine); ATH_ERR_LIMIT_EXCEEDED. */
-void credential_store_put(struct credential_store *store, struct credential *taken_credential,
-                          store_done_fn *done, void *ctx);
+ * grant once more is fine); ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM: done is not called; the credential
+ * is taken either way. */
+ath_err credential_store_put(struct credential_store *store, struct credential *taken_credential,
+                             store_done_fn *done, void *ctx) ATH_MUST_USE;
 
 #endif

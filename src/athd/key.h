@@ -24,6 +24,7 @@ struct key {
     enum key_confirm confirm;
     bool confirmed;         /* KEY_CONFIRM_SESSION: the user said yes since athd started */
     struct hsm_key_facts facts;
+    bool software;          /* made in an hsm that only file permissions protect */
     uid_t owner;
 };
 
@@ -45,9 +46,9 @@ bool key_is_expired(const struct key *key, int64_t now);
 const char *key_confirm_name(enum key_confirm confirm);
 bool key_confirm_parse(const char *text, enum key_confirm *ret_confirm);
 
-/* The JSON beside the PEM (blob and number are not in it). hsm_kind: "tpm", "pkcs11" or "". */
-ath_err key_encode(const struct key *key, const char *hsm_kind, struct ath_buf *out) ATH_MUST_USE;
+/* The JSON beside the PEM (blob and number are not in it). */
+ath_err key_encode(const struct key *key, struct json **ret_object) ATH_MUST_USE;
 /* ATH_ERR_PARSE with why; blob and number are the caller's to attach. */
-ath_err key_decode(struct ath_slice text, struct why *why, struct key **ret_key) ATH_MUST_USE;
+ath_err key_decode(const struct json *object, struct why *why, struct key **ret_key) ATH_MUST_USE;
 
 #endif

@@ -26,9 +26,10 @@ ath_err key_store_reserve(struct key_store *store, const char *name) ATH_MUST_US
 void key_store_release(struct key_store *store, const char *name);
 
 /* Writes the key durably; when done says ATH_OK it is in the store (which keeps its own reference).
- * The name must be reserved. done as in store.h; ATH_ERR_KEY_EXISTS: the public key is here already. */
-void key_store_put(struct key_store *store, struct key *key, store_done_fn *done, void *ctx);
-/* Out of the store at once, off the disk when done says so. */
-void key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, void *ctx);
+ * The name must be reserved. ATH_ERR_KEY_EXISTS (the public key is here already), ATH_ERR_NOMEM: done
+ * is not called then. */
+ath_err key_store_put(struct key_store *store, struct key *key, store_done_fn *done, void *ctx) ATH_MUST_USE;
+/* Out of the store at once, off the disk when done says so. ATH_ERR_NOMEM: nothing happened. */
+ath_err key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, void *ctx) ATH_MUST_USE;
 
 #endif

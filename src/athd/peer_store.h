@@ -9,6 +9,8 @@
 struct athd;
 struct peer_store;
 
+#define PEERS_MAX 65536u
+
 struct peer {
     char *did;
     struct public_key *public_key; /* NULL: the DID proves its key and none was given */
@@ -35,9 +37,10 @@ void peer_store_each(const struct peer_store *store, void (*each)(void *ctx, con
 struct did_pins peer_store_pins(struct peer_store *store);
 
 /* Pins durably, in place of an older pin of the DID; an origin moves to the newest pin that names it.
- * In the store when done says ATH_OK. */
-void peer_store_put(struct peer_store *store, struct peer *taken_peer, store_done_fn *done, void *ctx);
-/* ATH_ERR_UNKNOWN_PEER through done when there is none. */
-void peer_store_remove(struct peer_store *store, const char *did, store_done_fn *done, void *ctx);
+ * In the store when done says ATH_OK. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM: done is not called; the
+ * peer is taken either way. */
+ath_err peer_store_put(struct peer_store *store, struct peer *taken_peer, store_done_fn *done, void *ctx) ATH_MUST_USE;
+/* Out of the store at once. ATH_ERR_NOT_FOUND, ATH_ERR_NOMEM: done is not called. */
+ath_err peer_store_remove(struct peer_store *store, const char *did, store_done_fn *done, void *ctx) ATH_MUST_USE;
 
 #endif

@@ -11,6 +11,8 @@
 struct athd;
 struct service_store;
 
+#define SERVICES_MAX 4096u
+
 /* Stays when a service is put again; counted. */
 struct service_memory {
     unsigned references;
@@ -39,9 +41,10 @@ struct service_entry *service_store_find(const struct service_store *store, cons
 struct service_entry *service_store_find_key(const struct service_store *store, const char *key_name, const char *except_name);
 void service_store_each(const struct service_store *store, void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
 
-/* Durable, in place of an older one; in the store when done says ATH_OK. */
-void service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx);
-/* Out of the store at once; ATH_ERR_NOT_FOUND through done when there is none. */
-void service_store_remove(struct service_store *store, const char *name, store_done_fn *done, void *ctx);
+/* Durable, in place of an older one; in the store when done says ATH_OK. ATH_ERR_LIMIT_EXCEEDED,
+ * ATH_ERR_NOMEM, ATH_ERR_CRYPTO: done is not called; the rules are taken either way. */
+ath_err service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx) ATH_MUST_USE;
+/* Out of the store at once. ATH_ERR_NOT_FOUND, ATH_ERR_NOMEM: done is not called. */
+ath_err service_store_remove(struct service_store *store, const char *name, store_done_fn *done, void *ctx) ATH_MUST_USE;
 
 #endif
