@@ -5,7 +5,7 @@
 #include "athd/store.h"
 #include "protocol/user_grant.h"
 
-#define CREDENTIALS_MAX 65536u
+#define CREDENTIALS_MAX 16384u
 
 struct athd;
 struct credential_store;
@@ -35,6 +35,9 @@ void credential_store_each(const struct credential_store *store, void (*each)(vo
  * one). server_did NULL: any server. NULL: none. Borrowed until the next turn of the event loop. */
 const struct credential *credential_store_choose(const struct credential_store *store, const char *client_did,
                                                  const char *server_did, const struct scope_list *scopes, int64_t now);
+
+/* Forgets what has expired, on disk too (nobody waits for that). */
+void credential_store_prune(struct credential_store *store, int64_t now);
 
 /* Durable; in the store when done says ATH_OK. ATH_ERR_EXISTS: another grant has this jti (the same
  * grant once more is fine); ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM: done is not called; the credential

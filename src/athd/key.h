@@ -3,6 +3,8 @@
 #ifndef ATHD_KEY_H
 #define ATHD_KEY_H
 
+#include <sys/types.h>
+
 #include "athd/hsm_pool.h"
 #include "protocol/did.h"
 #include "protocol/identity_document.h"

@@ -11,8 +11,8 @@
 struct athd;
 struct replay_store;
 
-/* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. A line that
- * cannot be read is an error: forgetting a jti silently is what an attacker would want. */
+/* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. Lines that
+ * cannot be read are logged and left where they are. */
 ath_err replay_store_open(struct athd *athd, const char *dir, struct why *why, struct replay_store **ret_store) ATH_MUST_USE;
 void replay_store_free(struct replay_store *store); /* waits for nothing: call when the loop has ended */
 

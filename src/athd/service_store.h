@@ -37,12 +37,10 @@ ath_err service_store_open(struct athd *athd, const char *dir, struct why *why, 
 void service_store_free(struct service_store *store);
 
 struct service_entry *service_store_find(const struct service_store *store, const char *name); /* NULL: none */
-/* Another service that uses this server key; NULL: none. */
-struct service_entry *service_store_find_key(const struct service_store *store, const char *key_name, const char *except_name);
 void service_store_each(const struct service_store *store, void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
 
-/* Durable, in place of an older one; in the store when done says ATH_OK. ATH_ERR_LIMIT_EXCEEDED,
- * ATH_ERR_NOMEM, ATH_ERR_CRYPTO: done is not called; the rules are taken either way. */
+/* Durable, in place of an older one; in the store when done says ATH_OK. ATH_ERR_EXISTS (another service
+ * has this server key: a key belongs to one only), ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM, ATH_ERR_CRYPTO: done is not called; the rules are taken either way. */
 ath_err service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx) ATH_MUST_USE;
 /* Out of the store at once. ATH_ERR_NOT_FOUND, ATH_ERR_NOMEM: done is not called. */
 ath_err service_store_remove(struct service_store *store, const char *name, store_done_fn *done, void *ctx) ATH_MUST_USE;
