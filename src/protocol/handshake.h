@@ -17,6 +17,7 @@
 #include "crypto/digest.h"
 #include "crypto/public_key.h"
 #include "protocol/did.h"
+#include "protocol/handshake_transcript.h"
 #include "protocol/purpose.h"
 #include "protocol/scope.h"
 #include "protocol/session_keys.h"
@@ -46,7 +47,7 @@ struct handshake_need {
     struct why why;            /* FAILED */
     bool refused_by_message;   /* FAILED: the refusal itself is the answer (an M8 of ours at the
                                   server); the call succeeded. Else the call failed with err. */
-    bool repeated;             /* SEND, DONE: an answer made before, given again */
+    bool repeated;             /* an answer made before, given again: the last message came twice */
     int64_t wait_s;            /* SEND (client, after handshake_retry): wait so long first */
 };
 
@@ -60,7 +61,7 @@ struct handshake_result {
     struct scope_decision scopes;
     int64_t expires_at;
     struct json *restrictions;   /* NULL: none */
-    struct ath_buf access_token; /* client: the token; server: the same, for token.verify's tests */
+    struct ath_buf access_token; /* both sides; only the client's caller is shown it */
     uint8_t transcript[SHA256_LEN]; /* ath_th */
     uint8_t t5[SHA256_LEN];         /* joins the audit records of three parties */
     struct session_keys keys;       /* taken by the session */
@@ -68,17 +69,25 @@ struct handshake_result {
 
 void handshake_result_done(struct handshake_result *result);
 
-/* ---- transcript (profile section 4) ---- */
-void transcript_start(uint8_t ret_t0[SHA256_LEN]);                     /* H("ATH-TB1") */
-/* T(n) = H(T(n-1) || H(JCS(message))), in place. */
-ath_err transcript_add(uint8_t t[SHA256_LEN], const struct json *message) ATH_MUST_USE;
-/* "ATH-TB1 " label " " b64u(t) " " b64u(H(JCS(message))) ; message is without its signature member. */
-ath_err handshake_string(const char *label, const uint8_t t[SHA256_LEN], const struct json *message,
-                         struct ath_buf *out) ATH_MUST_USE;
-/* Verifies `signature` (text as it stood in the message) over that string. Batch form is accepted when
- * allow_batch. ATH_ERR_INVALID_SIGNATURE, ATH_ERR_NOMEM. */
-ath_err handshake_signature_verify(const struct public_key *key, const char *label,
-                                   const uint8_t t[SHA256_LEN], const struct json *message,
-                                   const char *signature, bool allow_batch) ATH_MUST_USE;
+/* ---- for the machines: filling a need (which is empty before) ---- */
+void handshake_need_fail(struct handshake_need *need, ath_err err, const struct why *why);
+/* SIGNATURE over the string of section 4 (the purpose's text is the label); message is without its
+ * signature member. ATH_ERR_NOMEM, ATH_ERR_CRYPTO. */
+ath_err handshake_need_signature(struct handshake_need *need, enum sign_purpose purpose,
+                                 const uint8_t t[SHA256_LEN], const struct json *message) ATH_MUST_USE;
+/* Adds a message (copied) to what is sent. ATH_ERR_NOMEM. */
+ath_err handshake_need_add(struct handshake_need *need, const struct json *message) ATH_MUST_USE;
+/* A whole copy into an empty need. ATH_ERR_NOMEM, and ret_need stays empty. */
+ath_err handshake_need_copy(const struct handshake_need *need, struct handshake_need *ret_need) ATH_MUST_USE;
+
+/* Ours (out of memory, a library call) rather than the peer's doing. */
+bool handshake_err_is_own(ath_err err);
+
+/* A peer's timestamp: at most 300 s from ours. ATH_ERR_TIMESTAMP_SKEW. */
+ath_err handshake_timestamp_check(int64_t timestamp, int64_t now, struct why *why) ATH_MUST_USE;
+/* Capabilities as we write them, and whether a peer's have ATH-TB1. */
+void handshake_put_capabilities(struct json_maker *message);
+bool handshake_has_profile(const struct json *capabilities);
+#define HANDSHAKE_VERSION "0.1" /* the one version of the protocol there is */
 
 #endif

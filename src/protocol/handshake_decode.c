@@ -6,8 +6,6 @@
 #include "crypto/key_agreement.h"
 #include "protocol/handshake_field.h"
 
-#define KEY_EXCHANGE_ALG "ECDH-P256"
-#define CIPHER_SUITE "AES-256-GCM"
 #define ERROR_CODE_MAX_LEN 64
 #define ERROR_MESSAGE_MAX_LEN 1024
 #define TOKEN_MAX_TTL_MAX INT32_MAX /* what a server says; what it grants is at most TTL_MAX_S */

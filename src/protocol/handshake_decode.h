@@ -14,6 +14,9 @@
 #include "protocol/handshake_message.h"
 #include "protocol/scope.h"
 
+#define KEY_EXCHANGE_ALG "ECDH-P256"
+#define CIPHER_SUITE "AES-256-GCM"
+
 struct handshake_request { /* M1 */
     const char *client_did;
     struct public_key *client_key;
