@@ -38,14 +38,20 @@ void confirmation_free(struct confirmation *confirmation);
 /* ---- the server's side: one open M6 a user and client; pauses after refusal or silence ---- */
 struct confirmation_gate;
 
+enum confirmation_end {
+    CONFIRMATION_APPROVED,  /* the pause is forgotten */
+    CONFIRMATION_REFUSED,   /* or silence: 60 s, doubled each time, at most an hour */
+    CONFIRMATION_NOT_SHOWN, /* M6 was never signed: as if it had not been opened */
+};
+
 ath_err confirmation_gate_new(struct confirmation_gate **ret_gate) ATH_MUST_USE;
-void confirmation_gate_free(struct confirmation_gate *gate);
-/* May this user be asked for this client now? If so it is open until closed or until expires_at.
- * ATH_ERR_RATE_LIMITED and *ret_retry_after_s. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM. */
+void confirmation_gate_free(struct confirmation_gate *gate); /* NULL is fine */
+/* May this user be asked for this client now? If so it is open until closed, or until expires_at (then
+ * a pause follows). ATH_ERR_RATE_LIMITED and *ret_retry_after_s. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM. */
 ath_err confirmation_gate_open(struct confirmation_gate *gate, const char *user_did, const char *client_did,
                                int64_t now, int64_t expires_at, int64_t *ret_retry_after_s) ATH_MUST_USE;
-/* approved: the pause is forgotten; refused or silent: 60 s, doubled each time, at most an hour. */
+/* Nothing happens where none is open. */
 void confirmation_gate_close(struct confirmation_gate *gate, const char *user_did, const char *client_did,
-                             int64_t now, bool approved);
+                             int64_t now, enum confirmation_end end);
 
 #endif
