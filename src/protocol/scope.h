@@ -15,7 +15,10 @@ bool scope_is_valid(const char *scope);
 /* From a JSON array of strings. min is 1, or 0 where an empty list is allowed. ATH_ERR_PARSE with why. */
 ath_err scope_list_decode(const struct json *array, size_t min, struct why *why,
                           struct scope_list *ret_list) ATH_MUST_USE;
-ath_err scope_list_add(struct scope_list *list, const char *scope) ATH_MUST_USE; /* copies */
+/* From scopes joined by single spaces (RFC 6749 3.3), 1 to 64, none twice. ATH_ERR_PARSE with why. */
+ath_err scope_list_split(const char *text, struct why *why, struct scope_list *ret_list) ATH_MUST_USE;
+/* Copies; neither grammar nor doubles are checked. ATH_ERR_LIMIT_EXCEEDED above 64, ATH_ERR_NOMEM. */
+ath_err scope_list_add(struct scope_list *list, const char *scope) ATH_MUST_USE;
 ath_err scope_list_copy(const struct scope_list *from, struct scope_list *ret_list) ATH_MUST_USE;
 void scope_list_done(struct scope_list *list);
 bool scope_list_has(const struct scope_list *list, const char *scope);
