@@ -4,6 +4,7 @@
 
 #include "protocol/jws.h"
 
+#define ATTESTATION_TYP "JWT"
 #define ATTESTATION_TTL_DEFAULT_S 300
 #define ATTESTATION_TTL_MAX_S 3600
 
@@ -18,26 +19,32 @@ struct attestation_params {
     const char *jti;
 };
 
-/* https://host[:port]/..., or http:// on loopback (localhost, 127.0.0.0/8, [::1]); no fragment, no
- * user info, at most AGENT_ID_MAX_LEN. */
+/* An origin as origin_is_valid wants it (https, or http on loopback; lower case, no default port), then
+ * nothing or a path and query of visible ASCII; no fragment; at most AGENT_ID_MAX_LEN. Never a DID.
+ * NULL is not. */
 bool agent_id_is_valid(const char *agent_id);
-/* scheme://host[:port] of a valid agent_id, NUL-terminated into out. */
+/* scheme://host[:port] of a valid agent_id, appended to out. */
 void agent_id_origin(const char *agent_id, struct ath_buf *out);
 
+/* ATH_ERR_INVALID_PARAMS: agent_id, audiences (1 to AUDIENCES_MAX, none empty), ttl (1 to
+ * ATTESTATION_TTL_MAX_S), jti or capabilities are not as above; ATH_ERR_NOMEM. */
 ath_err attestation_signing_input(const struct attestation_params *params, const struct public_key *key,
                                   struct ath_buf *out) ATH_MUST_USE;
 
 struct attestation {
     struct json *claims; /* owned */
-    char *jti;
+    char *jti;               /* owned */
     char kid[JKT_LEN + 1];   /* always the verifying key's jkt: replay is judged by (kid, jti) */
     int64_t expires_at;
+    int64_t fresh_until;     /* the last second in which it is accepted, never after exp: replay need
+                              * be remembered no longer, however far away its sender put exp */
 };
 
-/* `kid` may be absent or any string in attestations of others (official clients), so it is not checked
- * here. audience: what the verifier is. agent_id: what sub must equal, NULL: not asked. Checks alg,
- * signature, iss (sub or its origin), sub, aud, iat, exp, jti. ATH_ERR_INVALID_ATTESTATION,
- * ATH_ERR_INVALID_SIGNATURE, ATH_ERR_TIMESTAMP_SKEW (iat). Replay is the caller's. */
+/* typ may be absent, kid absent or any string in attestations of official clients; kid is not checked,
+ * alg is. audience: what the verifier is, one string that aud must equal or hold. agent_id: what sub
+ * must equal, NULL: not asked. Checks alg, signature, iss (sub or its origin), sub, aud, iat (within
+ * 300 s), exp, nbf, jti. ATH_ERR_INVALID_ATTESTATION, ATH_ERR_INVALID_SIGNATURE,
+ * ATH_ERR_TIMESTAMP_SKEW (iat), ATH_ERR_NOMEM. Replay is the caller's, who owns *ret_attestation. */
 ath_err attestation_verify(struct ath_slice jwt, const struct public_key *key, const char *audience,
                            const char *agent_id, int64_t now, struct why *why,
                            struct attestation *ret_attestation) ATH_MUST_USE;

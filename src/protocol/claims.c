@@ -62,7 +62,8 @@ claims_times_decode(const struct json *claims, struct claims_times *ret_times)
 {
     struct claims_times times = {.not_before = INT64_MIN};
 
-    if (!json_get_int(claims, "iat", &times.issued_at) || !json_get_int(claims, "exp", &times.expires_at))
+    if (!json_get_int(claims, "iat", &times.issued_at) ||
+        !json_get_int(claims, "exp", &times.expires_at))
         return false;
     if (json_get(claims, "nbf") != NULL && !json_get_int(claims, "nbf", &times.not_before))
         return false;

@@ -12,6 +12,7 @@ const char *claims_did(const struct json *claims, const char *name);
 
 /* `aud` is valid: a string, or an array of 1 to AUDIENCES_MAX strings, each not empty. */
 bool claims_audience_is_valid(const struct json *aud);
+/* It equals, or it is a list that holds, this text. */
 bool claims_audience_has(const struct json *aud, const char *audience);
 
 struct claims_times {

@@ -47,7 +47,8 @@ is_lower_or_digit(char c)
 static bool
 is_id_char(char c)
 {
-    return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z') || (c != '\0' && strchr("._-:%", c) != NULL);
+    return is_lower_or_digit(c) || (c >= 'A' && c <= 'Z') ||
+           (c != '\0' && strchr("._-:%", c) != NULL);
 }
 
 bool
@@ -110,7 +111,8 @@ did_check(const char *did, enum did_role role, const struct public_key *key,
     const struct public_key *pinned;
 
     if (!did_is_valid(did))
-        return why_set(why, ATH_ERR_UNKNOWN_PEER, "the %s is not named by a DID", did_role_name(role));
+        return why_set(why, ATH_ERR_UNKNOWN_PEER, "the %s is not named by a DID",
+                       did_role_name(role));
     if (did_is_self_certifying(did)) {
         did_of_key(role, key, built);
         if (strcmp(built, did) == 0)
@@ -122,7 +124,8 @@ did_check(const char *did, enum did_role role, const struct public_key *key,
         return check_did_key(did, key, why);
     pinned = pins != NULL ? pins->key_of(pins->ctx, did) : NULL;
     if (pinned == NULL)
-        return why_set(why, ATH_ERR_UNKNOWN_PEER, "%s proves no key by itself and is not pinned", did);
+        return why_set(why, ATH_ERR_UNKNOWN_PEER, "%s proves no key by itself and is not pinned",
+                       did);
     if (!public_key_equal(pinned, key))
         return why_set(why, ATH_ERR_PEER_KEY_CHANGED, "%s is pinned to another key", did);
     return ATH_OK;

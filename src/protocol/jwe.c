@@ -39,7 +39,8 @@ key_of(const struct jwe_channel *channel, bool sends)
     return (channel->side == JWE_CLIENT) == sends ? &channel->keys.c2s : &channel->keys.s2c;
 }
 
-/* Four zero bytes, then the number, big-endian: a key never meets an IV twice (SP 800-38D 8.2.1). */
+/* Four zero bytes, then the number, big-endian: a key never meets an IV twice (SP 800-38D 8.2.1).
+ */
 static void
 make_iv(uint32_t seq, uint8_t ret_iv[AEAD_IV_LEN])
 {
@@ -160,7 +161,8 @@ check_header(const struct jwe_channel *channel, const struct json *header, struc
     bool has_re = json_get(header, "re") != NULL;
     int64_t seq = -1, re = -1;
 
-    if (!json_is_object(header) || json_count(header) != (has_re ? HEADER_MEMBERS + 1 : HEADER_MEMBERS))
+    if (!json_is_object(header) ||
+        json_count(header) != (has_re ? HEADER_MEMBERS + 1 : HEADER_MEMBERS))
         return refuse(why, "header has not exactly the members of a session's");
     if (!is_text(header, "alg", "dir") || !is_text(header, "enc", "A256GCM") ||
         !is_text(header, "typ", JWE_TYP))
@@ -289,8 +291,8 @@ jwe_open(struct jwe_channel *channel, struct ath_slice jwe, struct why *why,
     if ((err = decode(channel, jwe, why, &received)) != ATH_OK)
         return err;
     if (!may_take(channel, received.seq))
-        return why_set(why, ATH_ERR_SESSION_REPLAYED, "message %u was received before or is too old",
-                       (unsigned)received.seq);
+        return why_set(why, ATH_ERR_SESSION_REPLAYED,
+                       "message %u was received before or is too old", (unsigned)received.seq);
     if ((err = decrypt(channel, &received, why, plaintext)) != ATH_OK)
         return err;
     take(channel, received.seq);

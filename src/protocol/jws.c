@@ -95,7 +95,8 @@ split(struct ath_slice text, struct segments *ret)
 }
 
 ath_err
-jws_decode_object(struct ath_slice segment, const char *what, struct why *why, struct json **ret_object)
+jws_decode_object(struct ath_slice segment, const char *what, struct why *why,
+                  struct json **ret_object)
 {
     struct ath_buf text = {.max = MESSAGE_MAX_LEN};
     struct json *object = NULL;
@@ -109,8 +110,9 @@ jws_decode_object(struct ath_slice segment, const char *what, struct why *why, s
         return err;
     if (err != ATH_OK || !json_is_object(object)) {
         json_free(object);
-        return why_set(why, ATH_ERR_PARSE, "the token's %s is no strict JSON object in base64url%s%s",
-                       what, inner.text[0] != '\0' ? ": " : "", inner.text);
+        return why_set(why, ATH_ERR_PARSE,
+                       "the token's %s is no strict JSON object in base64url%s%s", what,
+                       inner.text[0] != '\0' ? ": " : "", inner.text);
     }
     *ret_object = object;
     return ATH_OK;
@@ -181,7 +183,8 @@ jws_verify_signature(const struct jws *jws, const struct public_key *key, struct
 
     if (jws->algorithm != public_key_algorithm(key))
         return why_set(why, ATH_ERR_INVALID_SIGNATURE, "the token's alg is not the key's");
-    err = public_key_verify(key, jws->signing_input, ath_slice_of(jws->signature, jws->signature_len));
+    err = public_key_verify(key, jws->signing_input,
+                            ath_slice_of(jws->signature, jws->signature_len));
     return err == ATH_ERR_INVALID_SIGNATURE
                ? why_set(why, err, "the token's signature does not hold under the key")
                : err;
@@ -193,7 +196,8 @@ jws_verify(const struct jws *jws, const struct public_key *key, struct why *why)
     const char *kid = json_get_string(jws->header, "kid");
 
     if (kid == NULL || strcmp(kid, public_key_jkt(key)) != 0)
-        return why_set(why, ATH_ERR_INVALID_SIGNATURE, "the token's kid is not the key's thumbprint");
+        return why_set(why, ATH_ERR_INVALID_SIGNATURE,
+                       "the token's kid is not the key's thumbprint");
     return jws_verify_signature(jws, key, why);
 }
 

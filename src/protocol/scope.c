@@ -68,7 +68,8 @@ add_checked(struct scope_list *list, const char *scope, struct why *why)
 }
 
 ath_err
-scope_list_decode(const struct json *array, size_t min, struct why *why, struct scope_list *ret_list)
+scope_list_decode(const struct json *array, size_t min, struct why *why,
+                  struct scope_list *ret_list)
 {
     struct scope_list list = {0};
     size_t count = json_count(array);

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "protocol/claims.h"
-#include "protocol/handshake.h"
+#include "protocol/handshake_transcript.h"
 
 static void
 put_audiences(struct json_maker *claims, const struct user_grant *grant)
@@ -231,8 +231,8 @@ verify_object(const struct json *object, const struct public_key *key, struct wh
     if ((body = json_clone(object)) == NULL)
         return ATH_ERR_NOMEM;
     json_remove(body, "signature");
-    if ((err = transcript_start(t0)) == ATH_OK)
-        err = handshake_signature_verify(key, USER_GRANT_LABEL, t0, body, signature, false);
+    transcript_start(t0);
+    err = handshake_signature_verify(key, USER_GRANT_LABEL, t0, body, signature, false);
     json_free(body);
     return err == ATH_ERR_INVALID_SIGNATURE ? refuse(why, "signature does not hold") : err;
 }
@@ -254,8 +254,9 @@ read_object(const struct json *object, const struct did_pins *pins, int64_t now,
 static ath_err
 as_refusal(ath_err err)
 {
-    return err == ATH_OK || err == ATH_ERR_NOMEM || err == ATH_ERR_CRYPTO ? err
-                                                                           : ATH_ERR_INVALID_CREDENTIAL;
+    return err == ATH_OK || err == ATH_ERR_NOMEM || err == ATH_ERR_CRYPTO
+               ? err
+               : ATH_ERR_INVALID_CREDENTIAL;
 }
 
 ath_err
