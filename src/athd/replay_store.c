@@ -29,6 +29,7 @@ struct replay_store {
     char *dir;
     struct replay_use *slots; /* open addressing by id; expires_at 0: free */
     size_t capacity, count;
+    int64_t rebuilt_at;
 
     struct waiting *queue, *queue_last;
     struct waiting *batch; /* what the thread pool is writing */
@@ -87,6 +88,10 @@ make_room(struct replay_store *store, int64_t now)
         return rebuild(store, CAPACITY_MIN, now);
     if (store->count < store->capacity / 4 * 3 && store->count < REPLAY_MAX)
         return ATH_OK;
+    /* a full table is searched for expired ones at most once a second */
+    if (store->count >= REPLAY_MAX && store->rebuilt_at == now)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    store->rebuilt_at = now;
     if ((err = rebuild(store, store->capacity, now)) != ATH_OK)
         return err;
     if (store->count >= REPLAY_MAX)
