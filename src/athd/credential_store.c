@@ -100,7 +100,7 @@ credential_encode(const struct credential *credential, struct json **ret_object)
         scopes = NULL; /* put_take turns it into an error */
     json_put_take(&maker, "scopes", scopes);
     if (grant->issued_at != 0)
-        json_put_int(&maker, "issued_at", grant->issued_at);
+        json_put_int(&maker, "iat", grant->issued_at);
     json_put_int(&maker, "expires_at", grant->expires_at);
     json_put_copy(&maker, "credential", credential->text);
     return json_maker_end(&maker, ret_object);

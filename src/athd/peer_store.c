@@ -7,7 +7,7 @@
 #include "athd/store_load.h"
 #include "athd/string_map.h"
 #include "crypto/digest.h"
-#include "protocol/service.h"
+#include "protocol/origin.h"
 
 #define PEER_FILE_VERSION 1
 
@@ -64,7 +64,7 @@ put_members(struct json_maker *maker, const struct peer *peer)
     json_put_string(maker, "origin", peer->origin);
     if (peer->public_key != NULL) {
         public_key_put_pem(peer->public_key, &pem);
-        json_put_slice(maker, "public_key", ath_buf_slice(&pem));
+        json_put_slice(maker, "public_pem", ath_buf_slice(&pem));
     }
     json_put_int(maker, "pinned_at", peer->pinned_at);
     ath_buf_done(&pem);
@@ -107,7 +107,7 @@ add(struct peer_store *store, struct peer *peer)
 static ath_err
 load_peer(void *ctx, const char *stem, const struct json *object, struct why *why)
 {
-    const char *did = json_get_string(object, "did"), *pem = json_get_string(object, "public_key");
+    const char *did = json_get_string(object, "did"), *pem = json_get_string(object, "public_pem");
     const char *origin = json_get_string(object, "origin");
     struct public_key *public_key = NULL;
     struct peer *peer = NULL;

@@ -1,0 +1,455 @@
+/* key.*: keys are made in the hardware, recorded, and written to disk before anybody hears of them. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/dispatch.h"
+#include "athd/events.h"
+#include "athd/key_export.h"
+#include "athd/method_support.h"
+#include "base/clock.h"
+#include "protocol/attestation.h"
+
+/* key.create and key.import from the params to the answer. */
+struct key_job {
+    struct request *request;
+    struct key *key;           /* counted; grows on the way */
+    enum key_algorithm algorithm;
+    bool is_import, is_reserved, is_opened;
+    struct hsm_job *hsm_job;   /* while the hardware works */
+};
+
+static void
+job_free(struct key_job *job)
+{
+    if (job->is_reserved)
+        key_store_release(job->request->athd->keys, job->key->name);
+    key_free(job->key);
+    free(job);
+}
+
+static void
+job_fail(struct key_job *job, ath_err err, const struct why *why, uint32_t native)
+{
+    struct request *request = job->request;
+
+    if (job->is_opened)
+        hsm_pool_key_forget(request->athd->hsms, &job->key->ref);
+    job_free(job);
+    request_fail_data(request, err, why, method_native(native));
+}
+
+static void
+publish(struct athd *athd, const char *action, const struct key *key)
+{
+    struct json_maker event;
+
+    json_object_begin(&event);
+    json_put_string(&event, "action", action);
+    json_put_string(&event, "key", key->name);
+    json_put_string(&event, "did", key->did);
+    events_publish(athd, EVENT_KEY, &event);
+}
+
+static void
+on_stored(void *ctx, ath_err err, const struct why *why)
+{
+    struct key_job *job = ctx;
+    struct request *request = job->request;
+    struct json *info = NULL;
+
+    if (err != ATH_OK) {
+        job_fail(job, err, why, 0);
+        return;
+    }
+    publish(request->athd, job->is_import ? "imported" : "created", job->key);
+    if (key_info(job->key, request->athd->hsms, &info) != ATH_OK)
+        info = NULL;
+    job_free(job);
+    request_finish(request, info);
+}
+
+static void
+on_recorded(void *ctx, ath_err err)
+{
+    struct key_job *job = ctx;
+
+    if (err == ATH_OK)
+        err = key_store_put(job->request->athd->keys, job->key, on_stored, job);
+    if (err != ATH_OK)
+        job_fail(job, err, NULL, 0);
+}
+
+static void
+record_key(struct request *request, const char *event, const struct key *key, audit_done_fn *done,
+           void *ctx)
+{
+    struct json_maker record;
+
+    audit_record_begin(&record, event, request);
+    json_put_string(&record, "key", key->name);
+    json_put_string(&record, "role", did_role_name(key->role));
+    json_put_string(&record, "did", key->did);
+    json_put_string(&record, "jkt", public_key_jkt(key->public_key));
+    json_put_string(&record, "hsm", key->hsm);
+    audit_append(request->athd->audit, &record, done, ctx);
+}
+
+/* What the hardware gave becomes the key's public half. */
+static ath_err
+take_outcome(struct key_job *job, const struct hsm_outcome *outcome, struct why *why)
+{
+    struct athd *athd = job->request->athd;
+    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
+    struct public_key *public_key = NULL;
+    const char *kind;
+    ath_err err;
+
+    if ((err = public_key_from_der(outcome->public_der, why, &public_key)) != ATH_OK)
+        return err;
+    if (!job->is_import) {
+        ath_buf_put_slice(&blob, outcome->blob);
+        if ((err = blob.err) != ATH_OK) {
+            public_key_free(public_key);
+            return err;
+        }
+        key_attach(job->key, &blob, hsm_pool_next_key_number(athd->hsms));
+    }
+    key_set_public(job->key, public_key);
+    job->key->facts = outcome->facts;
+    hsm_pool_describe(athd->hsms, job->key->hsm, &kind, &job->key->software);
+    if (!job->is_import && public_key_algorithm(public_key) != job->algorithm)
+        return why_set(why, ATH_ERR_HSM_ERROR, "the hardware made a key of another algorithm");
+    if (key_store_find_public(athd->keys, public_key) != NULL)
+        return why_set(why, ATH_ERR_KEY_EXISTS, "athd has this key already");
+    return ATH_OK;
+}
+
+static void
+on_hardware(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct key_job *job = ctx;
+    struct request *request = job->request;
+    struct why why = outcome->why;
+    ath_err err = outcome->err;
+
+    request->cancel = NULL;
+    job->is_opened = job->is_import && err == ATH_OK;
+    if (err == ATH_OK)
+        err = take_outcome(job, outcome, &why);
+    if (err != ATH_OK)
+        job_fail(job, err, &why, outcome->native);
+    else
+        record_key(request, job->is_import ? "key_imported" : "key_created", job->key, on_recorded, job);
+}
+
+static void
+cancel_hardware(struct request *request, ath_err err)
+{
+    struct key_job *job = request->stage;
+
+    hsm_job_cancel(job->hsm_job, err);
+}
+
+/* ---- params ---- */
+
+static ath_err
+decode_agent_id(const struct request *request, struct why *why, struct key *key)
+{
+    const char *agent_id = method_param(request, "agent_id");
+
+    if (agent_id == NULL)
+        return ATH_OK;
+    if (key->role != DID_CLIENT)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "agent_id is for client keys only");
+    if (!agent_id_is_valid(agent_id))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "agent_id must be an https URI (or http on loopback), not a DID");
+    key->agent_id = ath_strdup(agent_id);
+    return key->agent_id == NULL ? ATH_ERR_NOMEM : ATH_OK;
+}
+
+static ath_err
+decode_rest(const struct request *request, struct why *why, struct key *key)
+{
+    const struct json *display = method_param_json(request, "display");
+    const char *confirm = method_param(request, "confirm");
+
+    key->created_at = clock_now();
+    key->owner = request->athd->owner;
+    key->confirm = key->role == DID_USER ? KEY_CONFIRM_ALWAYS : KEY_CONFIRM_NEVER;
+    if (confirm != NULL && !key_confirm_parse(confirm, &key->confirm))
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "confirm must be never, always or session");
+    if (json_get_int(request->params, "expires_at", &key->expires_at) &&
+        key->expires_at <= key->created_at)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "expires_at is not in the future");
+    if (display == NULL)
+        return ATH_OK;
+    return display_decode(display, why, &key->display);
+}
+
+/* A key of what the params say; its name is reserved. */
+static ath_err
+job_start(struct key_job *job, struct why *why)
+{
+    struct request *request = job->request;
+    const char *name = method_param(request, "name");
+    const char *hsm = hsm_pool_find(request->athd->hsms, method_param(request, "hsm"));
+    ath_err err;
+
+    if ((job->key = key_new()) == NULL || (job->key->name = ath_strdup(name)) == NULL)
+        return ATH_ERR_NOMEM;
+    if (!did_role_parse(method_param(request, "role"), &job->key->role))
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "role must be user, client or server");
+    if (hsm == NULL)
+        return why_set(why, ATH_ERR_HSM_NOT_FOUND, "no hsm of this name is configured");
+    if ((job->key->hsm = ath_strdup(hsm)) == NULL)
+        return ATH_ERR_NOMEM;
+    if ((err = decode_agent_id(request, why, job->key)) != ATH_OK)
+        return err;
+    if ((err = decode_rest(request, why, job->key)) != ATH_OK)
+        return err;
+    if ((err = key_store_reserve(request->athd->keys, name)) != ATH_OK)
+        return why_set(why, err, "a key \"%s\" already exists", name);
+    job->is_reserved = true;
+    return ATH_OK;
+}
+
+static struct hsm_job_params
+hsm_params(struct key_job *job)
+{
+    return (struct hsm_job_params){
+        .caller_identity = job->request->caller->identity,
+        .priority = HSM_PRIORITY_NORMAL,
+        .deadline_ms = job->request->deadline_ms,
+        .done = on_hardware,
+        .ctx = job,
+    };
+}
+
+/* `err` of submitting the hardware's job. */
+static void
+job_submitted(struct key_job *job, ath_err err, const struct why *why)
+{
+    if (err != ATH_OK) {
+        job_fail(job, err, why, 0);
+        return;
+    }
+    job->request->stage = job;
+    job->request->cancel = cancel_hardware;
+}
+
+static struct key_job *
+job_new(struct request *request, bool is_import)
+{
+    struct key_job *job = calloc(1, sizeof(*job));
+
+    if (job == NULL)
+        request_fail(request, ATH_ERR_NOMEM, NULL);
+    else
+        *job = (struct key_job){.request = request, .is_import = is_import, .algorithm = KEY_ES256};
+    return job;
+}
+
+void
+method_key_create(struct request *request)
+{
+    const char *algorithm = method_param(request, "algorithm");
+    struct key_job *job = job_new(request, false);
+    struct hsm_job_params params;
+    struct why why = {""};
+    ath_err err = ATH_OK;
+
+    if (job == NULL)
+        return;
+    if (algorithm != NULL && !key_algorithm_parse(algorithm, &job->algorithm))
+        err = why_set(&why, ATH_ERR_UNSUPPORTED_ALGORITHM, "there is no algorithm \"%s\" here", algorithm);
+    if (err != ATH_OK || (err = job_start(job, &why)) != ATH_OK) {
+        job_fail(job, err, &why, 0);
+        return;
+    }
+    params = hsm_params(job);
+    err = hsm_pool_key_create(request->athd->hsms, job->key->hsm, (uint8_t)job->algorithm,
+                              job->key->name, &params, &job->hsm_job);
+    job_submitted(job, err, &why);
+}
+
+void
+method_key_import(struct request *request)
+{
+    struct ath_slice pem = ath_slice_of_string(method_param(request, "tss2_pem"));
+    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
+    struct key_job *job = job_new(request, true);
+    struct hsm_job_params params;
+    struct why why = {""};
+    ath_err err;
+
+    if (job == NULL)
+        return;
+    ath_buf_put_slice(&blob, pem);
+    if (blob.err == ATH_ERR_LIMIT_EXCEEDED || pem.len == 0)
+        err = why_set(&why, ATH_ERR_INVALID_PARAMS, "tss2_pem is not a TSS2 PRIVATE KEY file");
+    else if ((err = blob.err) == ATH_OK)
+        err = job_start(job, &why);
+    if (err != ATH_OK) {
+        ath_buf_done(&blob);
+        job_fail(job, err, &why, 0);
+        return;
+    }
+    key_attach(job->key, &blob, hsm_pool_next_key_number(request->athd->hsms));
+    params = hsm_params(job);
+    err = hsm_pool_key_open(request->athd->hsms, &job->key->ref, &params, &job->hsm_job);
+    job_submitted(job, err, &why);
+}
+
+/* ---- list, get, export ---- */
+
+struct listing {
+    struct request *request;
+    struct json_maker array;
+    enum did_role role;
+    bool all_roles;
+};
+
+static void
+list_key(void *ctx, struct key *key)
+{
+    struct listing *listing = ctx;
+    struct json *info = NULL;
+
+    if (!listing->all_roles && key->role != listing->role)
+        return;
+    if (key_info(key, listing->request->athd->hsms, &info) != ATH_OK)
+        info = NULL;
+    json_put_take(&listing->array, NULL, info);
+}
+
+void
+method_key_list(struct request *request)
+{
+    struct listing listing = {.request = request};
+    struct json_maker result;
+
+    listing.all_roles = !did_role_parse(method_param(request, "role"), &listing.role);
+    json_array_begin(&listing.array);
+    key_store_each(request->athd->keys, list_key, &listing);
+    json_object_begin(&result);
+    json_put_maker(&result, "keys", &listing.array);
+    request_finish_maker(request, &result);
+}
+
+/* Finds the key that params name, or fails the request. */
+static struct key *
+named_key(struct request *request)
+{
+    const char *name = method_param(request, "name");
+    struct key *key = key_store_find(request->athd->keys, name);
+    struct why why;
+
+    if (key == NULL)
+        request_fail(request, why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name), &why);
+    return key;
+}
+
+void
+method_key_get(struct request *request)
+{
+    struct key *key = named_key(request);
+    struct json *info = NULL;
+
+    if (key == NULL)
+        return;
+    if (key_info(key, request->athd->hsms, &info) != ATH_OK)
+        info = NULL;
+    request_finish(request, info);
+}
+
+void
+method_key_export(struct request *request)
+{
+    struct key *key = named_key(request);
+    struct json_maker result;
+    struct json *data = NULL;
+    struct why why = {""};
+    ath_err err;
+
+    if (key == NULL)
+        return;
+    if ((err = key_export(key, method_param(request, "format"), &why, &data)) != ATH_OK) {
+        request_fail(request, err, &why);
+        return;
+    }
+    json_object_begin(&result);
+    json_put_take(&result, "data", data);
+    request_finish_maker(request, &result);
+}
+
+/* ---- delete ---- */
+
+struct deletion {
+    struct request *request;
+    struct key *key; /* counted */
+};
+
+static void
+deletion_fail(struct deletion *deletion, ath_err err, const struct why *why)
+{
+    struct request *request = deletion->request;
+
+    key_free(deletion->key);
+    free(deletion);
+    request_fail(request, err, why);
+}
+
+static void
+on_removed(void *ctx, ath_err err, const struct why *why)
+{
+    struct deletion *deletion = ctx;
+    struct request *request = deletion->request;
+    struct json_maker result;
+
+    if (err != ATH_OK) {
+        deletion_fail(deletion, err, why);
+        return;
+    }
+    publish(request->athd, "deleted", deletion->key);
+    key_free(deletion->key);
+    free(deletion);
+    json_object_begin(&result);
+    json_put_string(&result, "note",
+                    "athd's only copy of the key's file is gone; an earlier copy of that file would "
+                    "still work in this TPM");
+    request_finish_maker(request, &result);
+}
+
+static void
+on_deletion_recorded(void *ctx, ath_err err)
+{
+    struct deletion *deletion = ctx;
+    struct athd *athd = deletion->request->athd;
+
+    /* two deletions at once: the second finds nothing */
+    if (err == ATH_OK && key_store_find(athd->keys, deletion->key->name) != deletion->key)
+        err = ATH_ERR_KEY_NOT_FOUND;
+    if (err == ATH_OK)
+        err = key_store_remove(athd->keys, deletion->key, on_removed, deletion);
+    if (err != ATH_OK)
+        deletion_fail(deletion, err, NULL);
+    else
+        hsm_pool_key_forget(athd->hsms, &deletion->key->ref);
+}
+
+void
+method_key_delete(struct request *request)
+{
+    struct key *key = named_key(request);
+    struct deletion *deletion;
+
+    if (key == NULL)
+        return;
+    if ((deletion = calloc(1, sizeof(*deletion))) == NULL) {
+        request_fail(request, ATH_ERR_NOMEM, NULL);
+        return;
+    }
+    *deletion = (struct deletion){request, key_ref(key)};
+    record_key(request, "key_deleted", key, on_deletion_recorded, deletion);
+}

@@ -1,0 +1,155 @@
+#include "athd/method_support.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "protocol/handshake_message.h"
+
+const char *
+method_param(const struct request *request, const char *name)
+{
+    return json_get_string(request->params, name);
+}
+
+const struct json *
+method_param_json(const struct request *request, const char *name)
+{
+    return json_get(request->params, name);
+}
+
+ath_err
+method_key(const struct request *request, const char *name, enum did_role role, struct why *why,
+           struct key **ret_key)
+{
+    struct key *key = key_store_find(request->athd->keys, name);
+
+    if (key == NULL)
+        return why_set(why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name);
+    if (key->role != role)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "key \"%s\" is a %s key; this needs a %s key", name,
+                       did_role_name(key->role), did_role_name(role));
+    if (key_is_expired(key, clock_now()))
+        return why_set(why, ATH_ERR_KEY_EXPIRED, "key \"%s\" has expired", name);
+    *ret_key = key;
+    return ATH_OK;
+}
+
+ath_err
+method_message(const struct json *param, struct why *why, struct json **ret_message)
+{
+    const char *text = json_string(param);
+    ath_err err;
+
+    if (text != NULL)
+        return handshake_message_parse(ath_slice_of_string(text), why, ret_message);
+    if ((err = handshake_message_check(param, why)) != ATH_OK)
+        return err;
+    *ret_message = json_clone(param);
+    return *ret_message == NULL ? ATH_ERR_NOMEM : ATH_OK;
+}
+
+ath_err
+method_public_key(const struct json *param, struct why *why, struct public_key **ret_key)
+{
+    const char *pem = json_string(param);
+
+    return pem != NULL ? public_key_from_pem(ath_slice_of_string(pem), why, ret_key)
+                       : public_key_from_jwk(param, why, ret_key);
+}
+
+/* ---- may this be signed ---- */
+
+ath_err
+method_policy(const struct request *request, const struct policy_question *question, struct why *why,
+              struct json **ret_data, bool *ret_ask)
+{
+    struct athd *athd = request->athd;
+    struct policy_answer answer = policy_decide(request->caller, athd->owner, question);
+    struct json_maker data;
+
+    *ret_ask = answer.verdict == POLICY_ASK;
+    if (answer.verdict != POLICY_DENY)
+        return ATH_OK;
+    athd->counters.denials++;
+    json_object_begin(&data);
+    json_put_string(&data, "rule", answer.rule);
+    json_put_string(&data, "missing", answer.missing);
+    if (json_maker_end(&data, ret_data) != ATH_OK)
+        *ret_data = NULL;
+    return why_set(why, ATH_ERR_POLICY_DENIED, "rule \"%s\" does not allow this: %s", answer.rule,
+                   answer.missing);
+}
+
+struct asking {
+    struct request *request;
+    struct key *key; /* counted */
+    consent_done_fn *done;
+    void *ctx;
+};
+
+bool
+method_would_ask(const struct key *key, bool ask)
+{
+    return ask || key->confirm == KEY_CONFIRM_ALWAYS ||
+           (key->confirm == KEY_CONFIRM_SESSION && !key->confirmed);
+}
+
+static void
+on_answer(void *ctx, ath_err err)
+{
+    struct asking *asking = ctx;
+
+    if (err == ATH_OK) {
+        asking->key->confirmed = true;
+        /* the hardware gets its usual time after the person took theirs */
+        request_set_deadline(asking->request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
+    }
+    asking->done(asking->ctx, err);
+    key_free(asking->key);
+    free(asking);
+}
+
+void
+method_confirm(struct request *request, struct key *key, bool ask, struct consent_text *taken_text,
+               const char *ok_label, int64_t timeout_s, consent_done_fn *done, void *ctx)
+{
+    struct asking *asking;
+
+    if (!method_would_ask(key, ask)) {
+        consent_text_done(taken_text);
+        done(ctx, ATH_OK);
+        return;
+    }
+    if ((asking = calloc(1, sizeof(*asking))) == NULL) {
+        consent_text_done(taken_text);
+        done(ctx, ATH_ERR_NOMEM);
+        return;
+    }
+    *asking = (struct asking){request, key_ref(key), done, ctx};
+    consent_ask(request, taken_text, ok_label, timeout_s, on_answer, asking);
+}
+
+/* ---- errors ---- */
+
+struct json *
+method_data(const char *name, const char *text)
+{
+    struct json_maker data;
+    struct json *object = NULL;
+
+    json_object_begin(&data);
+    json_put_string(&data, name, text);
+    return json_maker_end(&data, &object) == ATH_OK ? object : NULL;
+}
+
+struct json *
+method_native(uint32_t native)
+{
+    char text[16];
+
+    if (native == 0)
+        return NULL;
+    (void)snprintf(text, sizeof(text), "0x%08x", (unsigned)native);
+    return method_data("native", text);
+}

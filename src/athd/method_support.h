@@ -1,0 +1,48 @@
+/* What the methods have in common: finding keys, policy for a signature, the user's yes, errors. */
+#ifndef ATHD_METHOD_SUPPORT_H
+#define ATHD_METHOD_SUPPORT_H
+
+#include "athd/athd.h"
+#include "athd/consent.h"
+#include "athd/key_store.h"
+#include "athd/policy.h"
+#include "athd/signing.h"
+
+/* ---- params ---- */
+const char *method_param(const struct request *request, const char *name); /* NULL: absent or no string */
+const struct json *method_param_json(const struct request *request, const char *name);
+
+/* The key of this name, which must have this role and not be expired. ATH_ERR_KEY_NOT_FOUND,
+ * ATH_ERR_INVALID_PARAMS, ATH_ERR_KEY_EXPIRED with why. Borrowed. */
+ath_err method_key(const struct request *request, const char *name, enum did_role role, struct why *why,
+                   struct key **ret_key) ATH_MUST_USE;
+
+/* A handshake message or grant that came as an object, or as text: the profile's limits hold for its
+ * bytes. *ret_message belongs to the caller. ATH_ERR_INVALID_MESSAGE. */
+ath_err method_message(const struct json *param, struct why *why, struct json **ret_message) ATH_MUST_USE;
+
+/* A public key given as PEM string or JWK object. ATH_ERR_INVALID_PUBLIC_KEY. */
+ath_err method_public_key(const struct json *param, struct why *why, struct public_key **ret_key) ATH_MUST_USE;
+
+/* ---- may this be signed ---- */
+
+/* Puts the question to policy. ATH_OK (*ret_ask: only if the user says yes), ATH_ERR_POLICY_DENIED
+ * (*ret_data, for request_fail_data: rule and missing). */
+ath_err method_policy(const struct request *request, const struct policy_question *question,
+                      struct why *why, struct json **ret_data, bool *ret_ask) ATH_MUST_USE;
+
+/* Asks the user if policy (`ask`) or the key's `confirm` want it, else goes on at once: done may be
+ * called from inside. */
+void method_confirm(struct request *request, struct key *key, bool ask, struct consent_text *taken_text,
+                    const char *ok_label, int64_t timeout_s, consent_done_fn *done, void *ctx);
+/* Would method_confirm ask? */
+bool method_would_ask(const struct key *key, bool ask);
+
+/* ---- errors ---- */
+
+/* {native} of a failed signature or key; NULL: nothing to say. */
+struct json *method_native(uint32_t native);
+/* {name: text}; NULL when out of memory. */
+struct json *method_data(const char *name, const char *text);
+
+#endif
