@@ -37,7 +37,7 @@ struct hsm_info {
 };
 
 struct hsm_ops {
-    const char *scheme; /* what the URI begins with, colon included */
+    const char *schemes[4]; /* what a URI of this back end begins with, colon included; NULL ends */
 
     ath_err (*open)(const struct hsm_options *options, struct hsm_fault *fault, struct hsm **ret_hsm);
     /* Clean end: keys and sessions flushed, TPM2_Shutdown(CLEAR). NULL is fine. */
@@ -51,16 +51,34 @@ struct hsm_ops {
     ath_err (*key_open)(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
                         struct hsm_key **ret_key);
     void (*key_close)(struct hsm *hsm, struct hsm_key *key);
+    /* Destroys it where the hardware keeps it; after ATH_OK key is closed too. */
     ath_err (*key_delete)(struct hsm *hsm, struct hsm_key *key, struct hsm_fault *fault);
     const struct public_key *(*key_public)(const struct hsm_key *key);
     void (*key_facts)(const struct hsm_key *key, struct hsm_key_facts *ret_facts);
 
-    /* JOSE signature over the message; the caller verifies it before it leaves the helper. */
-    ath_err (*sign)(struct hsm *hsm, struct hsm_key *key, struct ath_slice message,
-                    struct hsm_fault *fault, uint8_t ret_signature[SIGNATURE_MAX_LEN]);
+    /*
+     * JOSE signature over the message, in two halves: sign_begin sends what the hardware needs and
+     * returns at once where it can, sign_finish waits. In between the caller may compute, not call
+     * the back end; after ATH_OK from begin, finish must be called (a failed begin has no finish).
+     * The caller verifies the signature before it leaves the helper. The message is read by begin.
+     */
+    ath_err (*sign_begin)(struct hsm *hsm, struct hsm_key *key, struct ath_slice message,
+                          struct hsm_fault *fault);
+    ath_err (*sign_finish)(struct hsm *hsm, struct hsm_fault *fault,
+                           uint8_t ret_signature[SIGNATURE_MAX_LEN]);
     ath_err (*random)(struct hsm *hsm, uint8_t *ret_bytes, size_t len, struct hsm_fault *fault);
 };
 
-extern const struct hsm_ops tpm_backend_ops; /* "tpm:" and "swtpm:" */
+extern const struct hsm_ops tpm_backend_ops;
+
+/* begin and finish in one. */
+static inline ath_err
+hsm_sign(const struct hsm_ops *ops, struct hsm *hsm, struct hsm_key *key, struct ath_slice message,
+         struct hsm_fault *fault, uint8_t ret_signature[SIGNATURE_MAX_LEN])
+{
+    ath_err err = ops->sign_begin(hsm, key, message, fault);
+
+    return err != ATH_OK ? err : ops->sign_finish(hsm, fault, ret_signature);
+}
 
 #endif

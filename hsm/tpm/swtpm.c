@@ -1,0 +1,137 @@
+#include "hsm/tpm/swtpm.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+#include "base/log.h"
+#include "hsm/tpm/swtpm_state.h"
+
+#define CHILD_FD 3
+#define STOP_PATIENCE_MS 2000u
+#define STOP_STEP_MS 2u
+
+struct swtpm {
+    pid_t pid;
+};
+
+/* In the child, between fork and exec: async-signal-safe calls only. */
+static void
+exec_swtpm(int fd, pid_t parent, char *state)
+{
+    char program[] = "swtpm", socket_mode[] = "socket", tpm2[] = "--tpm2",
+         state_option[] = "--tpmstate", fd_option[] = "--fd", fd_number[] = "3",
+         flags[] = "--flags", flags_value[] = "not-need-init,startup-clear";
+    char path[] = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
+    char *argv[] = {program,   socket_mode, tpm2,        state_option, state, fd_option,
+                    fd_number, flags,       flags_value, NULL};
+    char *environment[] = {path, NULL};
+    const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
+    int null = open("/dev/null", O_RDWR);
+
+    /* A ^C at the terminal is for athd, which lets us finish first. What we ignore, swtpm need not. */
+    (void)setsid();
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        (void)signal(signals[i], SIG_DFL);
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(126);
+    if (null < 0 || dup2(null, 0) < 0 || dup2(null, 1) < 0 || dup2(fd, CHILD_FD) < 0)
+        _exit(126);
+    if (fd == CHILD_FD)
+        (void)fcntl(fd, F_SETFD, 0);
+    fd_close_from(CHILD_FD + 1);
+    (void)execvpe(program, argv, environment);
+    _exit(127);
+}
+
+static ath_err
+spawn(const char *path, struct why *why, struct swtpm *swtpm, int *ret_fd)
+{
+    char state[4096 + 8];
+    int pair[2] = {-1, -1};
+    pid_t parent = getpid(), pid;
+
+    if (path[0] != '/' || strlen(path) > sizeof(state) - sizeof("dir="))
+        return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "the state directory's path is not usable");
+    (void)snprintf(state, sizeof(state), "dir=%s", path);
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "socketpair: %s", strerror(errno));
+    if ((pid = fork()) < 0) {
+        fd_close(&pair[0]);
+        fd_close(&pair[1]);
+        return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "fork: %s", strerror(errno));
+    }
+    if (pid == 0)
+        exec_swtpm(pair[1], parent, state);
+    fd_close(&pair[1]);
+    swtpm->pid = pid;
+    *ret_fd = pair[0];
+    return ATH_OK;
+}
+
+ath_err
+swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, int *ret_fd)
+{
+    struct swtpm *swtpm = calloc(1, sizeof(*swtpm));
+    char *path = NULL;
+    ath_err err;
+
+    if (swtpm == NULL)
+        return ATH_ERR_NOMEM;
+    if ((err = swtpm_state_prepare(state_dir, why, &path)) != ATH_OK) {
+        err = err == ATH_ERR_NOMEM ? err : ATH_ERR_HSM_UNAVAILABLE;
+        goto out;
+    }
+    if ((err = spawn(path, why, swtpm, ret_fd)) != ATH_OK)
+        goto out;
+    log_warning("event=software_tpm dir=%s pid=%d note=\"its keys are protected by file permissions "
+                "only\"",
+                path, (int)swtpm->pid);
+    *ret_swtpm = swtpm;
+    swtpm = NULL;
+out:
+    free(path);
+    free(swtpm);
+    return err;
+}
+
+static bool
+has_ended(pid_t pid)
+{
+    pid_t got;
+
+    do {
+        got = waitpid(pid, NULL, WNOHANG);
+    } while (got < 0 && errno == EINTR);
+    return got == pid || (got < 0 && errno == ECHILD);
+}
+
+void
+swtpm_stop(struct swtpm *swtpm)
+{
+    const struct timespec step = {.tv_nsec = (long)STOP_STEP_MS * 1000000};
+    unsigned waited = 0;
+
+    if (swtpm == NULL)
+        return;
+    while (!has_ended(swtpm->pid) && waited < STOP_PATIENCE_MS) {
+        (void)nanosleep(&step, NULL);
+        waited += STOP_STEP_MS;
+    }
+    if (waited >= STOP_PATIENCE_MS) {
+        log_warning("event=swtpm_killed pid=%d", (int)swtpm->pid);
+        (void)kill(swtpm->pid, SIGKILL);
+        while (waitpid(swtpm->pid, NULL, 0) < 0 && errno == EINTR)
+            ;
+    }
+    free(swtpm);
+}

@@ -1,0 +1,20 @@
+/* A software TPM of our own: swtpm(8) as our child on a socketpair. No port, no path to connect to,
+ * gone when we are. */
+#ifndef HSM_TPM_SWTPM_H
+#define HSM_TPM_SWTPM_H
+
+#include "base/why.h"
+
+struct swtpm;
+
+/* Starts it on `<state_dir>/swtpm` (absolute); a state that is not there yet is made, by swtpm_setup
+ * so that it has an EK certificate, or, where that fails (logged), by swtpm itself, without one.
+ * *ret_fd is the connection: the caller's. ATH_ERR_HSM_UNAVAILABLE with the reason in why. */
+ath_err swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm,
+                    int *ret_fd) ATH_MUST_USE;
+
+/* Waits until it has ended by itself (close the connection first), kills it after two seconds.
+ * NULL is fine. */
+void swtpm_stop(struct swtpm *swtpm);
+
+#endif

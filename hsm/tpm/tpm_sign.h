@@ -1,0 +1,30 @@
+/* TPM2_Sign in two halves, so that the host can do something useful while the TPM works. */
+#ifndef HSM_TPM_TPM_SIGN_H
+#define HSM_TPM_TPM_SIGN_H
+
+#include "hsm/tpm/tpm_key.h"
+
+struct tpm_signing {
+    struct hsm_key *key; /* borrowed until finished */
+    TPM2B_DIGEST digest;
+    bool sent; /* the TPM has the command */
+    TPMT_SIGNATURE result;
+};
+
+/* Hashes the message on the host and sends the command; what fails here is mended in _finish.
+ * ATH_ERR_PIN_REQUIRED for a key with an authValue. Nothing else may be sent to the TPM before
+ * tpm_sign_finish. */
+ath_err tpm_sign_begin(struct tpm_device *device, struct hsm_key *key, struct ath_slice message,
+                       struct hsm_fault *fault, struct tpm_signing *signing) ATH_MUST_USE;
+
+/* r || s (RFC 7518, 3.4). Not yet checked with the public key. */
+ath_err tpm_sign_finish(struct tpm_device *device, struct tpm_signing *signing,
+                        struct hsm_fault *fault,
+                        uint8_t ret_signature[SIGNATURE_MAX_LEN]) ATH_MUST_USE;
+
+/* len bytes from the TPM's generator, in the session: without it a short answer would be completed
+ * by what the buffer held before. */
+ath_err tpm_random(struct tpm_device *device, uint8_t *ret_bytes, size_t len,
+                   struct hsm_fault *fault) ATH_MUST_USE;
+
+#endif

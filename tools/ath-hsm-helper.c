@@ -1,0 +1,100 @@
+/* ath-hsm-helper: holds one TPM or token for athd. Started by athd, never by hand. */
+#include <getopt.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ath/version.h"
+#include "base/log.h"
+#include "base/secret.h"
+#include "crypto/digest.h"
+#include "hsm/hsm_helper.h"
+
+static const struct hsm_ops *const backends[] = {&tpm_backend_ops, NULL};
+
+static const char usage_text[] =
+    "usage: ath-hsm-helper --uri URI --state-dir DIR [--log-level LEVEL]\n"
+    "       ath-hsm-helper --version | --help\n"
+    "\n"
+    "Holds one TPM or PKCS#11 token for athd, which starts it with a socket as its standard\n"
+    "input. There is nothing to be done with it by hand.\n"
+    "\n"
+    "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:\n"
+    "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
+    "  --log-level LEVEL  error, warning, info (default), debug\n";
+
+/* ATH_OK: go on; ATH_ERR_COUNT: --help or --version has been answered. */
+static ath_err
+parse_options(int argc, char **argv, struct hsm_helper_options *options)
+{
+    static const struct option known[] = {
+        {"uri", required_argument, NULL, 'u'},       {"state-dir", required_argument, NULL, 's'},
+        {"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
+    };
+    enum log_level level;
+    int c;
+
+    while ((c = getopt_long(argc, argv, "", known, NULL)) != -1) {
+        switch (c) {
+        case 'u':
+            options->uri = optarg;
+            break;
+        case 's':
+            options->state_dir = optarg;
+            break;
+        case 'l':
+            if (!log_level_parse(optarg, &level))
+                return ATH_ERR_USAGE;
+            log_set_level(level);
+            break;
+        case 'V':
+            printf("ath-hsm-helper %s\n", ATH_VERSION);
+            return ATH_ERR_COUNT;
+        case 'h':
+            fputs(usage_text, stdout);
+            return ATH_ERR_COUNT;
+        default:
+            return ATH_ERR_USAGE;
+        }
+    }
+    if (optind != argc || options->uri == NULL || options->state_dir == NULL ||
+        options->state_dir[0] != '/' || hsm_helper_backend(backends, options->uri) == NULL)
+        return ATH_ERR_USAGE;
+    return ATH_OK;
+}
+
+/* athd ends us by closing the socket, so that the TPM is shut down properly; a terminal's ^C and a
+ * service manager's SIGTERM reach athd as well. */
+static void
+ignore_signals(void)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
+
+    for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
+        (void)signal(signals[i], SIG_IGN);
+}
+
+int
+main(int argc, char **argv)
+{
+    struct hsm_helper_options options = {
+        .backends = backends, .fd = STDIN_FILENO, .sandbox = true};
+    ath_err err;
+
+    log_set_name("ath-hsm-helper");
+    if ((err = parse_options(argc, argv, &options)) == ATH_ERR_COUNT)
+        return 0;
+    if (err != ATH_OK) {
+        fputs(usage_text, stderr);
+        return ath_err_exit_status(ATH_ERR_USAGE);
+    }
+    secret_protect_process();
+    ignore_signals();
+    if ((err = crypto_init()) == ATH_OK)
+        err = hsm_helper_run(&options);
+    if (err != ATH_OK)
+        log_warning("event=helper_ends err=%s", ath_err_reason(err));
+    return err == ATH_OK ? 0 : ath_err_exit_status(err);
+}
