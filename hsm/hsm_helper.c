@@ -1,5 +1,6 @@
 #include "hsm/hsm_helper.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/clock.h"

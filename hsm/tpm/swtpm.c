@@ -26,14 +26,15 @@ struct swtpm {
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
 static void
-exec_swtpm(int fd, pid_t parent, char *state)
+exec_swtpm(int fd, pid_t parent, char *state, char *log)
 {
     char program[] = "swtpm", socket_mode[] = "socket", tpm2[] = "--tpm2",
          state_option[] = "--tpmstate", fd_option[] = "--fd", fd_number[] = "3",
-         flags[] = "--flags", flags_value[] = "not-need-init,startup-clear";
+         flags[] = "--flags", flags_value[] = "not-need-init,startup-clear",
+         terminate[] = "--terminate", log_option[] = "--log";
     char path[] = "PATH=/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin";
-    char *argv[] = {program,   socket_mode, tpm2,        state_option, state, fd_option,
-                    fd_number, flags,       flags_value, NULL};
+    char *argv[] = {program, socket_mode, tpm2,      state_option, state, fd_option, fd_number,
+                    flags,   flags_value, terminate, log_option,   log,   NULL};
     char *environment[] = {path, NULL};
     const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     int null = open("/dev/null", O_RDWR);
@@ -56,13 +57,14 @@ exec_swtpm(int fd, pid_t parent, char *state)
 static ath_err
 spawn(const char *path, struct why *why, struct swtpm *swtpm, int *ret_fd)
 {
-    char state[4096 + 8];
+    char state[4096 + 8], log[4096 + 40];
     int pair[2] = {-1, -1};
     pid_t parent = getpid(), pid;
 
     if (path[0] != '/' || strlen(path) > sizeof(state) - sizeof("dir="))
         return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "the state directory's path is not usable");
     (void)snprintf(state, sizeof(state), "dir=%s", path);
+    (void)snprintf(log, sizeof(log), "file=%s/log,truncate", path);
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
         return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "socketpair: %s", strerror(errno));
     if ((pid = fork()) < 0) {
@@ -71,7 +73,7 @@ spawn(const char *path, struct why *why, struct swtpm *swtpm, int *ret_fd)
         return why_set(why, ATH_ERR_HSM_UNAVAILABLE, "fork: %s", strerror(errno));
     }
     if (pid == 0)
-        exec_swtpm(pair[1], parent, state);
+        exec_swtpm(pair[1], parent, state, log);
     fd_close(&pair[1]);
     swtpm->pid = pid;
     *ret_fd = pair[0];

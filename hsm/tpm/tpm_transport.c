@@ -26,7 +26,8 @@ struct transport {
     int fd;                             /* -1: over lower */
     TSS2_TCTI_CONTEXT *lower;
     bool lower_loaded;
-    bool waiting; /* a command is sent and not answered */
+    bool waiting;  /* a command is sent and its answer not yet handed up */
+    bool answered; /* the answer is in `response` */
     uint8_t command[TRANSPORT_BUFFER];
     size_t command_len;
     uint8_t response[TRANSPORT_BUFFER];
@@ -194,8 +195,24 @@ transport_transmit(TSS2_TCTI_CONTEXT *tcti, size_t size, const uint8_t *command)
     memcpy(transport->command, command, size);
     transport->command_len = size;
     transport->response_len = 0;
+    transport->answered = false;
     if ((rc = send_command(transport)) == TSS2_RC_SUCCESS)
         transport->waiting = true;
+    return rc;
+}
+
+static TSS2_RC
+await_answer(struct transport *transport, int32_t timeout)
+{
+    TSS2_RC rc;
+
+    if (transport->answered)
+        return TSS2_RC_SUCCESS;
+    rc = receive_response(transport, timeout < 0 ? ANSWER_TIMEOUT_MS : timeout);
+    if (rc == TSS2_TCTI_RC_TRY_AGAIN && timeout < 0)
+        rc = TSS2_TCTI_RC_IO_ERROR; /* hung: no better than gone */
+    transport->answered = rc == TSS2_RC_SUCCESS;
+    transport->waiting = transport->answered || rc == TSS2_TCTI_RC_TRY_AGAIN;
     return rc;
 }
 
@@ -205,18 +222,17 @@ transport_receive(TSS2_TCTI_CONTEXT *tcti, size_t *size, uint8_t *response, int3
     struct transport *transport = transport_of(tcti);
     TSS2_RC rc;
 
+    if (size == NULL)
+        return TSS2_TCTI_RC_BAD_REFERENCE;
     if (!transport->waiting)
         return TSS2_TCTI_RC_BAD_SEQUENCE;
-    if (size == NULL || response == NULL)
-        return TSS2_TCTI_RC_BAD_REFERENCE;
-    rc = receive_response(transport, timeout < 0 ? ANSWER_TIMEOUT_MS : timeout);
-    if (rc == TSS2_TCTI_RC_TRY_AGAIN && timeout < 0)
-        rc = TSS2_TCTI_RC_IO_ERROR; /* hung: no better than gone */
-    if (rc == TSS2_TCTI_RC_TRY_AGAIN)
+    if ((rc = await_answer(transport, timeout)) != TSS2_RC_SUCCESS)
         return rc;
+    if (response == NULL) { /* only asked how long it is */
+        *size = transport->response_len;
+        return TSS2_RC_SUCCESS;
+    }
     transport->waiting = false;
-    if (rc != TSS2_RC_SUCCESS)
-        return rc;
     if (transport->response_len > *size)
         return TSS2_TCTI_RC_INSUFFICIENT_BUFFER;
     /* SYS reads the response where its command was: leave nothing of that behind it. */
