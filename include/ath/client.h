@@ -170,6 +170,7 @@ struct ath_handshake_step {
     enum ath_handshake_state state;
     char **send;      /* messages to carry to the other side, in order, each JSON text */
     size_t send_count;
+    int wait_s;       /* to wait before sending: a busy server asked for it; usually 0 */
     char *confirm;    /* server: M6, for the user's channel only; else NULL */
     char *result;     /* {session, peer, scopes, denied, …} once done or failed; else NULL */
 };

@@ -81,10 +81,13 @@ take_state(struct ath_client *client, const struct json *answer, enum ath_handsh
 static ath_err
 fill_step(struct ath_client *client, const struct json *answer, struct ath_handshake_step *step)
 {
+    int64_t wait_s;
     ath_err err;
 
     if ((err = take_state(client, answer, &step->state)) != ATH_OK)
         return err;
+    if (json_get_int(answer, "wait", &wait_s) && wait_s > 0 && wait_s <= 3600)
+        step->wait_s = (int)wait_s;
     if (step->handshake == NULL && json_get_string(answer, "handshake") != NULL &&
         (err = client_take_string(client, answer, "handshake", &step->handshake)) != ATH_OK)
         return err;

@@ -1,0 +1,555 @@
+/*
+ * `ath handshake run`: what the network does between three machines, done between their sockets. It
+ * holds nothing but messages; who answers what, and whether, is athd's business on each side.
+ */
+#include "ath_cmd.h"
+
+#include <inttypes.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+
+#define MESSAGES_MAX 64 /* nine, and room for retries: a peer that sends for ever is cut off */
+
+struct party {
+    const char *label;
+    struct ath_client *client;
+    bool shared; /* `client` is another party's */
+    struct ath_handshake_step step;
+};
+
+struct run {
+    struct cmd_context *context;
+    struct party client, server, user;
+    const char *client_key, *service;
+    char *server_key, *user_key; /* names of keys, for people */
+    char *server_did;
+    char *credential; /* NULL: a stored one */
+    struct json_maker steps;
+    uint64_t total_us;
+    unsigned messages;
+};
+
+/* The nine messages: who sends, and which key has signed what. */
+static const struct message_kind {
+    const char *type;
+    int step;
+    char from, to, signer; /* c, s, u; signer 0: nobody */
+    const char *what;
+} message_kinds[] = {
+    {"handshake_request", 1, 'c', 's', 0, "who I am, whom I want, a nonce"},
+    {"handshake_retry", 0, 's', 'c', 0, "busy: come back with this cookie"},
+    {"handshake_response", 2, 's', 'c', 's', "who I am, a nonce"},
+    {"identity_proof", 3, 'c', 's', 'c', "proof of the agent's key"},
+    {"identity_result", 4, 's', 'c', 0, "I know you"},
+    {"scope_request", 5, 'c', 's', 'c', "these scopes, with the user's grant and a key share"},
+    {"authorization_confirmation_request", 6, 's', 'u', 's', "shall this agent have these scopes?"},
+    {"authorization_confirmation_response", 7, 'u', 's', 'u', "the user's answer"},
+    {"scope_result", 8, 's', 'c', 0, "what was granted, what was not"},
+    {"handshake_complete", 9, 's', 'c', 's', "key share, access token"},
+};
+
+static const struct message_kind *
+kind_of(const char *type)
+{
+    size_t i;
+
+    for (i = 0; type != NULL && i < sizeof(message_kinds) / sizeof(message_kinds[0]); i++) {
+        if (strcmp(message_kinds[i].type, type) == 0)
+            return &message_kinds[i];
+    }
+    return NULL;
+}
+
+static const char *
+party_word(char party)
+{
+    return party == 'c' ? "agent" : party == 's' ? "application" : "user";
+}
+
+static const char *
+signer_key(const struct run *run, char signer)
+{
+    const char *name = signer == 'c' ? run->client_key : signer == 's' ? run->server_key
+                                                                        : run->user_key;
+    return name == NULL ? "" : name;
+}
+
+/* ---- showing a step ---- */
+
+static void
+print_step(const struct run *run, const struct message_kind *kind, uint64_t us)
+{
+    const char *bold = run->context->colour ? "\033[1m" : "";
+    const char *plain = run->context->colour ? "\033[0m" : "";
+    char key[100] = "not signed", took[32] = "", number[8] = " ";
+
+    if (run->context->json || run->context->quiet)
+        return;
+    if (kind->signer != 0)
+        snprintf(key, sizeof(key), "signed by %s's key %s", party_word(kind->signer),
+                 signer_key(run, kind->signer));
+    if (us > 0)
+        snprintf(took, sizeof(took), "%.1f ms", (double)us / 1000.0);
+    if (kind->step > 0)
+        snprintf(number, sizeof(number), "%d", kind->step);
+    printf("%s%2s  %-11s -> %-11s%s  %-36s %10s  ", bold, number, party_word(kind->from),
+           party_word(kind->to), plain, kind->type, took);
+    cmd_print_text(stdout, key);
+    printf("\n");
+    fflush(stdout);
+}
+
+static void
+record_step(struct run *run, const struct message_kind *kind, uint64_t us)
+{
+    struct json_maker step;
+
+    json_object_begin(&step);
+    if (kind->step > 0)
+        json_put_int(&step, "step", kind->step);
+    json_put_string(&step, "type", kind->type);
+    json_put_string(&step, "from", party_word(kind->from));
+    json_put_string(&step, "to", party_word(kind->to));
+    if (kind->signer != 0)
+        json_put_string(&step, "signed_by", signer_key(run, kind->signer));
+    json_put_int(&step, "us", (int64_t)us);
+    json_put_maker(&run->steps, NULL, &step);
+}
+
+/* A message is about to be carried; us is what its sender needed to make it. */
+static void
+show_message(struct run *run, const char *message, uint64_t us)
+{
+    struct json *tree = cmd_parse(message);
+    const struct message_kind *kind = kind_of(json_get_string(tree, "type"));
+
+    if (kind != NULL) {
+        print_step(run, kind, us);
+        record_step(run, kind, us);
+    }
+    json_free(tree);
+}
+
+/* ---- the exchange ---- */
+
+static ath_err
+fail_by(const struct run *run, const struct party *party, ath_err err)
+{
+    if (!run->context->json)
+        fprintf(stderr, "The %s's side refuses.\n", party->label);
+    cmd_fail(run->context, party->client, err);
+    return err;
+}
+
+/* Hands `message` to party; what it sends then is in party->step. */
+static ath_err
+receive(struct run *run, struct party *party, const char *message, uint64_t *ret_us)
+{
+    uint64_t began = clock_monotonic_us();
+    ath_err err;
+
+    if (++run->messages > MESSAGES_MAX) {
+        cmd_error("the handshake does not come to an end");
+        return ATH_ERR_UNEXPECTED_MESSAGE;
+    }
+    if (party == &run->server && party->step.handshake == NULL)
+        err = ath_handshake_accept(party->client, run->service, message, NULL, &party->step);
+    else
+        err = ath_handshake_receive(party->client, message, &party->step);
+    *ret_us = clock_monotonic_us() - began;
+    run->total_us += *ret_us;
+    return err;
+}
+
+/* What the server answers with is the client's to read, also where the server ends it. */
+static ath_err
+carry_to_client(struct run *run, uint64_t us)
+{
+    char **messages = run->server.step.send;
+    size_t count = run->server.step.send_count, i;
+    uint64_t client_us = 0;
+    ath_err err = ATH_OK;
+
+    for (i = 0; i < count && err == ATH_OK; i++) {
+        show_message(run, messages[i], i == 0 ? us : 0);
+        err = receive(run, &run->client, messages[i], &client_us);
+        if (err != ATH_OK)
+            return fail_by(run, &run->client, err);
+    }
+    if (run->client.step.send_count > 0) {
+        if (run->client.step.wait_s > 0) {
+            cmd_note(run->context, "(waiting %d s, as the application asks)", run->client.step.wait_s);
+            sleep((unsigned)run->client.step.wait_s);
+        }
+        show_message(run, run->client.step.send[0], client_us);
+    }
+    return ATH_OK;
+}
+
+/* Steps 6 and 7, on the channel between application and user. */
+static ath_err
+ask_user(struct run *run, uint64_t us, uint64_t *ret_us)
+{
+    uint64_t began;
+    char *answer = NULL;
+    ath_err err;
+
+    show_message(run, run->server.step.confirm, us);
+    began = clock_monotonic_us();
+    err = ath_confirmation_answer(run->user.client, run->user_key == NULL ? "" : run->user_key,
+                                  run->server.step.confirm, run->server_did, &answer);
+    if (err != ATH_OK)
+        return fail_by(run, &run->user, err);
+    us = clock_monotonic_us() - began;
+    run->total_us += us;
+    show_message(run, answer, us);
+    err = receive(run, &run->server, answer, ret_us);
+    ath_string_free(answer);
+    return err;
+}
+
+static char *find_user_key(struct run *run, const char *confirm);
+
+/* Hands the client's message to the server, the server's question to the user, and the server's
+ * answers to the client. */
+static ath_err
+carry_round(struct run *run)
+{
+    uint64_t us = 0;
+    char *message = ath_strdup(run->client.step.send[0]);
+    ath_err err, carried;
+
+    if (message == NULL)
+        return ATH_ERR_NOMEM;
+    err = receive(run, &run->server, message, &us);
+    ath_string_free(message);
+    if (err == ATH_OK && run->server.step.state == ATH_HANDSHAKE_CONFIRM &&
+        run->server.step.confirm != NULL) {
+        if (run->user_key == NULL)
+            run->user_key = find_user_key(run, run->server.step.confirm);
+        err = ask_user(run, us, &us);
+        if (err != ATH_OK && run->server.step.state != ATH_HANDSHAKE_FAILED)
+            return err;
+    }
+    carried = carry_to_client(run, us);
+    if (carried != ATH_OK)
+        return carried; /* the client has said why, in the reason's own words */
+    return err == ATH_OK ? ATH_OK : fail_by(run, &run->server, err);
+}
+
+static void
+put_member(struct json_maker *maker, const char *name, const struct json *from)
+{
+    if (from != NULL)
+        json_put_copy(maker, name, from);
+}
+
+/* handshake.start, with whatever the options said. */
+static ath_err
+start(struct run *run)
+{
+    const struct json *params = run->context->params, *scope;
+    struct ath_handshake_request request = {0};
+    const char *scopes[64];
+    uint64_t began = clock_monotonic_us();
+    int64_t ttl = 0;
+    ath_err err;
+
+    for (scope = json_first(json_get(params, "scopes")); scope != NULL && request.scope_count < 64;
+         scope = json_next(scope))
+        scopes[request.scope_count++] = json_string(scope);
+    request.key = run->client_key;
+    request.scopes = scopes;
+    request.server_origin = json_get_string(run->context->extra, "--origin");
+    request.server_did = request.server_origin == NULL ? run->server_did : NULL;
+    request.credential = run->credential;
+    request.context = json_get_string(params, "context");
+    request.traceparent = json_get_string(params, "trace");
+    request.ttl_s = json_get_int(params, "ttl", &ttl) ? (int)ttl : 0;
+    err = ath_handshake_start(run->client.client, &request, &run->client.step);
+    if (err != ATH_OK)
+        return fail_by(run, &run->client, err);
+    run->total_us += clock_monotonic_us() - began;
+    if (run->client.step.send_count > 0)
+        show_message(run, run->client.step.send[0], clock_monotonic_us() - began);
+    return ATH_OK;
+}
+
+/* ---- finding out what the options do not say ---- */
+
+/* The entry of an array of objects whose `name` is value; NULL: none. */
+static const struct json *
+entry_with(const struct json *array, const char *name, const char *value)
+{
+    const struct json *entry;
+
+    for (entry = json_first(array); entry != NULL; entry = json_next(entry)) {
+        const char *text = json_get_string(entry, name);
+
+        if (text != NULL && strcmp(text, value) == 0)
+            return entry;
+    }
+    return NULL;
+}
+
+/* key.get's `did`, on the heap; NULL after saying why not. */
+static ath_err
+did_of_key(struct run *run, struct party *party, const char *key, char **ret_did)
+{
+    struct json_maker maker;
+    struct json *params = NULL, *info = NULL;
+    ath_err err;
+
+    json_object_begin(&maker);
+    json_put_string(&maker, "name", key);
+    if ((err = json_maker_end(&maker, &params)) != ATH_OK)
+        return err;
+    err = cmd_call(run->context, party->client, "key.get", params, &info);
+    if (err == ATH_OK && (*ret_did = ath_strdup(json_get_string(info, "did"))) == NULL)
+        err = ATH_ERR_NOMEM;
+    json_free(params);
+    json_free(info);
+    return err;
+}
+
+static ath_err
+find_server(struct run *run)
+{
+    struct json *services = NULL;
+    const struct json *service;
+    ath_err err;
+
+    err = cmd_call(run->context, run->server.client, "service.list", NULL, &services);
+    if (err != ATH_OK)
+        return err;
+    service = entry_with(json_get(services, "services"), "name", run->service);
+    if (service == NULL) {
+        cmd_error("the application's athd has no service %s", run->service);
+        err = ATH_ERR_USAGE;
+    } else if ((run->server_key = ath_strdup(json_get_string(service, "key"))) == NULL) {
+        err = ATH_ERR_NOMEM;
+    } else {
+        err = did_of_key(run, &run->server, run->server_key, &run->server_did);
+    }
+    json_free(services);
+    return err;
+}
+
+/* The name of the key at the user's athd that M6 asks; NULL: it has none. */
+static char *
+find_user_key(struct run *run, const char *confirm)
+{
+    struct json *message = cmd_parse(confirm), *keys = NULL;
+    const char *did = json_get_string(message, "user_did");
+    char *name = NULL;
+
+    if (did != NULL && cmd_call(run->context, run->user.client, "key.list", NULL, &keys) == ATH_OK)
+        name = ath_strdup(json_get_string(entry_with(json_get(keys, "keys"), "did", did), "name"));
+    json_free(message);
+    json_free(keys);
+    return name;
+}
+
+/* --user-key: the user grants these scopes, to this agent, at this application, now. */
+static ath_err
+issue_grant(struct run *run)
+{
+    const struct json *params = run->context->params;
+    struct json_maker maker;
+    struct json *call = NULL, *issued = NULL;
+    char *client_did = NULL;
+    int64_t ttl = 3600;
+    ath_err err;
+
+    if ((err = did_of_key(run, &run->client, run->client_key, &client_did)) != ATH_OK)
+        return err;
+    json_object_begin(&maker);
+    json_put_string(&maker, "key", run->user_key);
+    json_put_string(&maker, "client", client_did);
+    json_put_string(&maker, "audience", run->server_did);
+    put_member(&maker, "scopes", json_get(params, "scopes"));
+    json_put_int(&maker, "ttl", json_get_int(params, "ttl", &ttl) ? ttl : 3600);
+    free(client_did);
+    if ((err = json_maker_end(&maker, &call)) != ATH_OK)
+        return err;
+    err = cmd_call(run->context, run->user.client, "credential.issue", call, &issued);
+    json_free(call);
+    if (err == ATH_OK && (run->credential = ath_strdup(json_get_string(issued, "credential"))) == NULL)
+        err = ATH_ERR_NOMEM;
+    json_free(issued);
+    return err;
+}
+
+/* ---- the end ---- */
+
+static const char *
+why_denied(const char *reason)
+{
+    if (reason != NULL && strcmp(reason, "server_policy") == 0)
+        return "the application does not give it to this agent";
+    if (reason != NULL && strcmp(reason, "user_grant") == 0)
+        return "the user's grant does not hold it";
+    if (reason != NULL && strcmp(reason, "user_confirmation") == 0)
+        return "the user did not confirm it";
+    return "";
+}
+
+static void
+print_outcome(const struct run *run, const struct json *result)
+{
+    const struct json *denied;
+    struct ath_buf text = {0};
+
+    if (run->context->quiet)
+        return;
+    cmd_print_value("scopes", json_get(result, "scopes"), &text);
+    printf("\ngranted  %s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
+    for (denied = json_first(json_get(result, "denied")); denied != NULL; denied = json_next(denied)) {
+        const char *scope = json_get_string(denied, "scope");
+        const char *reason = json_get_string(denied, "reason");
+
+        printf("denied   ");
+        cmd_print_text(stdout, scope != NULL ? scope : "?");
+        printf("  (");
+        cmd_print_text(stdout, reason != NULL ? reason : "?");
+        printf(": %s)\n", why_denied(reason));
+    }
+    ath_buf_clear(&text);
+    cmd_print_value("expires_at", json_get(result, "expires_at"), &text);
+    printf("until    %s\nsession  ", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
+    cmd_print_text(stdout, json_get_string(result, "session") != NULL
+                               ? json_get_string(result, "session")
+                               : "-");
+    printf("\nin all   %.1f ms\n", (double)run->total_us / 1000.0);
+    ath_buf_done(&text);
+}
+
+/* The client's result, with what the server has and the steps beside it. */
+static void
+print_json(struct run *run, struct json *result, const struct json *server_result)
+{
+    struct json_maker maker = {.root = result};
+    struct ath_buf text = {.max = 4 * 1024 * 1024};
+
+    json_put_maker(&maker, "steps", &run->steps);
+    put_member(&maker, "server", server_result);
+    json_put_int(&maker, "total_us", (int64_t)run->total_us);
+    json_write(result, &text);
+    printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
+    ath_buf_done(&text);
+}
+
+static int
+finish(struct run *run)
+{
+    struct json *result = cmd_parse(run->client.step.result);
+    struct json *server_result = cmd_parse(run->server.step.result);
+
+    if (run->context->json && result != NULL)
+        print_json(run, result, server_result);
+    else if (result != NULL)
+        print_outcome(run, result);
+    json_free(result);
+    json_free(server_result);
+    return result == NULL ? EXIT_FAILURE : EXIT_SUCCESS;
+}
+
+/* What was begun and cannot be finished is given up on both sides, so that nothing lingers. */
+static void
+give_up(struct run *run)
+{
+    struct party *parties[] = {&run->client, &run->server};
+    size_t i;
+
+    for (i = 0; i < 2; i++) {
+        struct party *party = parties[i];
+
+        if (party->client != NULL && party->step.handshake != NULL &&
+            party->step.state < ATH_HANDSHAKE_DONE)
+            (void)!ath_handshake_abort(party->client, party->step.handshake);
+    }
+}
+
+static int
+connect_parties(struct run *run)
+{
+    const struct json *extra = run->context->extra;
+    const char *user = json_get_string(extra, "--user");
+    int status = EXIT_SUCCESS;
+
+    run->client.client = cmd_connect(run->context, json_get_string(extra, "--client"), &status);
+    if (run->client.client == NULL)
+        return status;
+    run->server.client = cmd_connect(run->context, json_get_string(extra, "--server"), &status);
+    if (run->server.client == NULL)
+        return status;
+    run->user.shared = user == NULL;
+    run->user.client = user == NULL ? run->client.client : cmd_connect(run->context, user, &status);
+    return status;
+}
+
+static ath_err
+run_all(struct run *run)
+{
+    ath_err err;
+
+    if ((err = find_server(run)) != ATH_OK)
+        return err;
+    if (run->user_key != NULL && run->credential == NULL && (err = issue_grant(run)) != ATH_OK)
+        return err;
+    if ((err = start(run)) != ATH_OK)
+        return err;
+    while (err == ATH_OK && run->client.step.state != ATH_HANDSHAKE_DONE &&
+           run->client.step.send_count > 0)
+        err = carry_round(run);
+    if (err == ATH_OK && run->client.step.state != ATH_HANDSHAKE_DONE) {
+        cmd_error("the handshake stopped half-way: the application sent nothing more");
+        err = ATH_ERR_UNEXPECTED_MESSAGE;
+    }
+    return err;
+}
+
+static void
+run_done(struct run *run)
+{
+    if (!run->user.shared)
+        ath_client_free(run->user.client);
+    ath_client_free(run->server.client);
+    ath_client_free(run->client.client);
+    ath_handshake_step_done(&run->client.step);
+    ath_handshake_step_done(&run->server.step);
+    json_maker_done(&run->steps);
+    free(run->server_key);
+    free(run->user_key);
+    free(run->server_did);
+    ath_string_free(run->credential);
+}
+
+int
+cmd_run_handshake(struct cmd_context *context)
+{
+    struct run run = {.context = context,
+                      .client.label = "agent", .server.label = "application", .user.label = "user",
+                      .client_key = json_get_string(context->params, "key"),
+                      .service = json_get_string(context->extra, "--service")};
+    int status;
+    ath_err err;
+
+    run.user_key = ath_strdup(json_get_string(context->extra, "--user-key"));
+    run.credential = ath_strdup(json_get_string(context->params, "credential"));
+    json_array_begin(&run.steps);
+    if ((status = connect_parties(&run)) != EXIT_SUCCESS)
+        goto out;
+    if ((err = run_all(&run)) != ATH_OK) {
+        give_up(&run);
+        status = ath_err_exit_status(err);
+    } else {
+        status = finish(&run);
+    }
+out:
+    run_done(&run);
+    return status;
+}

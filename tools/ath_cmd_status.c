@@ -1,0 +1,233 @@
+/* `ath status` for people, and `ath doctor`. */
+#include "ath_cmd.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+void
+cmd_show_status(const struct cmd_context *context, const struct json *result)
+{
+    const struct json *hsms = json_get(result, "hsms"), *hsm;
+
+    cmd_print_fields(result, "uptime locked keys handshakes sessions audit counters");
+    printf("\n");
+    cmd_print_table(context, hsms, "name kind state software manufacturer model firmware");
+    for (hsm = json_first(hsms); hsm != NULL; hsm = json_next(hsm)) {
+        if (json_is_true(json_get(hsm, "software")))
+            cmd_note(context, "%s is a software TPM: only file permissions protect its keys.",
+                     json_get_string(hsm, "name"));
+    }
+}
+
+/* ---- doctor ---- */
+
+enum finding { FINE, HINT, WRONG };
+
+struct doctor {
+    const struct cmd_context *context;
+    struct json_maker findings;
+    bool wrong;
+};
+
+static const char *
+colour_of(const struct doctor *doctor, enum finding finding)
+{
+    static const char *const colours[] = {"\033[32m", "\033[33m", "\033[31m"};
+
+    return doctor->context->colour ? colours[finding] : "";
+}
+
+/* One finding: what was looked at, what was found, and (NULL: nothing) what to do. */
+static void ATH_PRINTF(5, 6)
+found(struct doctor *doctor, enum finding finding, const char *what, const char *advice,
+      const char *fmt, ...)
+{
+    static const char *const words[] = {"ok", "note", "WRONG"};
+    struct json_maker entry;
+    char text[700];
+    va_list args;
+
+    va_start(args, fmt);
+    vsnprintf(text, sizeof(text), fmt, args);
+    va_end(args);
+    doctor->wrong = doctor->wrong || finding == WRONG;
+    json_object_begin(&entry);
+    json_put_string(&entry, "what", what);
+    json_put_string(&entry, "state", words[finding]);
+    json_put_string(&entry, "found", text);
+    json_put_string(&entry, "advice", advice);
+    json_put_maker(&doctor->findings, NULL, &entry);
+    if (doctor->context->json || (doctor->context->quiet && finding == FINE))
+        return;
+    printf("%s%-6s%s%-10s ", colour_of(doctor, finding), words[finding],
+           doctor->context->colour ? "\033[0m" : "", what);
+    cmd_print_text(stdout, text);
+    printf("\n");
+    if (advice != NULL)
+        printf("%-16s -> %s\n", "", advice);
+}
+
+static void
+look_at_tpm_device(struct doctor *doctor)
+{
+    const char *device = "/dev/tpmrm0";
+
+    if (access(device, F_OK) != 0)
+        found(doctor, HINT, "tpm",
+              "on a machine with one, turn it on in the firmware; else athd --software-tpm is for trying",
+              "there is no %s: this machine has no TPM 2.0, or its kernel does not show it", device);
+    else if (access(device, R_OK | W_OK) != 0)
+        found(doctor, HINT, "tpm", "sudo usermod -aG tss \"$USER\", then log in again",
+              "%s is there, but you may not use it (athd may, if it runs as another user)", device);
+    else
+        found(doctor, FINE, "tpm", NULL, "%s is there and yours to use", device);
+}
+
+static void
+look_at_socket_file(struct doctor *doctor, const char *path)
+{
+    struct stat info;
+
+    if (stat(path, &info) != 0)
+        return;
+    if ((info.st_mode & 077) != 0)
+        found(doctor, HINT, "socket", "chmod 600 it, unless this machine's packager meant others to use it",
+              "%s is open to others (mode %03o); athd answers its owner only", path,
+              (unsigned)info.st_mode & 0777);
+}
+
+static void
+look_at_prompter(struct doctor *doctor)
+{
+    bool terminal = isatty(STDIN_FILENO) != 0;
+    const char *gpg_tty = getenv("GPG_TTY");
+    bool window = getenv("DISPLAY") != NULL || getenv("WAYLAND_DISPLAY") != NULL;
+    const char *path = getenv("PATH");
+    char candidate[512];
+    bool there = false;
+
+    while (path != NULL && *path != '\0' && !there) {
+        size_t len = strcspn(path, ":");
+
+        snprintf(candidate, sizeof(candidate), "%.*s/pinentry", (int)len, path);
+        there = access(candidate, X_OK) == 0;
+        path += len + (path[len] == ':' ? 1 : 0);
+    }
+    if (!there)
+        found(doctor, WRONG, "prompter",
+              "sudo apt-get install pinentry-curses (or pinentry-gnome3, pinentry-qt), or athd --prompter",
+              "no pinentry in $PATH: athd cannot ask you, and what needs your yes ends as NO_PROMPTER");
+    else if (!window && (gpg_tty == NULL || *gpg_tty == '\0') && terminal)
+        found(doctor, HINT, "prompter",
+              "export GPG_TTY=$(tty) before athd is started, so that pinentry knows your terminal",
+              "%s, without a window system and without GPG_TTY", candidate);
+    else
+        found(doctor, FINE, "prompter", NULL, "%s", candidate);
+}
+
+static void
+look_at_hsm(struct doctor *doctor, const struct json *hsm)
+{
+    const char *name = json_get_string(hsm, "name"), *state = json_get_string(hsm, "state");
+    const char *model = json_get_string(hsm, "model");
+
+    if (state == NULL || name == NULL)
+        return;
+    if (strcmp(state, "absent") == 0)
+        found(doctor, WRONG, "hsm", "look at athd's log; it is tried again by itself",
+              "%s is absent: its keys cannot sign", name);
+    else if (strcmp(state, "failed") == 0)
+        found(doctor, WRONG, "hsm", "look at athd's log; a reset TPM needs a reboot",
+              "%s has failed: its keys cannot sign", name);
+    else if (strcmp(state, "locked") == 0)
+        found(doctor, WRONG, "hsm", "wait: a TPM in lockout lets go by itself (tpm2_getcap properties-variable shows when)",
+              "%s is locked after too many wrong PINs", name);
+    else if (json_is_true(json_get(hsm, "software")))
+        found(doctor, HINT, "hsm", "with a TPM, start athd without --software-tpm, and make new keys",
+              "%s is a software TPM: only file permissions protect its keys", name);
+    else
+        found(doctor, FINE, "hsm", NULL, "%s is ready%s%s", name, model == NULL ? "" : ": ",
+              model == NULL ? "" : model);
+}
+
+static void
+look_at_athd(struct doctor *doctor, struct ath_client *client)
+{
+    const struct cmd_context *context = doctor->context;
+    struct json *hello = NULL, *status = NULL;
+    const struct json *hsm;
+
+    if (cmd_call(context, client, "agent.hello", NULL, &hello) != ATH_OK ||
+        cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK) {
+        found(doctor, WRONG, "athd", "see the message above, and athd's log", "it does not answer as it must");
+        goto out;
+    }
+    found(doctor, FINE, "athd", NULL, "version %s answers",
+          json_get_string(hello, "version") != NULL ? json_get_string(hello, "version") : "?");
+    if (json_is_true(json_get(status, "locked")))
+        found(doctor, WRONG, "athd", "ath unlock", "it is locked");
+    if (json_first(json_get(status, "hsms")) == NULL)
+        found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0", "no hardware is configured");
+    for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))
+        look_at_hsm(doctor, hsm);
+out:
+    json_free(hello);
+    json_free(status);
+}
+
+/* How the socket was found or not; a client if it answers. */
+static struct ath_client *
+look_at_socket(struct doctor *doctor)
+{
+    char *path = doctor->context->socket != NULL ? ath_strdup(doctor->context->socket)
+                                                 : ath_client_socket_path();
+    struct ath_client *client = ath_client_new();
+
+    if (client == NULL || path == NULL)
+        goto fail;
+    ath_client_set_timeout(client, 10000);
+    if (ath_client_connect(client, path) != ATH_OK) {
+        found(doctor, WRONG, "socket", "ath --help says where it is looked for", "%s",
+              ath_client_error_message(client));
+        goto fail;
+    }
+    found(doctor, FINE, "socket", NULL, "%s", path);
+    look_at_socket_file(doctor, path);
+    free(path);
+    return client;
+fail:
+    free(path);
+    ath_client_free(client);
+    return NULL;
+}
+
+int
+cmd_run_doctor(struct cmd_context *context)
+{
+    struct doctor doctor = {.context = context};
+    struct ath_buf text = {0};
+    struct json *findings = NULL;
+    struct ath_client *client;
+
+    json_array_begin(&doctor.findings);
+    client = look_at_socket(&doctor);
+    if (client != NULL)
+        look_at_athd(&doctor, client);
+    look_at_tpm_device(&doctor);
+    look_at_prompter(&doctor);
+    if (json_maker_end(&doctor.findings, &findings) == ATH_OK && context->json) {
+        json_write(findings, &text);
+        printf("{\"ok\":%s,\"findings\":%s}\n", doctor.wrong ? "false" : "true",
+               ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "[]");
+    }
+    json_free(findings);
+    ath_buf_done(&text);
+    if (client == NULL)
+        return ath_err_exit_status(ATH_ERR_UNREACHABLE);
+    ath_client_free(client);
+    return doctor.wrong ? EXIT_FAILURE : EXIT_SUCCESS;
+}
