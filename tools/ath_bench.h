@@ -107,9 +107,10 @@ struct bench_library;
 /* Opens the TPM back end on a software TPM of its own in dir and makes a key. */
 ath_err bench_library_open(const char *dir, struct why *why, struct bench_library **ret_library) ATH_MUST_USE;
 void bench_library_close(struct bench_library *library);
-/* Signs and verifies, one after the other. */
-ath_err bench_library_run(struct bench_library *library, double seconds, struct why *why,
-                          struct bench_run *ret_run) ATH_MUST_USE;
+/* Signs and verifies each signature, one after the other; overlapped: the TPM already has the next one
+ * while the last is verified, which is all that can be got out of one TPM. */
+ath_err bench_library_run(struct bench_library *library, double seconds, bool overlapped,
+                          struct why *why, struct bench_run *ret_run) ATH_MUST_USE;
 
 /* ---- the measurements ---- */
 

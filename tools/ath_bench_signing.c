@@ -8,11 +8,14 @@
 
 static const struct signing_case {
     const char *name, *ratio_name;
-    unsigned clients, depth;
+    unsigned clients, depth; /* clients 0: the library, overlapped */
 } cases[] = {
-    {"depth_1", "ratio_depth_1", 1, 1},          {"depth_8", "ratio_depth_8", 1, 8},
-    {"depth_64", "ratio_depth_64", 1, 64},       {"clients_4", "ratio_clients_4", 4, 1},
+    {"depth_1", "ratio_depth_1", 1, 1},
+    {"depth_8", "ratio_depth_8", 1, 8},
+    {"depth_64", "ratio_depth_64", 1, 64},
+    {"clients_4", "ratio_clients_4", 4, 1},
     {"clients_16", "ratio_clients_16", 16, 1},
+    {"library_overlapped", "ratio_overlapped", 0, 0},
 };
 
 #define CASES (sizeof(cases) / sizeof(cases[0]))
@@ -42,6 +45,14 @@ request_line(unsigned key, struct ath_buf *line)
     return line->err;
 }
 
+static ath_err
+measure_once(struct bench_library *library, const struct bench_load *load, struct why *why,
+             struct bench_run *ret_run)
+{
+    return load->clients ? bench_load_run(load, why, ret_run)
+                         : bench_library_run(library, load->seconds, true, why, ret_run);
+}
+
 /* One case: rounds of library, then socket. */
 static ath_err
 measure_case(const struct signing_case *one, const struct bench_options *options,
@@ -56,8 +67,8 @@ measure_case(const struct signing_case *one, const struct bench_options *options
     load->clients = one->clients;
     load->depth = one->depth;
     for (; done < options->rounds && !bench_interrupted; done++) {
-        if ((err = bench_library_run(library, options->seconds, why, &raw[done])) != ATH_OK ||
-            (err = bench_load_run(load, why, &through[done])) != ATH_OK)
+        if ((err = bench_library_run(library, options->seconds, false, why, &raw[done])) != ATH_OK ||
+            (err = measure_once(library, load, why, &through[done])) != ATH_OK)
             return err;
         ratio[done] = raw[done].rate > 0 ? through[done].rate / raw[done].rate : 0;
         added[done] = through[done].p50_ms - raw[done].p50_ms;

@@ -1,0 +1,150 @@
+"""Starts an athd with a software TPM in a directory of its own, and speaks JSON-RPC with it."""
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+
+BIN = os.environ.get("ATH_BIN", "")
+
+PROMPTER = """#!/bin/sh
+# A pinentry that writes down what it is told and answers every question with {answer}.
+echo OK ready
+while read -r line; do
+    printf '%s\\n' "$line" >> "{dir}/questions"
+    case "$line" in
+    CONFIRM*) echo "{answer}" ;;
+    BYE*) echo OK; exit ;;
+    *) echo OK ;;
+    esac
+done
+"""
+
+
+class Failed(Exception):
+    """athd's error answer."""
+
+    def __init__(self, error):
+        super().__init__(f"{error['code']} {error.get('data', {}).get('reason')}: {error['message']}")
+        self.code, self.message = error["code"], error["message"]
+        self.data = error.get("data", {})
+        self.reason = self.data.get("reason")
+
+
+class Connection:
+    """One connection, one call at a time: ten lines is what a client takes."""
+
+    def __init__(self, path):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(60)
+        self.socket.connect(path)
+        self.lines = self.socket.makefile("rwb")
+        self.id = 0
+
+    def exchange(self, line):
+        self.lines.write(line.encode() + b"\n")
+        self.lines.flush()
+        return json.loads(self.lines.readline())
+
+    def call(self, method, **params):
+        self.id += 1
+        answer = self.exchange(json.dumps({"jsonrpc": "2.0", "id": self.id, "method": method,
+                                           "params": params}))
+        if answer.get("id") != self.id:
+            raise AssertionError(f"an answer to something else: {answer}")
+        if "error" in answer:
+            raise Failed(answer["error"])
+        return answer["result"]
+
+    def close(self):
+        self.lines.close()
+        self.socket.close()
+
+
+class Athd:
+    """`with Athd() as athd: athd.call(...)`. says: what the prompter answers to every question."""
+
+    def __init__(self, says="OK", arguments=()):
+        self.dir = tempfile.mkdtemp(prefix="athd-test-")
+        self.socket = os.path.join(self.dir, "socket")
+        self.state = os.path.join(self.dir, "state")
+        self.log = os.path.join(self.dir, "log")
+        self.arguments = list(arguments)
+        self.process = self.connection = None
+        self.log_seen = 0  # what earlier runs wrote
+        self.answers(says)
+
+    def answers(self, says):
+        """What the prompter says from now on: "OK", or "ERR 83886179 Operation cancelled <Pinentry>"."""
+        path = os.path.join(self.dir, "prompter")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(PROMPTER.format(answer=says, dir=self.dir))
+        os.chmod(path, 0o700)
+
+    def questions(self):
+        """All the prompter was told."""
+        try:
+            with open(os.path.join(self.dir, "questions"), encoding="utf-8") as file:
+                return file.read()
+        except FileNotFoundError:
+            return ""
+
+    def start(self):
+        environment = {**os.environ, "XDG_CONFIG_HOME": self.dir, "XDG_RUNTIME_DIR": self.dir}
+        with open(self.log, "ab") as log:
+            self.process = subprocess.Popen(
+                [os.path.join(BIN, "athd"), "--software-tpm", "--state-dir", self.state, "--socket",
+                 self.socket, "--prompter", os.path.join(self.dir, "prompter"), *self.arguments],
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+        deadline = time.monotonic() + 60
+        while not self.is_ready():
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                raise AssertionError("athd did not become ready:\n" + self.read_log())
+            time.sleep(0.01)
+        self.connection = Connection(self.socket)
+        return self
+
+    def is_ready(self):
+        return f"ready socket={self.socket}" in self.read_log()[self.log_seen:]
+
+    def read_log(self):
+        with open(self.log, encoding="utf-8", errors="replace") as file:
+            return file.read()
+
+    def call(self, method, **params):
+        return self.connection.call(method, **params)
+
+    def stop(self):
+        """Ends athd cleanly; its state stays. Gives its exit status."""
+        if self.connection:
+            self.connection.close()
+            self.connection = None
+        if not self.process:
+            return None
+        self.process.send_signal(signal.SIGTERM)
+        try:
+            status = self.process.wait(15)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise AssertionError("athd did not end:\n" + self.read_log()) from None
+        finally:
+            self.process = None
+            self.log_seen = len(self.read_log())
+        return status
+
+    def __enter__(self):
+        try:
+            return self.start()
+        except BaseException:
+            self.__exit__()
+            raise
+
+    def __exit__(self, *_exception):
+        try:
+            self.stop()
+        finally:
+            shutil.rmtree(self.dir, ignore_errors=True)
