@@ -54,6 +54,7 @@ struct cmd_context {
     const struct cmd *command;
     const char *socket; /* NULL: where libath looks */
     const char *trace;
+    const char *field; /* NULL: the whole result */
     int timeout_ms;
     bool json, quiet, colour;
     struct json *params;   /* for the method */
@@ -116,7 +117,9 @@ void cmd_print_table(const struct cmd_context *context, const struct json *rows,
 void cmd_print_value(const char *name, const struct json *value, struct ath_buf *out);
 void cmd_print_duration(int64_t seconds, struct ath_buf *out);
 void cmd_print_text(FILE *stream, const char *text); /* harmless, without a line end */
-void cmd_print_result(const struct cmd_context *context, const char *result);
+/* The result as the flags and the command's table want it; the exit status. */
+int cmd_print_result(const struct cmd_context *context, const char *result);
+int cmd_print_field(const char *path, const struct json *result); /* --field */
 
 /* ---- ath_cmd_call.c: calling, and saying what failed ---- */
 

@@ -250,22 +250,63 @@ print_tree(const struct cmd_context *context, const struct json *result)
     ath_buf_done(&text);
 }
 
-void
+/* The member that path ("hsms.0.state") leads to; NULL: there is none. */
+static const struct json *
+member_at(const struct json *value, const char *path)
+{
+    while (value != NULL && *path != '\0') {
+        size_t len = strcspn(path, ".");
+        char name[128];
+        unsigned long index;
+
+        snprintf(name, sizeof(name), "%.*s", (int)len, path);
+        if (json_is_array(value)) {
+            index = strtoul(name, NULL, 10);
+            for (value = json_first(value); value != NULL && index > 0; index--)
+                value = json_next(value);
+        } else {
+            value = json_get(value, name);
+        }
+        path += len + (path[len] == '.' ? 1 : 0);
+    }
+    return value;
+}
+
+int
+cmd_print_field(const char *path, const struct json *result)
+{
+    const struct json *member = member_at(result, path);
+    struct ath_buf text = {.max = 4 * 1024 * 1024};
+
+    if (member == NULL) {
+        cmd_error("the result has no %s", path);
+        return EXIT_FAILURE;
+    }
+    if (json_string(member) == NULL)
+        json_write(member, &text);
+    print_raw(json_string(member) != NULL ? json_string(member) : ath_buf_text(&text));
+    ath_buf_done(&text);
+    return EXIT_SUCCESS;
+}
+
+int
 cmd_print_result(const struct cmd_context *context, const char *result)
 {
-    struct json *tree;
+    struct json *tree = cmd_parse(result);
+    int status = EXIT_SUCCESS;
 
-    if (context->json) {
+    if (tree == NULL && !context->json)
+        status = EXIT_FAILURE;
+    else if (context->field != NULL)
+        status = cmd_print_field(context->field, tree);
+    else if (context->json)
         printf("%s\n", result);
-        return;
-    }
-    if ((tree = cmd_parse(result)) == NULL)
-        return;
-    if (context->command->show_with != NULL)
+    else if (context->command->show_with != NULL)
         context->command->show_with(context, tree);
     else
         print_tree(context, tree);
     json_free(tree);
+    return status;
 }
 
 int
@@ -282,7 +323,7 @@ cmd_run_method(struct cmd_context *context)
     if (err != ATH_OK)
         status = cmd_fail(context, client, err);
     else
-        cmd_print_result(context, result);
+        status = cmd_print_result(context, result);
     ath_string_free(result);
     ath_client_free(client);
     return status;
@@ -305,6 +346,8 @@ cmd_run_call(struct cmd_context *context)
                         json_get(context->extra, "JSON"), &result);
     if (err != ATH_OK) {
         status = cmd_fail(context, client, err);
+    } else if (context->field != NULL) {
+        status = cmd_print_result(context, result);
     } else if (context->json || (tree = cmd_parse(result)) == NULL) {
         printf("%s\n", result);
     } else {

@@ -86,7 +86,7 @@ print_step(const struct run *run, const struct message_kind *kind, uint64_t us)
     const char *plain = run->context->colour ? "\033[0m" : "";
     char key[100] = "not signed", took[32] = "", number[8] = " ";
 
-    if (run->context->json || run->context->quiet)
+    if (run->context->json || run->context->quiet || run->context->field != NULL)
         return;
     if (kind->signer != 0)
         snprintf(key, sizeof(key), "signed by %s's key %s", party_word(kind->signer),
@@ -428,18 +428,23 @@ print_outcome(const struct run *run, const struct json *result)
 }
 
 /* The client's result, with what the server has and the steps beside it. */
-static void
+static int
 print_json(struct run *run, struct json *result, const struct json *server_result)
 {
     struct json_maker maker = {.root = result};
     struct ath_buf text = {.max = 4 * 1024 * 1024};
+    int status = EXIT_SUCCESS;
 
     json_put_maker(&maker, "steps", &run->steps);
     put_member(&maker, "server", server_result);
     json_put_int(&maker, "total_us", (int64_t)run->total_us);
     json_write(result, &text);
-    printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
+    if (run->context->field != NULL)
+        status = cmd_print_field(run->context->field, result);
+    else
+        printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
     ath_buf_done(&text);
+    return status;
 }
 
 static int
@@ -447,14 +452,15 @@ finish(struct run *run)
 {
     struct json *result = cmd_parse(run->client.step.result);
     struct json *server_result = cmd_parse(run->server.step.result);
+    int status = result == NULL ? EXIT_FAILURE : EXIT_SUCCESS;
 
-    if (run->context->json && result != NULL)
-        print_json(run, result, server_result);
+    if (result != NULL && (run->context->json || run->context->field != NULL))
+        status = print_json(run, result, server_result);
     else if (result != NULL)
         print_outcome(run, result);
     json_free(result);
     json_free(server_result);
-    return result == NULL ? EXIT_FAILURE : EXIT_SUCCESS;
+    return status;
 }
 
 /* What was begun and cannot be finished is given up on both sides, so that nothing lingers. */

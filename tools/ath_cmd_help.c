@@ -24,6 +24,7 @@ static const char global_help[] =
     "  --socket PATH          athd's socket, instead of $ATH_AUTH_SOCK, $XDG_RUNTIME_DIR/ath/agent.sock,\n"
     "                         /run/ath/agent.sock\n"
     "  --json                 the method's result as JSON; errors too, on standard error\n"
+    "  --field NAME           only this member of the result: did, hsms.0.state\n"
     "  -q, --quiet            say nothing but what was asked for\n"
     "  --timeout SECONDS      wait that long for an answer (180)\n"
     "  --trace TRACEPARENT    W3C Trace Context, for audit records and the handshake\n"

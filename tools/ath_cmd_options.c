@@ -264,6 +264,8 @@ cmd_global_flag(struct cmd_context *context, int argc, char **argv, int *index, 
         context->socket = value;
     else if (value_of_global(argc, argv, index, "--trace", &value))
         context->trace = value;
+    else if (value_of_global(argc, argv, index, "--field", &value))
+        context->field = value;
     else if (!value_of_global(argc, argv, index, "--timeout", &value))
         return false;
     else if (value != NULL && cmd_input_duration(value, &seconds) && seconds < 1000000)
