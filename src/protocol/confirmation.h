@@ -41,7 +41,7 @@ struct confirmation_gate;
 enum confirmation_end {
     CONFIRMATION_APPROVED,  /* the pause is forgotten */
     CONFIRMATION_REFUSED,   /* or silence: 60 s, doubled each time, at most an hour */
-    CONFIRMATION_NOT_SHOWN, /* M6 was never signed: as if it had not been opened */
+    CONFIRMATION_VOID,      /* never shown, or answered by nothing that holds: no pause */
 };
 
 ath_err confirmation_gate_new(struct confirmation_gate **ret_gate) ATH_MUST_USE;

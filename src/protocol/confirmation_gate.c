@@ -216,7 +216,7 @@ close_entry(struct gate_entry *entry, int64_t now, enum confirmation_end end)
     case CONFIRMATION_REFUSED:
         pause_from(entry, now);
         break;
-    case CONFIRMATION_NOT_SHOWN:
+    case CONFIRMATION_VOID:
         entry->open = false;
         break;
     }
@@ -230,7 +230,10 @@ confirmation_gate_close(struct confirmation_gate *gate, const char *user_did, co
     struct gate_entry *entry;
 
     if (entry_key(user_did, client_did, &key) == ATH_OK &&
-        (entry = find(gate, ath_buf_text(&key))) != NULL && entry->open)
-        close_entry(entry, now, end);
+        (entry = find(gate, ath_buf_text(&key))) != NULL) {
+        settle(entry, now);
+        if (entry->open)
+            close_entry(entry, now, end);
+    }
     ath_buf_done(&key); /* out of memory: the entry expires by itself, with a pause */
 }

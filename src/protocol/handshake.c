@@ -5,6 +5,7 @@
 
 #include "protocol/protocol_limits.h"
 
+#define KEY_PEM_MAX_LEN 512
 #define TO_SIGN_MAX_LEN 65536 /* a token's signing input is the longest */
 
 static const char PROFILE[] = "ATH-TB1";
@@ -104,6 +105,29 @@ handshake_timestamp_check(int64_t timestamp, int64_t now, struct why *why)
                        "the message's timestamp is %lld s from our clock (at most 300 are allowed)",
                        (long long)ahead);
     return ATH_OK;
+}
+
+void
+handshake_put_key(struct json_maker *message, const char *name, const struct public_key *key)
+{
+    struct ath_buf pem = {.max = KEY_PEM_MAX_LEN};
+
+    public_key_put_pem(key, &pem);
+    if (pem.err != ATH_OK)
+        message->err = pem.err;
+    else
+        json_put_slice(message, name, ath_buf_slice(&pem));
+    ath_buf_done(&pem);
+}
+
+void
+handshake_put_scopes(struct json_maker *message, const char *name, const struct scope_list *list)
+{
+    struct json *array = NULL;
+
+    if (scope_list_encode(list, &array) != ATH_OK)
+        array = NULL; /* json_put_take says NOMEM */
+    json_put_take(message, name, array);
 }
 
 void

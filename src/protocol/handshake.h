@@ -85,6 +85,10 @@ bool handshake_err_is_own(ath_err err);
 
 /* A peer's timestamp: at most 300 s from ours. ATH_ERR_TIMESTAMP_SKEW. */
 ath_err handshake_timestamp_check(int64_t timestamp, int64_t now, struct why *why) ATH_MUST_USE;
+/* "name": the key as PEM. */
+void handshake_put_key(struct json_maker *message, const char *name, const struct public_key *key);
+/* "name": the list as an array. */
+void handshake_put_scopes(struct json_maker *message, const char *name, const struct scope_list *list);
 /* Capabilities as we write them, and whether a peer's have ATH-TB1. */
 void handshake_put_capabilities(struct json_maker *message);
 bool handshake_has_profile(const struct json *capabilities);

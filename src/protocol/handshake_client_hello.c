@@ -5,19 +5,6 @@
 #include "protocol/handshake_client_state.h"
 #include "protocol/handshake_decode.h"
 
-static void
-put_key(struct json_maker *message, const char *name, const struct public_key *key)
-{
-    struct ath_buf pem = {.max = 512};
-
-    public_key_put_pem(key, &pem);
-    if (pem.err != ATH_OK)
-        message->err = pem.err;
-    else
-        json_put_slice(message, name, ath_buf_slice(&pem));
-    ath_buf_done(&pem);
-}
-
 static ath_err
 build_hello(struct handshake_client *client, const char *cookie, int64_t timestamp)
 {
@@ -28,7 +15,7 @@ build_hello(struct handshake_client *client, const char *cookie, int64_t timesta
     json_object_begin(&message);
     json_put_string(&message, "type", handshake_message_type_name(MESSAGE_HANDSHAKE_REQUEST));
     json_put_string(&message, "client_did", client->client_did);
-    put_key(&message, "client_pubkey", client->client_key);
+    handshake_put_key(&message, "client_pubkey", client->client_key);
     json_array_begin(&versions);
     json_put_string(&versions, NULL, HANDSHAKE_VERSION);
     json_put_maker(&message, "versions", &versions);

@@ -124,14 +124,10 @@ static ath_err
 build_scope_request(struct handshake_client *client, int64_t now)
 {
     struct json_maker message = {0};
-    struct json *scopes = NULL;
-    ath_err err;
 
-    if ((err = scope_list_encode(&client->scopes, &scopes)) != ATH_OK)
-        return err;
     json_object_begin(&message);
     json_put_string(&message, "type", handshake_message_type_name(MESSAGE_SCOPE_REQUEST));
-    json_put_take(&message, "scopes", scopes);
+    handshake_put_scopes(&message, "scopes", &client->scopes);
     json_put_int(&message, "ttl", client->ttl);
     put_authorization(&message, client->credential);
     json_put_string(&message, "context", client->context);
