@@ -13,8 +13,8 @@ void base64url_put(struct ath_buf *text, struct ath_slice bytes);
 /* Writes BASE64URL_LEN(bytes.len) characters and a NUL. */
 void base64url_encode(struct ath_slice bytes, char *ret_text);
 
-/* Appends the bytes to `bytes`. ATH_ERR_PARSE for anything but the one form; ATH_ERR_LIMIT_EXCEEDED,
- * ATH_ERR_NOMEM from the buffer. */
+/* Appends the bytes to `bytes`. ATH_ERR_PARSE for anything but the one form;
+ * ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM from the buffer. */
 ath_err base64url_decode(struct ath_slice text, struct ath_buf *bytes) ATH_MUST_USE;
 
 /* The text must stand for exactly len bytes. ATH_ERR_PARSE otherwise. */

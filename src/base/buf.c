@@ -102,7 +102,6 @@ void
 ath_buf_printf(struct ath_buf *buf, const char *fmt, ...)
 {
     va_list args;
-    uint8_t *room;
     int len;
 
     va_start(args, fmt);
@@ -113,11 +112,10 @@ ath_buf_printf(struct ath_buf *buf, const char *fmt, ...)
         return;
     }
     /* vsnprintf writes a NUL behind the text, which does not count against the limit */
-    if ((room = ath_buf_reserve(buf, (size_t)len)) == NULL || !grow(buf, buf->len + (size_t)len + 1))
+    if (ath_buf_reserve(buf, (size_t)len) == NULL || !grow(buf, buf->len + (size_t)len + 1))
         return;
-    room = buf->data + buf->len;
     va_start(args, fmt);
-    vsnprintf((char *)room, (size_t)len + 1, fmt, args);
+    vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, fmt, args);
     va_end(args);
     buf->len += (size_t)len;
 }

@@ -42,8 +42,8 @@ ath_buf_slice(const struct ath_buf *buf)
     return (struct ath_slice){buf->data, buf->len};
 }
 
-struct ath_slice ath_slice_of_string(const char *text);   /* without the final NUL; NULL is empty */
-bool ath_slice_equal(struct ath_slice a, struct ath_slice b);   /* not constant time: no secrets */
+struct ath_slice ath_slice_of_string(const char *text); /* without the final NUL; NULL is empty */
+bool ath_slice_equal(struct ath_slice a, struct ath_slice b); /* not constant time: no secrets */
 bool ath_slice_is(struct ath_slice a, const char *text);
 
 void ath_buf_put(struct ath_buf *buf, const void *data, size_t len);
@@ -52,14 +52,14 @@ void ath_buf_put_string(struct ath_buf *buf, const char *text);
 void ath_buf_put_byte(struct ath_buf *buf, uint8_t byte);
 void ath_buf_printf(struct ath_buf *buf, const char *fmt, ...) ATH_PRINTF(2, 3);
 
-/* Room for len more bytes at the end, to be written by the caller, who then adds to .len; NULL after
- * a failure. */
+/* Room for len more bytes at the end, to be written by the caller, who then adds to .len; NULL
+ * after a failure. */
 uint8_t *ath_buf_reserve(struct ath_buf *buf, size_t len);
 
 /* Removes the first len bytes (all, if there are fewer); the tail that is freed is wiped. */
 void ath_buf_consume(struct ath_buf *buf, size_t len);
-void ath_buf_clear(struct ath_buf *buf);   /* wiped and empty, storage and .max kept, .err reset */
-void ath_buf_done(struct ath_buf *buf);    /* wiped and freed; an empty buffer is fine */
+void ath_buf_clear(struct ath_buf *buf); /* wiped and empty, storage and .max kept, .err reset */
+void ath_buf_done(struct ath_buf *buf);  /* wiped and freed; an empty buffer is fine */
 
 /* NUL-terminates (the NUL is not counted in .len) and returns the text; NULL after a failure. */
 const char *ath_buf_text(struct ath_buf *buf);

@@ -21,8 +21,10 @@ uint16_t byte_reader_u16(struct byte_reader *reader);
 uint32_t byte_reader_u32(struct byte_reader *reader);
 uint64_t byte_reader_u64(struct byte_reader *reader);
 struct ath_slice byte_reader_bytes(struct byte_reader *reader, size_t len);
-struct ath_slice byte_reader_field(struct byte_reader *reader, size_t max_len); /* u32 length, bytes */
-bool byte_reader_is_done(const struct byte_reader *reader); /* all read and nothing went wrong */
+/* A u32 length of at most max_len, then as many bytes. */
+struct ath_slice byte_reader_field(struct byte_reader *reader, size_t max_len);
+/* All was read and nothing went wrong. */
+bool byte_reader_is_done(const struct byte_reader *reader);
 
 void bytes_put_u8(struct ath_buf *buf, uint8_t value);
 void bytes_put_u16(struct ath_buf *buf, uint16_t value);

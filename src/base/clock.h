@@ -4,7 +4,7 @@
 
 #include <stdint.h>
 
-int64_t clock_now(void);         /* seconds since 1970-01-01T00:00:00Z */
+int64_t clock_now(void); /* seconds since 1970-01-01T00:00:00Z */
 uint64_t clock_monotonic_ms(void);
 uint64_t clock_monotonic_us(void);
 

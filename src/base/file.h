@@ -24,8 +24,9 @@ ath_err file_remove(const char *path, struct why *why) ATH_MUST_USE;
  * writable by others, else ATH_ERR_IO with the reason in why. */
 ath_err file_make_private_dir(const char *path, struct why *why) ATH_MUST_USE;
 
-/* Calls each(ctx, name) for every entry that ends in suffix (not hidden, regular), in no order, until
- * it returns an error, which is passed on. ATH_ERR_NOT_FOUND: no such directory; ATH_ERR_IO. */
+/* Calls each(ctx, name) for every entry that ends in suffix (not hidden, regular), in no order,
+ * until it returns an error, which is passed on. ATH_ERR_NOT_FOUND (no such directory),
+ * ATH_ERR_IO. */
 ath_err file_each(const char *dir, const char *suffix, ath_err (*each)(void *ctx, const char *name),
                   void *ctx, struct why *why) ATH_MUST_USE;
 

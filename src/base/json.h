@@ -18,7 +18,7 @@ struct json; /* a value; a child belongs to its parent */
 
 enum json_numbers {
     JSON_INTEGERS, /* whole numbers within +-(2^53-1) */
-    JSON_DOUBLES,  /* RFC 8259 numbers, read as IEEE 754 doubles (RFC 8785 needs them); no overflow */
+    JSON_DOUBLES,  /* RFC 8259 numbers that fit IEEE 754 doubles (RFC 8785 needs them) */
 };
 
 struct json_limits {
@@ -38,8 +38,10 @@ ath_err json_parse(struct ath_slice text, const struct json_limits *limits, stru
 ath_err json_parse_config(struct ath_slice text, const struct json_limits *limits, struct why *why,
                           struct json **ret_json) ATH_MUST_USE;
 
-void json_free(struct json *json); /* NULL is fine; wipes */
-struct json *json_clone(const struct json *json); /* NULL when out of memory */
+/* Wipes; NULL is fine. */
+void json_free(struct json *json);
+/* NULL when out of memory (or json is NULL). */
+struct json *json_clone(const struct json *json);
 
 /* ---- reading: all accept NULL and then say "no" ---- */
 bool json_is_object(const struct json *json);
@@ -47,22 +49,34 @@ bool json_is_array(const struct json *json);
 bool json_is_null(const struct json *json);
 bool json_is_bool(const struct json *json);
 bool json_is_number(const struct json *json);
-bool json_is_true(const struct json *json);             /* the literal true, nothing else */
-const char *json_string(const struct json *json);       /* NULL unless it is a string */
-bool json_int(const struct json *json, int64_t *ret_value); /* false unless a whole number in range */
-const struct json *json_get(const struct json *object, const char *name); /* NULL if absent */
-const char *json_get_string(const struct json *object, const char *name); /* NULL unless a string */
+/* The literal true, nothing else. */
+bool json_is_true(const struct json *json);
+/* NULL unless it is a string. */
+const char *json_string(const struct json *json);
+/* False unless it is a whole number within +-(2^53-1). */
+bool json_int(const struct json *json, int64_t *ret_value);
+
+/* The member of this name; NULL if absent. */
+const struct json *json_get(const struct json *object, const char *name);
+struct json *json_get_mutable(struct json *object, const char *name);
+/* As json_string and json_int of that member. */
+const char *json_get_string(const struct json *object, const char *name);
 bool json_get_int(const struct json *object, const char *name, int64_t *ret_value);
-const struct json *json_first(const struct json *container); /* first child, NULL at the end */
+
+/* Members of an object or entries of an array, in order; NULL at the end. */
+const struct json *json_first(const struct json *container);
 const struct json *json_next(const struct json *child);
-const char *json_name(const struct json *child);         /* member name; NULL for array entries */
+/* A member's name; NULL for an array's entry. */
+const char *json_name(const struct json *child);
 size_t json_count(const struct json *container);
 
 /* ---- changing ---- */
-void json_remove(struct json *object, const char *name);   /* removes and frees; absent is fine */
-struct json *json_detach(struct json *object, const char *name); /* the caller owns it; NULL if absent */
-struct json *json_detach_first(struct json *container); /* the same for its first child */
-struct json *json_get_mutable(struct json *object, const char *name);
+/* Removes and frees; absent is fine. */
+void json_remove(struct json *object, const char *name);
+/* Removes; the caller owns it. NULL if absent. */
+struct json *json_detach(struct json *object, const char *name);
+/* The same for the first child of an object or array. */
+struct json *json_detach_first(struct json *container);
 
 /* ---- building: a maker never fails half-way; json_maker_end says once how it went ---- */
 struct json_maker {
@@ -76,21 +90,31 @@ void json_array_begin(struct json_maker *maker);
  * that is not UTF-8 or holds U+0000 is ATH_ERR_PARSE, an integer beyond 2^53-1
  * ATH_ERR_LIMIT_EXCEEDED, a name in an array or none in an object ATH_ERR_INTERNAL. */
 void json_put_string(struct json_maker *maker, const char *name, const char *text);
-void json_put_slice(struct json_maker *maker, const char *name, struct ath_slice text); /* valid UTF-8 */
+void json_put_slice(struct json_maker *maker, const char *name, struct ath_slice text);
 void json_put_base64url(struct json_maker *maker, const char *name, struct ath_slice bytes);
 void json_put_int(struct json_maker *maker, const char *name, int64_t value);
 void json_put_bool(struct json_maker *maker, const char *name, bool value);
 void json_put_null(struct json_maker *maker, const char *name);
-void json_put_take(struct json_maker *maker, const char *name, struct json *taken); /* NULL: NOMEM */
+/* Takes it; NULL stands for an allocation that failed. */
+void json_put_take(struct json_maker *maker, const char *name, struct json *taken);
 void json_put_copy(struct json_maker *maker, const char *name, const struct json *copied);
-void json_put_maker(struct json_maker *maker, const char *name, struct json_maker *inner); /* ends it */
+/* What inner makes; ends inner. */
+void json_put_maker(struct json_maker *maker, const char *name, struct json_maker *inner);
+
+/* The caller owns *ret_json. The first error of all puts. */
 ath_err json_maker_end(struct json_maker *maker, struct json **ret_json) ATH_MUST_USE;
-void json_maker_done(struct json_maker *maker); /* drops what was not ended */
+/* Drops what was not ended; fine after json_maker_end. */
+void json_maker_done(struct json_maker *maker);
 
 /* ---- writing; the caller checks out->err ---- */
-void json_write(const struct json *json, struct ath_buf *out);     /* compact, members in order */
+/* Compact, members in order. */
+void json_write(const struct json *json, struct ath_buf *out);
+/* Indented by two spaces, no line end behind it. */
 void json_write_pretty(const struct json *json, struct ath_buf *out);
-void json_canonical(const struct json *json, struct ath_buf *out); /* RFC 8785 */
-bool json_equal(const struct json *a, const struct json *b);       /* same canonical form */
+/* RFC 8785. */
+void json_canonical(const struct json *json, struct ath_buf *out);
+
+/* Have both the same canonical form? */
+bool json_equal(const struct json *a, const struct json *b);
 
 #endif

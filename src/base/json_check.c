@@ -71,13 +71,14 @@ pop_names(struct checker *checker, size_t begin)
         return ATH_OK;
     qsort(names, count, sizeof(*names), compare_names);
     for (i = 1; i < count; i++) {
-        const uint8_t *later = names[i].data > names[i - 1].data ? names[i].data : names[i - 1].data;
+        const uint8_t *later =
+            names[i].data > names[i - 1].data ? names[i].data : names[i - 1].data;
         int shown = names[i].len > 64 ? 64 : (int)names[i].len;
 
         if (json_scan_compare(names[i - 1], names[i]) == 0)
-            return json_scan_fail(&checker->scan, ATH_ERR_PARSE,
-                                  (size_t)(later - checker->scan.text.data) - 1,
-                                  "name \"%.*s\" appears twice", shown, (const char *)names[i].data);
+            return json_scan_fail(
+                &checker->scan, ATH_ERR_PARSE, (size_t)(later - checker->scan.text.data) - 1,
+                "name \"%.*s\" appears twice", shown, (const char *)names[i].data);
     }
     return ATH_OK;
 }
@@ -140,8 +141,8 @@ check_container(struct checker *checker, bool is_object)
     ath_err err;
 
     if (checker->depth >= scan->limits->max_depth || checker->depth >= JSON_DEPTH_MAX)
-        return json_scan_fail(scan, ATH_ERR_LIMIT_EXCEEDED, scan->at,
-                              "nested deeper than %u", checker->depth);
+        return json_scan_fail(scan, ATH_ERR_LIMIT_EXCEEDED, scan->at, "nested deeper than %u",
+                              checker->depth);
     checker->depth++;
     scan->at++;
     if (is_object)

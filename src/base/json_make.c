@@ -39,8 +39,12 @@ json_array_begin(struct json_maker *maker)
 static bool
 add(struct json *container, const char *name, cJSON *item)
 {
-    if (name == NULL)
+    if (name == NULL) {
+        /* an entry has no name, also if it was a member before */
+        cJSON_free(item->string);
+        item->string = NULL;
         return cJSON_AddItemToArray(tree_of_mutable(container), item);
+    }
     json_remove(container, name);
     return cJSON_AddItemToObject(tree_of_mutable(container), name, item);
 }

@@ -44,9 +44,9 @@ is_exact(struct decimal decimal, double value)
     return memcmp(&again, &value, sizeof(value)) == 0;
 }
 
-/* The fewest digits that read back as value (> 0). The nearest decimal of a length is tried, and the
- * next above: just over a power of two the doubles below lie twice as close as those above, so the
- * nearest can miss where its neighbour hits (2^-44 is 5.684341886080802e-14). */
+/* The fewest digits that read back as value (> 0). The nearest decimal of a length is tried, and
+ * the next above: just over a power of two the doubles below lie twice as close as those above, so
+ * the nearest can miss where its neighbour hits (2^-44 is 5.684341886080802e-14). */
 static struct decimal
 shortest(double value)
 {

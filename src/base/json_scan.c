@@ -71,8 +71,8 @@ read_hex4(struct ath_slice text, uint32_t *ret_unit)
     return true;
 }
 
-/* \uXXXX, or two of them for a character above U+FFFF. Returns the length; 0 for a lone surrogate or
- * missing digits. */
+/* \uXXXX, or two of them for a character above U+FFFF. Returns the length; 0 for a lone surrogate
+ * or missing digits. */
 static size_t
 read_unicode_escape(struct ath_slice text, uint32_t *ret_code_point)
 {

@@ -26,8 +26,8 @@ ath_err json_scan_string(struct json_scan *scan, struct ath_slice *ret_inner) AT
 /* The cursor stands on '-' or a digit. ATH_ERR_PARSE, ATH_ERR_LIMIT_EXCEEDED. */
 ath_err json_scan_number(struct json_scan *scan) ATH_MUST_USE;
 
-/* Compares two insides of strings that json_scan_string has checked, as they are after their escapes
- * are decoded: <0, 0, >0 by code points. */
+/* Compares two insides of strings that json_scan_string has checked, as they are after their
+ * escapes are decoded: <0, 0, >0 by code points. */
 int json_scan_compare(struct ath_slice a, struct ath_slice b);
 
 #endif

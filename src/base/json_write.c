@@ -16,8 +16,8 @@ struct writer {
 
 static void write_value(struct writer *writer, const cJSON *value);
 
-/* RFC 8785 3.2.2.2: the short escapes, \u00xx in lower case for other control characters, everything
- * else as it is. */
+/* RFC 8785 3.2.2.2: the short escapes, \u00xx in lower case for other control characters,
+ * everything else as it is. */
 static void
 write_string(struct ath_buf *out, const char *text)
 {

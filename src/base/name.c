@@ -6,7 +6,8 @@
 bool
 name_is_valid(const char *text)
 {
-    static const char allowed[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-";
+    static const char allowed[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789._@-";
     size_t len;
 
     if (text == NULL || text[0] == '.' || text[0] == '-')

@@ -9,9 +9,9 @@
 #include "base/log.h"
 
 /*
- * Slots of 32 bytes to 2 KiB (powers of two) are cut from 16 KiB slabs of locked pages; a freed slot
- * goes to its size's free list and its slab stays, so the locked memory is what was needed at once
- * at most. Larger secrets get pages of their own, which are given back.
+ * Slots of 32 bytes to 2 KiB (powers of two) are cut from 16 KiB slabs of locked pages; a freed
+ * slot goes to its size's free list and its slab stays, so the locked memory is what was needed at
+ * once at most. Larger secrets get pages of their own, which are given back.
  */
 #define SLOT_MIN 32u
 #define SLOT_MAX 2048u

@@ -4,8 +4,8 @@
 
 #include "base/buf.h"
 
-/* Zero-initialise, end with frame_reader_done. Its storage is given back whenever it is empty: an idle
- * connection costs none. */
+/* Zero-initialise, end with frame_reader_done. Its storage is given back whenever it is empty: an
+ * idle connection costs none. */
 struct frame_reader {
     struct ath_buf buf;
     size_t begin;   /* of the line that has not been taken yet */
@@ -13,14 +13,14 @@ struct frame_reader {
     bool spent;     /* after a line that was too long */
 };
 
-/* Adds what was read, at most RPC_READ_CHUNK bytes; lines taken before are dropped, and their slices
- * with them. All lines must have been taken since the last call. ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED
- * (more than that). */
+/* Adds what was read, at most RPC_READ_CHUNK bytes; lines taken before are dropped, and their
+ * slices with them. All lines must have been taken since the last call. ATH_ERR_NOMEM,
+ * ATH_ERR_LIMIT_EXCEEDED (more than that). */
 ath_err frame_reader_feed(struct frame_reader *reader, struct ath_slice bytes) ATH_MUST_USE;
 
 /* The next line, without its end, valid until the next feed; empty lines are passed over.
- * ATH_ERR_NOT_FOUND: no whole line yet. ATH_ERR_LIMIT_EXCEEDED: the line is longer than RPC_LINE_MAX;
- * nothing that follows can be read, so the connection is to be answered and closed. */
+ * ATH_ERR_NOT_FOUND: no whole line yet. ATH_ERR_LIMIT_EXCEEDED: the line is longer than
+ * RPC_LINE_MAX; nothing that follows can be read, so the caller is answered and cut off. */
 ath_err frame_reader_next(struct frame_reader *reader, struct ath_slice *ret_line) ATH_MUST_USE;
 
 /* Part of a line is here (frame_reader_next has said ATH_ERR_NOT_FOUND): the rest has to come in

@@ -11,16 +11,17 @@
 /* ---- a call: request or notification ---- */
 
 struct rpc_call {
-    struct json *id;      /* string, integer or null; NULL: there was none (or none that can be read) */
-    bool is_notification; /* a good call without id: carried out, and not answered, errors included */
+    struct json *id;      /* string, integer or null; NULL: none, or none that can be read */
+    bool is_notification; /* a good call without id: not answered, not even with an error */
     char *method;
-    struct json *params;  /* always an object: {} where the caller sent none */
+    struct json *params; /* always an object: {} where the caller sent none */
 };
 
-/* Takes one message (an entry of a batch, or a line's only value). On failure too *ret_call holds what
- * could be read of id and is_notification, for the answer, and wants rpc_call_done.
+/* Takes one message (an entry of a batch, or a line's only value). On failure too *ret_call holds
+ * what could be read of id and is_notification, for the answer, and wants rpc_call_done.
  * ATH_ERR_INVALID_REQUEST, ATH_ERR_INVALID_PARAMS (params is no object), ATH_ERR_NOMEM. */
-ath_err rpc_call_decode(struct json *taken, struct why *why, struct rpc_call *ret_call) ATH_MUST_USE;
+ath_err rpc_call_decode(struct json *taken, struct why *why,
+                        struct rpc_call *ret_call) ATH_MUST_USE;
 void rpc_call_done(struct rpc_call *call);
 
 /* ---- writing: one object without line end; the caller checks out->err ---- */
@@ -33,7 +34,8 @@ void rpc_put_error(struct ath_buf *out, const struct json *id, ath_err err, cons
                    const struct json *data);
 
 /* params NULL is written as {}. */
-void rpc_put_request(struct ath_buf *out, int64_t id, const char *method, const struct json *params);
+void rpc_put_request(struct ath_buf *out, int64_t id, const char *method,
+                     const struct json *params);
 void rpc_put_notification(struct ath_buf *out, const char *method, const struct json *params);
 
 /* ---- an answer, for clients ---- */

@@ -131,7 +131,8 @@ check_int(const struct rpc_param *param, const struct json *value, struct why *w
 static ath_err
 check_strings(const struct rpc_param *param, const struct json *value, struct why *why)
 {
-    const struct rpc_param element = {param->name, RPC_STRING, true, 1, ELEMENT_LEN_MAX, param->choices};
+    const struct rpc_param element = {param->name, RPC_STRING,      true,
+                                      1,           ELEMENT_LEN_MAX, param->choices};
     int64_t count = (int64_t)json_count(value);
     const struct json *entry;
 
@@ -153,7 +154,8 @@ check_strings(const struct rpc_param *param, const struct json *value, struct wh
 static ath_err
 check_string_or_strings(const struct rpc_param *param, const struct json *value, struct why *why)
 {
-    const struct rpc_param one = {param->name, RPC_STRING, true, 1, ELEMENT_LEN_MAX, param->choices};
+    const struct rpc_param one = {param->name, RPC_STRING,      true,
+                                  1,           ELEMENT_LEN_MAX, param->choices};
 
     if (json_string(value) != NULL)
         return check_string(&one, value, why);
@@ -212,8 +214,8 @@ is_hex_field(const char *text, size_t at, size_t len, char separator)
     return strspn(text + at, "0123456789abcdef") == len && text[at + len] == separator;
 }
 
-/* W3C Trace Context 3.2: version "-" trace-id "-" parent-id "-" flags; version ff and ids that are all
- * zero are not valid. Later versions may append fields; those are refused. */
+/* W3C Trace Context 3.2: version "-" trace-id "-" parent-id "-" flags; version ff and ids that are
+ * all zero are not valid. Later versions may append fields; those are refused. */
 static bool
 is_traceparent(const char *text)
 {

@@ -50,11 +50,11 @@ enum rpc_method_id { RPC_METHOD_LIST(RPC_METHOD_ENUM) RPC_METHOD_COUNT };
 #undef RPC_METHOD_ENUM
 
 enum rpc_type {
-    RPC_STRING,            /* min to max bytes; where choices are given, one of them */
-    RPC_NAME,              /* base/name.h */
-    RPC_DID,               /* "did:", then visible ASCII; at most max bytes */
-    RPC_BASE64URL,         /* of min to max bytes */
-    RPC_INT,               /* min to max */
+    RPC_STRING,    /* min to max bytes; where choices are given, one of them */
+    RPC_NAME,      /* base/name.h */
+    RPC_DID,       /* "did:", then visible ASCII; at most max bytes */
+    RPC_BASE64URL, /* of min to max bytes */
+    RPC_INT,       /* min to max */
     RPC_BOOL,
     RPC_OBJECT,
     RPC_STRINGS,           /* array of min to max strings, none empty; choices as above */
@@ -83,9 +83,9 @@ struct rpc_method {
 const struct rpc_method *method_find(const char *name);
 const struct rpc_method *method_at(enum rpc_method_id id);
 
-/* Refuses unknown members, wrong types, missing members and bad names with ATH_ERR_INVALID_PARAMS and
- * a sentence that names the member (bytes that are too many: ATH_ERR_LIMIT_EXCEEDED). Each method also
- * takes `trace`, a W3C traceparent. ATH_ERR_NOMEM. */
+/* Refuses unknown members, wrong types, missing members and bad names with ATH_ERR_INVALID_PARAMS
+ * and a sentence that names the member (bytes that are too many: ATH_ERR_LIMIT_EXCEEDED). Each
+ * method also takes `trace`, a W3C traceparent. ATH_ERR_NOMEM. */
 ath_err method_check_params(const struct rpc_method *method, const struct json *params,
                             struct why *why) ATH_MUST_USE;
 

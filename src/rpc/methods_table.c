@@ -2,8 +2,8 @@
 
 #include "rpc/rpc_limits.h"
 
-/* Lengths in bytes. What a peer wrote, and handles, are only bounded by the line: whoever reads them
- * knows the exact limit and has the exact error. */
+/* Lengths in bytes. What a peer wrote, and handles, are only bounded by the line: whoever reads
+ * them knows the exact limit and has the exact error. */
 #define TEXT_LEN 256
 #define URI_LEN 2048
 #define PEM_LEN 16384

@@ -1,4 +1,5 @@
-/* A text that is accepted is the one that its bytes are written as, and every byte string comes back. */
+/* A text that is accepted is the one that its bytes are written as, and every byte string comes
+ * back. */
 #include <stdlib.h>
 
 #include "base/base64url.h"

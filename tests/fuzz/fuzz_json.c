@@ -1,5 +1,5 @@
-/* What json_parse accepts has a canonical form that is accepted again, is its own canonical form, and
- * says the same as the compact and the pretty form. */
+/* What json_parse accepts has a canonical form that is accepted again, is its own canonical form,
+ * and says the same as the compact and the pretty form. */
 #include <stdlib.h>
 
 #include "base/json.h"

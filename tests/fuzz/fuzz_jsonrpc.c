@@ -86,8 +86,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     for (at = 0; at < len; at += step) {
         ath_err err;
 
-        must(frame_reader_feed(&reader, ath_slice_of(data + at, len - at < step ? len - at : step)) ==
-             ATH_OK);
+        must(frame_reader_feed(
+                 &reader, ath_slice_of(data + at, len - at < step ? len - at : step)) == ATH_OK);
         while ((err = frame_reader_next(&reader, &line)) == ATH_OK)
             check_line(line);
         if (err == ATH_ERR_LIMIT_EXCEEDED)

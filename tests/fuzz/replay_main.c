@@ -1,5 +1,5 @@
-/* For builds without libFuzzer: runs the target once over each file that is named, or that lies in a
- * directory that is named. */
+/* For builds without libFuzzer: runs the target once over each file that is named, or that lies in
+ * a directory that is named. */
 #include <dirent.h>
 #include <stdint.h>
 #include <stdio.h>

@@ -1,6 +1,6 @@
 /*
- * What unit tests may put in the place of the real thing, by the linker's --wrap (no hook in product
- * code): allocations, time, randomness.
+ * What unit tests may put in the place of the real thing, by the linker's --wrap (no hook in
+ * product code): allocations, time, randomness.
  */
 #ifndef TESTS_SUPPORT_H
 #define TESTS_SUPPORT_H

@@ -7,7 +7,7 @@ static const struct {
     const char *bytes;
     const char *text;
 } pairs[] = {
-    {"", ""},           {"f", "Zg"},          {"fo", "Zm8"},           {"foo", "Zm9v"},
+    {"", ""},           {"f", "Zg"},          {"fo", "Zm8"},          {"foo", "Zm9v"},
     {"foob", "Zm9vYg"}, {"fooba", "Zm9vYmE"}, {"foobar", "Zm9vYmFy"}, {"\xfb\xff\xfe", "-__-"},
 };
 
@@ -36,8 +36,8 @@ static void
 test_every_other_form_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "Zg==", "Zg=",  "Z",    "Zh",   "Zm9",  "Zm8=", "Zm 8", "Zm8\n", "\nZm8", "+__-",
-        "-//-", "Zm9vY", "Zm9vYh", "Zm9vYmF", "\xc3\xa4zz", "Zg\x80z", ".", "Zm9v.",
+        "Zg==", "Zg=",  "Z",     "Zh",     "Zm9",     "Zm8=",       "Zm 8",    "Zm8\n", "\nZm8",
+        "+__-", "-//-", "Zm9vY", "Zm9vYh", "Zm9vYmF", "\xc3\xa4zz", "Zg\x80z", ".",     "Zm9v.",
     };
     size_t i;
 
@@ -54,7 +54,8 @@ test_every_other_form_is_refused(void **state)
 static void
 test_each_of_the_last_characters_unused_bits_counts(void **state)
 {
-    static const char alphabet[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
     unsigned two = 0, three = 0, i;
     uint8_t bytes[2];
 

@@ -14,9 +14,8 @@ test_what_is_put_is_read_again(void **state)
     bytes_put_u32(&buf, 0x04050607);
     bytes_put_u64(&buf, UINT64_C(0x08090a0b0c0d0e0f));
     bytes_put_field(&buf, ath_slice_of_string("xyz"));
-    assert_memory_equal(buf.data,
-                        "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\0\0\0\x03xyz",
-                        22);
+    assert_memory_equal(
+        buf.data, "\x01\x02\x03\x04\x05\x06\x07\x08\x09\x0a\x0b\x0c\x0d\x0e\x0f\0\0\0\x03xyz", 22);
     reader = byte_reader_of(ath_buf_slice(&buf));
     assert_int_equal(byte_reader_u8(&reader), 0x01);
     assert_int_equal(byte_reader_u16(&reader), 0x0203);

@@ -54,8 +54,10 @@ test_what_is_put_is_there(void **state)
     (void)state;
     put_all(&maker, copied);
     assert_int_equal(json_maker_end(&maker, &made), ATH_OK);
-    assert_is(made, "{\"slice\":\"ab\",\"bytes\":\"-_8\",\"int\":-9007199254740991,\"bool\":true,"
-                    "\"null\":null,\"array\":[1,\"two\"],\"copy\":{\"c\":[]},\"taken\":{\"c\":[]},\"text\":5}");
+    assert_is(
+        made,
+        "{\"slice\":\"ab\",\"bytes\":\"-_8\",\"int\":-9007199254740991,\"bool\":true,"
+        "\"null\":null,\"array\":[1,\"two\"],\"copy\":{\"c\":[]},\"taken\":{\"c\":[]},\"text\":5}");
     json_free(made);
     json_free(copied);
 }
@@ -141,6 +143,23 @@ test_what_is_no_json_is_refused(void **state)
 }
 
 static void
+test_a_member_put_into_an_array_loses_its_name(void **state)
+{
+    struct json *object = parse("{\"a\":1}"), *array = NULL;
+    struct json_maker maker;
+
+    (void)state;
+    json_array_begin(&maker);
+    json_put_copy(&maker, NULL, json_first(object));
+    json_put_take(&maker, NULL, json_detach(object, "a"));
+    assert_int_equal(json_maker_end(&maker, &array), ATH_OK);
+    assert_is(array, "[1,1]");
+    assert_null(json_name(json_first(array)));
+    json_free(object);
+    json_free(array);
+}
+
+static void
 test_a_dropped_maker_leaks_nothing(void **state)
 {
     struct json_maker maker;
@@ -155,7 +174,8 @@ test_a_dropped_maker_leaks_nothing(void **state)
 static void
 test_values_are_read_by_type_and_exact_name(void **state)
 {
-    struct json *json = parse("{\"s\":\"x\",\"i\":-7,\"t\":true,\"f\":false,\"n\":null,\"o\":{},\"a\":[1,2,3],\"S\":1}");
+    struct json *json = parse(
+        "{\"s\":\"x\",\"i\":-7,\"t\":true,\"f\":false,\"n\":null,\"o\":{},\"a\":[1,2,3],\"S\":1}");
     int64_t value = 0;
 
     (void)state;
@@ -184,7 +204,8 @@ test_absent_is_never_anything(void **state)
     int64_t value;
 
     (void)state;
-    assert_false(json_is_object(NULL) || json_is_array(NULL) || json_is_null(NULL) || json_is_bool(NULL));
+    assert_false(json_is_object(NULL) || json_is_array(NULL) || json_is_null(NULL) ||
+                 json_is_bool(NULL));
     assert_false(json_is_number(NULL) || json_is_true(NULL) || json_int(NULL, &value));
     assert_null(json_string(NULL));
     assert_null(json_get(NULL, "a"));
@@ -212,6 +233,26 @@ test_members_are_removed_and_detached(void **state)
     json_free(detached);
 }
 
+static void
+test_entries_are_detached_from_the_front(void **state)
+{
+    struct json *json = parse("[1,[2],3]"), *first;
+    static const char *const left[] = {"[[2],3]", "[3]", "[]"};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < 3; i++) {
+        first = json_detach_first(json);
+        assert_non_null(first);
+        assert_null(json_next(first));
+        assert_is(json, left[i]);
+        json_free(first);
+    }
+    assert_null(json_detach_first(json));
+    assert_null(json_detach_first(NULL));
+    json_free(json);
+}
+
 int
 main(void)
 {
@@ -219,10 +260,12 @@ main(void)
         cmocka_unit_test(test_what_is_put_is_there),
         cmocka_unit_test(test_each_failed_allocation_is_said_once_at_the_end),
         cmocka_unit_test(test_what_is_no_json_is_refused),
+        cmocka_unit_test(test_a_member_put_into_an_array_loses_its_name),
         cmocka_unit_test(test_a_dropped_maker_leaks_nothing),
         cmocka_unit_test(test_values_are_read_by_type_and_exact_name),
         cmocka_unit_test(test_absent_is_never_anything),
         cmocka_unit_test(test_members_are_removed_and_detached),
+        cmocka_unit_test(test_entries_are_detached_from_the_front),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

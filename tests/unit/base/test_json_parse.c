@@ -17,7 +17,8 @@ parse_with(const char *text, const struct json_limits *limits, struct why *why)
 }
 
 static void
-assert_all(const char *const *texts, size_t count, const struct json_limits *limits, ath_err expected)
+assert_all(const char *const *texts, size_t count, const struct json_limits *limits,
+           ath_err expected)
 {
     size_t i;
 
@@ -33,9 +34,20 @@ static void
 test_json_of_rfc_8259_is_accepted(void **state)
 {
     static const char *const good[] = {
-        "{}",  "[]",  "null", "true", "false", "\"\"",   "0",
-        "-1",  " \t\r\n[ 1 , 2 ] ",   "{\"a\" : {\"b\":[[],{}]}}", "9007199254740991", "-9007199254740991",
-        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\\uD83D\\uDE00\"", "\"\xC3\xA4\x7f\xEF\xBF\xBF\"",
+        "{}",
+        "[]",
+        "null",
+        "true",
+        "false",
+        "\"\"",
+        "0",
+        "-1",
+        " \t\r\n[ 1 , 2 ] ",
+        "{\"a\" : {\"b\":[[],{}]}}",
+        "9007199254740991",
+        "-9007199254740991",
+        "\"\\\"\\\\\\/\\b\\f\\n\\r\\t\\u00e4\\uD83D\\uDE00\"",
+        "\"\xC3\xA4\x7f\xEF\xBF\xBF\"",
         "{\"a\":1,\"A\":2,\"\":3,\"a \":4}",
     };
 
@@ -48,12 +60,17 @@ static void
 test_everything_else_is_refused(void **state)
 {
     static const char *const bad[] = {
-        "", " ", "{", "[", "\"", "[1,]", "[,1]", "[1 2]", "{\"a\":1,}", "{,}", "{\"a\"}", "{\"a\":}",
-        "{a:1}", "{1:1}", "{'a':1}", "'a'", "tru", "True", "nul", "nullx", "NaN", "Infinity", "-Infinity",
-        "undefined", "1 2", "{}{}", "[]]", "// x\n1", "/* x */1", "\xEF\xBB\xBF{}", "{}\xff", "+1", ".5",
-        "-", "01", "-01", "00", "0x10", "1.", "1.e1", "1e", "1e+", "--1", "\"\t\"", "\"\n\"", "\"\x01\"",
-        "\"\\x\"", "\"\\", "\"\\u12\"", "\"\\u12g4\"", "\"\\U0041\"", "\"\\'\"", "[1,2", "{\"a\":1", "]", "}",
-        "[}", "{]", "\v1", "\f1", "1\xC2\xA0", "\"a\"b\"", ":", ",",
+        "",          " ",           "{",           "[",        "\"",        "[1,]",
+        "[,1]",      "[1 2]",       "{\"a\":1,}",  "{,}",      "{\"a\"}",   "{\"a\":}",
+        "{a:1}",     "{1:1}",       "{'a':1}",     "'a'",      "tru",       "True",
+        "nul",       "nullx",       "NaN",         "Infinity", "-Infinity", "undefined",
+        "1 2",       "{}{}",        "[]]",         "// x\n1",  "/* x */1",  "\xEF\xBB\xBF{}",
+        "{}\xff",    "+1",          ".5",          "-",        "01",        "-01",
+        "00",        "0x10",        "1.",          "1.e1",     "1e",        "1e+",
+        "--1",       "\"\t\"",      "\"\n\"",      "\"\x01\"", "\"\\x\"",   "\"\\",
+        "\"\\u12\"", "\"\\u12g4\"", "\"\\U0041\"", "\"\\'\"",  "[1,2",      "{\"a\":1",
+        "]",         "}",           "[}",          "{]",       "\v1",       "\f1",
+        "1\xC2\xA0", "\"a\"b\"",    ":",           ",",
     };
 
     (void)state;
@@ -68,18 +85,31 @@ test_an_embedded_nul_byte_is_no_end(void **state)
 
     (void)state;
     assert_int_equal(json_parse(ath_slice_of("1\0", 2), &integers, NULL, &json), ATH_ERR_PARSE);
-    assert_int_equal(json_parse(ath_slice_of("\"a\0b\"", 5), &integers, NULL, &json), ATH_ERR_PARSE);
-    assert_int_equal(json_parse(ath_slice_of("\"\\\0b\"", 5), &integers, NULL, &json), ATH_ERR_PARSE);
+    assert_int_equal(json_parse(ath_slice_of("\"a\0b\"", 5), &integers, NULL, &json),
+                     ATH_ERR_PARSE);
+    assert_int_equal(json_parse(ath_slice_of("\"\\\0b\"", 5), &integers, NULL, &json),
+                     ATH_ERR_PARSE);
 }
 
 static void
 test_only_plain_whole_numbers_are_integers(void **state)
 {
     static const char *const bad[] = {
-        "1.0", "1e3", "1E3", "0.0", "-0", "[-0]", "0e0", "9007199254740992", "-9007199254740992",
-        "10000000000000000", "99999999999999999999999", "1.5",
+        "1.0",
+        "1e3",
+        "1E3",
+        "0.0",
+        "-0",
+        "[-0]",
+        "0e0",
+        "9007199254740992",
+        "-9007199254740992",
+        "10000000000000000",
+        "99999999999999999999999",
+        "1.5",
     };
-    static const char *const good_doubles[] = {"1.0", "1e3", "1E-3", "-0", "9007199254740992", "1e308", "1e-999"};
+    static const char *const good_doubles[] = {"1.0",   "1e3",   "1E-3", "-0", "9007199254740992",
+                                               "1e308", "1e-999"};
     static const char *const bad_doubles[] = {"1e999", "[-1e309]", "{\"a\":[2e308]}"};
 
     (void)state;
@@ -105,10 +135,11 @@ static void
 test_strings_must_be_unicode_without_u0000(void **state)
 {
     static const char *const bad[] = {
-        "\"\xFF\"", "\"\xC0\xAF\"", "\"\xED\xA0\x80\"", "\"\xF4\x90\x80\x80\"", "\"\xC3\"", "\"\xE2\x82\"",
-        "\"\\u0000\"", "\"a\\u0000b\"", "{\"\\u0000\":1}", "\"\\uD800\"", "\"\\uDC00\"", "\"\\uD800x\"",
-        "\"\\uD800\\uD800\"", "\"\\uDE00\\uD83D\"", "\"\\uD83D\\u0041\"", "\"\\uD83D\\", "\"\\uD83D\\uDE0\"",
-        "{\"\\uD800\":1}",
+        "\"\xFF\"",           "\"\xC0\xAF\"",       "\"\xED\xA0\x80\"",   "\"\xF4\x90\x80\x80\"",
+        "\"\xC3\"",           "\"\xE2\x82\"",       "\"\\u0000\"",        "\"a\\u0000b\"",
+        "{\"\\u0000\":1}",    "\"\\uD800\"",        "\"\\uDC00\"",        "\"\\uD800x\"",
+        "\"\\uD800\\uD800\"", "\"\\uDE00\\uD83D\"", "\"\\uD83D\\u0041\"", "\"\\uD83D\\",
+        "\"\\uD83D\\uDE0\"",  "{\"\\uD800\":1}",
     };
 
     (void)state;
@@ -119,12 +150,20 @@ static void
 test_a_name_twice_is_refused_however_it_is_written(void **state)
 {
     static const char *const bad[] = {
-        "{\"a\":1,\"a\":1}", "{\"a\":1,\"b\":2,\"a\":3}", "{\"a\":1,\"\\u0061\":1}", "{\"\":1,\"\":2}",
-        "{\"\\/\":1,\"/\":1}", "{\"\xF0\x9F\x98\x80\":1,\"\\uD83D\\uDE00\":1}", "[{\"x\":{\"a\":1,\"a\":2}}]",
-        "{\"a\":{\"b\":1},\"c\":{\"b\":1,\"d\":[{\"e\":1,\"e\":2}]}}", "{\"\\n\":1,\"\\u000a\":1}",
+        "{\"a\":1,\"a\":1}",
+        "{\"a\":1,\"b\":2,\"a\":3}",
+        "{\"a\":1,\"\\u0061\":1}",
+        "{\"\":1,\"\":2}",
+        "{\"\\/\":1,\"/\":1}",
+        "{\"\xF0\x9F\x98\x80\":1,\"\\uD83D\\uDE00\":1}",
+        "[{\"x\":{\"a\":1,\"a\":2}}]",
+        "{\"a\":{\"b\":1},\"c\":{\"b\":1,\"d\":[{\"e\":1,\"e\":2}]}}",
+        "{\"\\n\":1,\"\\u000a\":1}",
     };
     static const char *const good[] = {
-        "{\"a\":{\"a\":{\"a\":1}}}", "[{\"a\":1},{\"a\":1}]", "{\"a\":1,\"a\\u0301\":2,\"\xC3\xA1\":3}",
+        "{\"a\":{\"a\":{\"a\":1}}}",
+        "[{\"a\":1},{\"a\":1}]",
+        "{\"a\":1,\"a\\u0301\":2,\"\xC3\xA1\":3}",
     };
 
     (void)state;
@@ -233,7 +272,8 @@ test_each_failed_allocation_is_reported_and_leaks_nothing(void **state)
 static void
 test_configuration_may_have_comments(void **state)
 {
-    static const char text[] = "// first\n{ \"a\": \"x // y /* z */\", /* two\nlines */ \"b\\\"//\": 1 // end\n}\n//";
+    static const char text[] =
+        "// first\n{ \"a\": \"x // y /* z */\", /* two\nlines */ \"b\\\"//\": 1 // end\n}\n//";
     struct json *json = NULL;
     int64_t value = 0;
 
@@ -251,14 +291,19 @@ test_configuration_errors_have_their_line(void **state)
     struct why why = {""};
 
     (void)state;
-    assert_int_equal(json_parse_config(ath_slice_of_string("{\n// c\n/*\n*/ \"a\": 1,\n}"), &integers, &why, &json),
+    assert_int_equal(json_parse_config(ath_slice_of_string("{\n// c\n/*\n*/ \"a\": 1,\n}"),
+                                       &integers, &why, &json),
                      ATH_ERR_PARSE);
     assert_string_equal(why.text, "line 5: a member's name must follow here");
-    assert_int_equal(json_parse_config(ath_slice_of_string("{}\n/* x"), &integers, &why, &json), ATH_ERR_PARSE);
+    assert_int_equal(json_parse_config(ath_slice_of_string("{}\n/* x"), &integers, &why, &json),
+                     ATH_ERR_PARSE);
     assert_string_equal(why.text, "line 2: the comment has no end");
-    assert_int_equal(json_parse_config(ath_slice_of_string("{\"a\":/1}"), &integers, &why, &json), ATH_ERR_PARSE);
-    assert_int_equal(json_parse_config(ath_slice_of_string("1/*/"), &integers, &why, &json), ATH_ERR_PARSE);
-    assert_int_equal(json_parse_config(ath_slice_of_string("\"a//"), &integers, &why, &json), ATH_ERR_PARSE);
+    assert_int_equal(json_parse_config(ath_slice_of_string("{\"a\":/1}"), &integers, &why, &json),
+                     ATH_ERR_PARSE);
+    assert_int_equal(json_parse_config(ath_slice_of_string("1/*/"), &integers, &why, &json),
+                     ATH_ERR_PARSE);
+    assert_int_equal(json_parse_config(ath_slice_of_string("\"a//"), &integers, &why, &json),
+                     ATH_ERR_PARSE);
     assert_null(json);
 }
 

@@ -38,46 +38,53 @@ static void
 test_rfc_8785_example_of_literals_numbers_and_strings(void **state)
 {
     (void)state;
-    assert_written(json_canonical,
-                   "{\"numbers\": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],"
-                   " \"string\": \"\\u20ac$\\u000F\\u000aA'\\u0042\\u0022\\u005c\\\\\\\"\\/\","
-                   " \"literals\": [null, true, false]}",
-                   "{\"literals\":[null,true,false],"
-                   "\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],"
-                   "\"string\":\"\xE2\x82\xAC$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}");
+    assert_written(
+        json_canonical,
+        "{\"numbers\": [333333333.33333329, 1E30, 4.50, 2e-3, 0.000000000000000000000000001],"
+        " \"string\": \"\\u20ac$\\u000F\\u000aA'\\u0042\\u0022\\u005c\\\\\\\"\\/\","
+        " \"literals\": [null, true, false]}",
+        "{\"literals\":[null,true,false],"
+        "\"numbers\":[333333333.3333333,1e+30,4.5,0.002,1e-27],"
+        "\"string\":\"\xE2\x82\xAC$\\u000f\\nA'B\\\"\\\\\\\\\\\"/\"}");
 }
 
 static void
 test_rfc_8785_example_of_sorting(void **state)
 {
     (void)state;
-    assert_written(json_canonical,
-                   "{\"\\u20ac\":\"Euro Sign\",\"\\r\":\"Carriage Return\",\"\\ufb33\":\"Hebrew Letter Dalet With"
-                   " Dagesh\",\"1\":\"One\",\"\\ud83d\\ude00\":\"Emoji: Grinning Face\",\"\\u0080\":\"Control\","
-                   "\"\\u00f6\":\"Latin Small Letter O With Diaeresis\"}",
-                   "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\xC2\x80\":\"Control\","
-                   "\"\xC3\xB6\":\"Latin Small Letter O With Diaeresis\",\"\xE2\x82\xAC\":\"Euro Sign\","
-                   "\"\xF0\x9F\x98\x80\":\"Emoji: Grinning Face\","
-                   "\"\xEF\xAC\xB3\":\"Hebrew Letter Dalet With Dagesh\"}");
+    assert_written(
+        json_canonical,
+        "{\"\\u20ac\":\"Euro Sign\",\"\\r\":\"Carriage Return\","
+        "\"\\ufb33\":\"Hebrew Letter Dalet With Dagesh\",\"1\":\"One\","
+        "\"\\ud83d\\ude00\":\"Emoji: Grinning Face\",\"\\u0080\":\"Control\","
+        "\"\\u00f6\":\"Latin Small Letter O With Diaeresis\"}",
+        "{\"\\r\":\"Carriage Return\",\"1\":\"One\",\"\xC2\x80\":\"Control\","
+        "\"\xC3\xB6\":\"Latin Small Letter O With Diaeresis\",\"\xE2\x82\xAC\":\"Euro Sign\","
+        "\"\xF0\x9F\x98\x80\":\"Emoji: Grinning Face\","
+        "\"\xEF\xAC\xB3\":\"Hebrew Letter Dalet With Dagesh\"}");
 }
 
 static void
 test_canonical_form_sorts_by_utf16_at_every_depth(void **state)
 {
     (void)state;
-    assert_written(json_canonical, "{\"b\":[{\"z\":1,\"y\":{\"b\":1,\"a\":2}}],\"aa\":1,\"a\":{},\"\":[]}",
+    assert_written(json_canonical,
+                   "{\"b\":[{\"z\":1,\"y\":{\"b\":1,\"a\":2}}],\"aa\":1,\"a\":{},\"\":[]}",
                    "{\"\":[],\"a\":{},\"aa\":1,\"b\":[{\"y\":{\"a\":2,\"b\":1},\"z\":1}]}");
     /* U+D7FF, U+10000 (a surrogate pair), U+E000, U+FFFF, U+10FFFF */
     assert_written(json_canonical,
-                   "{\"\xEF\xBF\xBF\":1,\"\xF4\x8F\xBF\xBF\":2,\"\xEE\x80\x80\":3,\"\xF0\x90\x80\x80\":4,\"\xED\x9F\xBF\":5}",
-                   "{\"\xED\x9F\xBF\":5,\"\xF0\x90\x80\x80\":4,\"\xF4\x8F\xBF\xBF\":2,\"\xEE\x80\x80\":3,\"\xEF\xBF\xBF\":1}");
+                   "{\"\xEF\xBF\xBF\":1,\"\xF4\x8F\xBF\xBF\":2,\"\xEE\x80\x80\":3,"
+                   "\"\xF0\x90\x80\x80\":4,\"\xED\x9F\xBF\":5}",
+                   "{\"\xED\x9F\xBF\":5,\"\xF0\x90\x80\x80\":4,\"\xF4\x8F\xBF\xBF\":2,"
+                   "\"\xEE\x80\x80\":3,\"\xEF\xBF\xBF\":1}");
 }
 
 static void
 test_control_characters_are_escaped_as_rfc_8785_says(void **state)
 {
     (void)state;
-    assert_written(json_canonical, "\"\\u0001\\u0008\\u0009\\u000A\\u000B\\u000C\\u000D\\u001F\\u007F\\/\"",
+    assert_written(json_canonical,
+                   "\"\\u0001\\u0008\\u0009\\u000A\\u000B\\u000C\\u000D\\u001F\\u007F\\/\"",
                    "\"\\u0001\\b\\t\\n\\u000b\\f\\r\\u001f\x7f/\"");
 }
 
@@ -161,7 +168,8 @@ static void
 test_compact_form_keeps_the_order(void **state)
 {
     (void)state;
-    assert_written(json_write, " { \"b\" : [ 1 , { } , [ ] ] , \"a\" : \"x\\ty\" } ", "{\"b\":[1,{},[]],\"a\":\"x\\ty\"}");
+    assert_written(json_write, " { \"b\" : [ 1 , { } , [ ] ] , \"a\" : \"x\\ty\" } ",
+                   "{\"b\":[1,{},[]],\"a\":\"x\\ty\"}");
 }
 
 static void
@@ -175,7 +183,8 @@ test_pretty_form_is_indented(void **state)
 static void
 test_equality_is_of_canonical_forms(void **state)
 {
-    struct json *a = parse("{\"a\":1.0,\"b\":[\"\\u00e4\"]}"), *b = parse("{\"b\":[\"\xC3\xA4\"],\"a\":1}");
+    struct json *a = parse("{\"a\":1.0,\"b\":[\"\\u00e4\"]}");
+    struct json *b = parse("{\"b\":[\"\xC3\xA4\"],\"a\":1}");
     struct json *c = parse("{\"a\":1,\"b\":[\"\xC3\xA4\",1]}");
 
     (void)state;
@@ -216,7 +225,8 @@ canonical_body(void *ctx)
 static void
 test_each_failed_allocation_is_reported(void **state)
 {
-    struct json *json = parse("{\"b\":{\"d\":1,\"c\":2},\"a\":[1.25,\"0123456789012345678901234567890123456789\"]}");
+    struct json *json = parse(
+        "{\"b\":{\"d\":1,\"c\":2},\"a\":[1.25,\"0123456789012345678901234567890123456789\"]}");
 
     (void)state;
     each_allocation_failing(canonical_body, json);

@@ -19,7 +19,8 @@ test_names_of_the_api_are_valid(void **state)
 static void
 test_everything_else_is_no_name(void **state)
 {
-    static const char *const bad[] = {"", ".", "..", ".a", "-a", "a/b", "a b", "a\n", "a\xc3\xa4", "a:b", "a+b"};
+    static const char *const bad[] = {"",    ".",   "..",        ".a",  "-a", "a/b",
+                                      "a b", "a\n", "a\xc3\xa4", "a:b", "a+b"};
     char too_long[66];
     size_t i;
 

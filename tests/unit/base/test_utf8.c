@@ -29,11 +29,26 @@ static void
 test_what_rfc_3629_forbids_is_not_valid(void **state)
 {
     static const char *const bad[] = {
-        "\x80",         "\xBF",             "\xC0\x80",         "\xC1\xBF",
-        "\xE0\x80\x80", "\xE0\x9F\xBF",     "\xED\xA0\x80",     "\xED\xBF\xBF",
-        "\xF0\x80\x80\x80", "\xF0\x8F\xBF\xBF", "\xF4\x90\x80\x80", "\xF5\x80\x80\x80",
-        "\xFF",         "\xC3",             "\xC3(",            "\xE2\x82",
-        "\xE2(\xA1",    "\xF0\x9F\x98",     "\xFE\x83\xBF\xBF", "ab\xC3",
+        "\x80",
+        "\xBF",
+        "\xC0\x80",
+        "\xC1\xBF",
+        "\xE0\x80\x80",
+        "\xE0\x9F\xBF",
+        "\xED\xA0\x80",
+        "\xED\xBF\xBF",
+        "\xF0\x80\x80\x80",
+        "\xF0\x8F\xBF\xBF",
+        "\xF4\x90\x80\x80",
+        "\xF5\x80\x80\x80",
+        "\xFF",
+        "\xC3",
+        "\xC3(",
+        "\xE2\x82",
+        "\xE2(\xA1",
+        "\xF0\x9F\x98",
+        "\xFE\x83\xBF\xBF",
+        "ab\xC3",
     };
     size_t i;
 
@@ -48,7 +63,11 @@ test_what_rfc_3629_forbids_is_not_valid(void **state)
 static void
 test_harmful_characters_become_question_marks(void **state)
 {
-    char text[] = "a\tb\x7f" "c\xC2\x9B" "d\xE2\x80\xAE" "e\xE2\x80\x8B" "f\xFF\xC3\xA4";
+    char text[] = "a\tb\x7f"
+                  "c\xC2\x9B"
+                  "d\xE2\x80\xAE"
+                  "e\xE2\x80\x8B"
+                  "f\xFF\xC3\xA4";
 
     (void)state;
     utf8_make_harmless(text);

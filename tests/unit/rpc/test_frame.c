@@ -42,8 +42,9 @@ test_lines_come_out_however_the_bytes_came_in(void **state)
         for (at = 0; at < sizeof(text) - 1; at += step) {
             size_t rest = sizeof(text) - 1 - at;
 
-            assert_int_equal(frame_reader_feed(&reader, ath_slice_of(text + at, rest < step ? rest : step)),
-                             ATH_OK);
+            assert_int_equal(
+                frame_reader_feed(&reader, ath_slice_of(text + at, rest < step ? rest : step)),
+                ATH_OK);
             while (frame_reader_next(&reader, &line) == ATH_OK) {
                 ath_buf_put_slice(&lines, line);
                 ath_buf_put_byte(&lines, '|');

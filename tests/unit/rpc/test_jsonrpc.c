@@ -31,10 +31,11 @@ test_a_request_is_decoded(void **state)
     struct rpc_call call;
 
     (void)state;
-    assert_int_equal(rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"method\":\"key.get\","
-                                           "\"params\":{\"name\":\"k\"},\"extra\":1}"),
-                                     NULL, &call),
-                     ATH_OK);
+    assert_int_equal(
+        rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":\"a-1\",\"method\":\"key.get\","
+                              "\"params\":{\"name\":\"k\"},\"extra\":1}"),
+                        NULL, &call),
+        ATH_OK);
     assert_is(call.id, "\"a-1\"");
     assert_false(call.is_notification);
     assert_string_equal(call.method, "key.get");
@@ -92,11 +93,13 @@ test_a_call_without_id_is_a_notification_even_when_its_params_are_wrong(void **s
     struct rpc_call call;
 
     (void)state;
-    assert_int_equal(rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"method\":\"m\"}"), NULL, &call), ATH_OK);
+    assert_int_equal(rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"method\":\"m\"}"), NULL, &call),
+                     ATH_OK);
     assert_true(call.is_notification);
     assert_null(call.id);
     rpc_call_done(&call);
-    assert_int_equal(rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[1]}"), NULL, &call),
+    assert_int_equal(rpc_call_decode(parse("{\"jsonrpc\":\"2.0\",\"method\":\"m\",\"params\":[1]}"),
+                                     NULL, &call),
                      ATH_ERR_INVALID_PARAMS);
     assert_true(call.is_notification);
     rpc_call_done(&call);
@@ -129,7 +132,8 @@ test_what_is_no_request_is_refused_with_its_id_where_it_can_be_read(void **state
         rpc_call_done(&call);
     }
     for (i = 0; i < sizeof(no_objects) / sizeof(no_objects[0]); i++) {
-        assert_int_equal(rpc_call_decode(parse(no_objects[i]), NULL, &call), ATH_ERR_INVALID_REQUEST);
+        assert_int_equal(rpc_call_decode(parse(no_objects[i]), NULL, &call),
+                         ATH_ERR_INVALID_REQUEST);
         assert_null(call.id);
         rpc_call_done(&call);
     }
@@ -147,7 +151,8 @@ test_params_go_by_name(void **state)
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         struct why why = {""};
 
-        snprintf(text, sizeof(text), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":%s}", bad[i]);
+        snprintf(text, sizeof(text),
+                 "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"m\",\"params\":%s}", bad[i]);
         assert_int_equal(rpc_call_decode(parse(text), &why, &call), ATH_ERR_INVALID_PARAMS);
         assert_is(call.id, "1");
         assert_non_null(strstr(why.text, "must be an object"));
@@ -189,12 +194,14 @@ test_results_and_errors_are_written(void **state)
 
     (void)state;
     rpc_put_result(&out, id, result);
-    assert_string_equal(ath_buf_text(&out), "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":{\"a\":1}}");
+    assert_string_equal(ath_buf_text(&out),
+                        "{\"jsonrpc\":\"2.0\",\"id\":\"x\",\"result\":{\"a\":1}}");
     ath_buf_clear(&out);
     rpc_put_error(&out, NULL, ATH_ERR_PARSE, NULL, NULL);
-    assert_string_equal(ath_buf_text(&out),
-                        "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32700,"
-                        "\"message\":\"the text is not valid JSON\",\"data\":{\"reason\":\"PARSE_ERROR\"}}}");
+    assert_string_equal(
+        ath_buf_text(&out),
+        "{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32700,"
+        "\"message\":\"the text is not valid JSON\",\"data\":{\"reason\":\"PARSE_ERROR\"}}}");
     ath_buf_clear(&out);
     rpc_put_error(&out, id, ATH_ERR_RATE_LIMITED, &why, data);
     assert_string_equal(ath_buf_text(&out),
@@ -215,11 +222,13 @@ test_calls_are_written(void **state)
 
     (void)state;
     rpc_put_request(&out, 12, "key.get", params);
-    assert_string_equal(ath_buf_text(&out),
-                        "{\"jsonrpc\":\"2.0\",\"id\":12,\"method\":\"key.get\",\"params\":{\"name\":\"k\"}}");
+    assert_string_equal(
+        ath_buf_text(&out),
+        "{\"jsonrpc\":\"2.0\",\"id\":12,\"method\":\"key.get\",\"params\":{\"name\":\"k\"}}");
     ath_buf_clear(&out);
     rpc_put_notification(&out, "event", NULL);
-    assert_string_equal(ath_buf_text(&out), "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{}}");
+    assert_string_equal(ath_buf_text(&out),
+                        "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{}}");
     ath_buf_done(&out);
     json_free(params);
 }
@@ -252,16 +261,20 @@ test_answers_are_decoded(void **state)
     struct rpc_answer answer;
 
     (void)state;
-    assert_int_equal(rpc_answer_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":null}"), &answer), ATH_OK);
+    assert_int_equal(
+        rpc_answer_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":null}"), &answer),
+        ATH_OK);
     assert_true(answer.has_id && answer.id == 3);
     assert_int_equal(answer.err, ATH_OK);
     assert_true(json_is_null(answer.result));
     rpc_answer_done(&answer);
 
-    assert_int_equal(rpc_answer_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32004,"
-                                             "\"message\":\"busy\",\"data\":{\"reason\":\"HSM_BUSY\",\"native\":\"x\"}}}"),
-                                       &answer),
-                     ATH_OK);
+    assert_int_equal(
+        rpc_answer_decode(
+            parse("{\"jsonrpc\":\"2.0\",\"id\":null,\"error\":{\"code\":-32004,"
+                  "\"message\":\"busy\",\"data\":{\"reason\":\"HSM_BUSY\",\"native\":\"x\"}}}"),
+            &answer),
+        ATH_OK);
     assert_false(answer.has_id);
     assert_int_equal(answer.err, ATH_ERR_HSM_BUSY);
     assert_int_equal(answer.code, -32004);
@@ -270,9 +283,11 @@ test_answers_are_decoded(void **state)
     assert_null(answer.result);
     rpc_answer_done(&answer);
 
-    assert_int_equal(rpc_answer_decode(parse("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"\"}}"),
-                                       &answer),
-                     ATH_OK);
+    assert_int_equal(
+        rpc_answer_decode(
+            parse("{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32601,\"message\":\"\"}}"),
+            &answer),
+        ATH_OK);
     assert_int_equal(answer.err, ATH_ERR_METHOD_NOT_FOUND);
     rpc_answer_done(&answer);
 }

@@ -36,14 +36,19 @@ static const struct {
     {"key.list", "{\"role\":\"user\"}"},
     {"key.get", "{\"name\":\"k\"}"},
     {"key.delete", "{\"name\":\"k\"}"},
-    {"key.import", "{\"name\":\"k\",\"role\":\"server\",\"tss2_pem\":\"-----BEGIN TSS2 PRIVATE KEY-----\"}"},
+    {"key.import",
+     "{\"name\":\"k\",\"role\":\"server\",\"tss2_pem\":\"-----BEGIN TSS2 PRIVATE KEY-----\"}"},
     {"key.export", "{\"name\":\"k\",\"format\":\"agent.json\"}"},
     {"attestation.create", "{\"key\":\"k\",\"audience\":\"https://x.example\",\"ttl\":300,"
                            "\"capabilities\":[\"a\"],\"issuer\":\"origin\"}"},
-    {"attestation.create", "{\"key\":\"k\",\"audience\":[\"https://x.example\",\"https://y.example\"]}"},
-    {"attestation.verify", "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"public_key\":{\"kty\":\"EC\"}}"},
-    {"attestation.verify", "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"public_key\":\"-----BEGIN\"}"},
-    {"attestation.verify", "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"identity_document\":{}}"},
+    {"attestation.create",
+     "{\"key\":\"k\",\"audience\":[\"https://x.example\",\"https://y.example\"]}"},
+    {"attestation.verify",
+     "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"public_key\":{\"kty\":\"EC\"}}"},
+    {"attestation.verify",
+     "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"public_key\":\"-----BEGIN\"}"},
+    {"attestation.verify",
+     "{\"jwt\":\"a.b.c\",\"audience\":\"https://x.example\",\"identity_document\":{}}"},
     {"handshake.start", "{\"key\":\"k\",\"scopes\":[\"mail:read\"],\"ttl\":600,\"context\":\"why\","
                         "\"credential\":\"a.b.c\",\"server\":{\"did\":\"did:ath:x\"}}"},
     {"handshake.start", "{\"key\":\"k\",\"scopes\":[\"mail:read\"],\"user_key\":\"u\","
@@ -55,24 +60,29 @@ static const struct {
     {"handshake.list", "{}"},
     {"handshake.abort", "{\"handshake\":\"h\"}"},
     {"confirmation.answer", "{\"key\":\"k\",\"message\":{},\"server\":\"did:ath:server_x\"}"},
-    {"service.put", "{\"name\":\"s\",\"key\":\"k\",\"scopes_supported\":[\"mail:read\"],\"token_max_ttl\":600,"
-                    "\"require_user_confirmation\":true,\"agents\":{\"*\":[\"mail:read\"]},\"users\":{},"
-                    "\"origins\":[\"https://x.example\"],\"bearer\":false,\"restrictions\":{}}"},
+    {"service.put",
+     "{\"name\":\"s\",\"key\":\"k\",\"scopes_supported\":[\"mail:read\"],\"token_max_ttl\":600,"
+     "\"require_user_confirmation\":true,\"agents\":{\"*\":[\"mail:read\"]},\"users\":{},"
+     "\"origins\":[\"https://x.example\"],\"bearer\":false,\"restrictions\":{}}"},
     {"service.list", "{}"},
     {"service.delete", "{\"name\":\"s\"}"},
-    {"credential.issue", "{\"key\":\"u\",\"client\":\"did:ath:client_x\",\"scopes\":[\"mail:read\"],"
-                         "\"audience\":\"did:ath:server_x\",\"ttl\":3600}"},
+    {"credential.issue",
+     "{\"key\":\"u\",\"client\":\"did:ath:client_x\",\"scopes\":[\"mail:read\"],"
+     "\"audience\":\"did:ath:server_x\",\"ttl\":3600}"},
     {"credential.put", "{\"credential\":\"a.b.c\"}"},
-    {"credential.verify", "{\"credential\":{\"user_did\":\"x\"},\"client\":\"did:a:b\",\"audience\":\"did:a:c\"}"},
+    {"credential.verify",
+     "{\"credential\":{\"user_did\":\"x\"},\"client\":\"did:a:b\",\"audience\":\"did:a:c\"}"},
     {"credential.list", "{}"},
     {"session.seal", "{\"session\":\"s\",\"plaintext\":\"Zm9v\"}"},
     {"session.open", "{\"session\":\"s\",\"jwe\":\"a.b.c.d.e\"}"},
     {"session.token", "{\"session\":\"s\"}"},
     {"session.list", "{}"},
     {"session.close", "{\"session\":\"s\"}"},
-    {"token.verify", "{\"service\":\"s\",\"token\":\"a.b.c\",\"scope\":\"mail:read\",\"session\":\"x\"}"},
+    {"token.verify",
+     "{\"service\":\"s\",\"token\":\"a.b.c\",\"scope\":\"mail:read\",\"session\":\"x\"}"},
     {"token.verify", "{\"service\":\"s\",\"token\":\"a.b.c\",\"proof\":\"a.b.c\"}"},
-    {"peer.pin", "{\"did\":\"did:web:x.example\",\"public_key\":\"-----BEGIN\",\"origin\":\"https://x.example\","
+    {"peer.pin", "{\"did\":\"did:web:x.example\",\"public_key\":\"-----BEGIN\",\"origin\":\"https:/"
+                 "/x.example\","
                  "\"name\":\"x\",\"allow_literal\":false}"},
     {"peer.list", "{}"},
     {"peer.remove", "{\"did\":\"did:web:x.example\"}"},
@@ -122,7 +132,8 @@ test_each_required_member_is_missed(void **state)
             struct json *json = NULL;
             ath_err err;
 
-            assert_int_equal(json_parse(ath_slice_of_string(calls[i].params), &limits, NULL, &json), ATH_OK);
+            assert_int_equal(json_parse(ath_slice_of_string(calls[i].params), &limits, NULL, &json),
+                             ATH_OK);
             json_remove(json, method->params[j].name);
             err = method_check_params(method, json, &last_why);
             assert_int_equal(err, method->params[j].required ? ATH_ERR_INVALID_PARAMS : ATH_OK);
@@ -175,7 +186,8 @@ static const struct {
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"expires_at\":0}", "\"expires_at\""},
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"expires_at\":true}", "\"expires_at\""},
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"display\":\"A\"}", "\"display\""},
-    {"key.import", "{\"name\":\"k\",\"role\":\"user\",\"pkcs11_uri\":\"pkcs11:\"}", "not built yet"},
+    {"key.import", "{\"name\":\"k\",\"role\":\"user\",\"pkcs11_uri\":\"pkcs11:\"}",
+     "not built yet"},
     {"peer.pin", "{\"did\":\"did:web:x\",\"allow_literal\":true}", "not built yet"},
     {"peer.pin", "{\"did\":\"web:x\"}", "\"did\""},
     {"peer.pin", "{\"did\":\"did:\"}", "\"did\""},
@@ -215,7 +227,8 @@ test_params_that_are_no_object_are_refused(void **state)
 {
     (void)state;
     assert_int_equal(check("agent.status", "[]"), ATH_ERR_INVALID_PARAMS);
-    assert_int_equal(method_check_params(method_at(RPC_AGENT_STATUS), NULL, NULL), ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(method_check_params(method_at(RPC_AGENT_STATUS), NULL, NULL),
+                     ATH_ERR_INVALID_PARAMS);
 }
 
 static void
@@ -248,7 +261,9 @@ static void
 test_every_method_takes_a_traceparent_and_nothing_else_as_trace(void **state)
 {
     static const char *const bad[] = {
-        "", "x", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
+        "",
+        "x",
+        "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0",
         "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-011",
         "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
         "00-0AF7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
@@ -261,8 +276,10 @@ test_every_method_takes_a_traceparent_and_nothing_else_as_trace(void **state)
     size_t i;
 
     (void)state;
-    assert_int_equal(check("agent.status", "{\"trace\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"}"),
-                     ATH_OK);
+    assert_int_equal(
+        check("agent.status",
+              "{\"trace\":\"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01\"}"),
+        ATH_OK);
     assert_int_equal(check("agent.status", "{\"trace\":1}"), ATH_ERR_INVALID_PARAMS);
     for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         strcpy(text, "{\"trace\":\"");
