@@ -1,0 +1,59 @@
+#!/bin/sh
+# What is installed works where it lies: the programs start, and a program of somebody else's compiles
+# against libath by pkg-config, shared and static, in C99 and C++, and sees nothing but the public names.
+# Usage: check_install.sh SOURCE_DIR BUILD_DIR
+set -eu
+build=$2
+root=$(mktemp -d)
+trap 'rm -rf "$root"' EXIT
+
+DESTDIR=$root cmake --install "$build" >"$root/log" || { cat "$root/log"; exit 1; }
+pc=$(find "$root" -name libath.pc)
+prefix=$(sed -n 's/^prefix=//p' "$pc")
+lib=$(dirname "$(dirname "$pc")")
+
+for program in ath athd; do
+    "$root$prefix/bin/$program" --version | grep -q "^$program [0-9]" || {
+        echo "$program --version does not say its version"
+        exit 1
+    }
+done
+[ -x "$root$prefix/libexec/ath/ath-hsm-helper" ] || { echo "the helper is not installed"; exit 1; }
+
+cat >"$root/user.c" <<'TXT'
+#include <ath/client.h>
+#include <ath/version.h>
+#include <stdio.h>
+#include <string.h>
+int main(void)
+{
+    struct ath_client *client = ath_client_new();
+    ath_err err = ath_client_connect(client, "/nonexistent/agent.sock");
+    int good = err == ATH_ERR_UNREACHABLE && strstr(ath_client_error_message(client), "not running");
+    ath_client_free(client);
+    printf("%s\n", ATH_VERSION);
+    return good ? 0 : 1;
+}
+TXT
+cp "$root/user.c" "$root/user.cc"
+# a library built with sanitizers wants a program built with them
+sanitize=$(sed -n 's/^ATH_SANITIZE:.*=\(..*\)$/-fsanitize=\1/p' "$build/CMakeCache.txt")
+export PKG_CONFIG_SYSROOT_DIR=$root PKG_CONFIG_LIBDIR=$lib/pkgconfig:$(pkg-config --variable pc_path pkg-config)
+flags=$(pkg-config --define-variable=prefix="$prefix" --cflags --libs libath)
+
+# shellcheck disable=SC2086 # the flags are words
+{
+    cc -std=c99 -pedantic -Werror -Wall $sanitize "$root/user.c" -o "$root/shared" $flags
+    c++ -std=c++11 -Werror -Wall $sanitize "$root/user.cc" -o "$root/plus" $flags
+    cc -std=c99 $sanitize -I"$root$prefix/include" "$root/user.c" -o "$root/static" "$lib/libath.a" \
+        -lcjson -lm
+}
+LD_LIBRARY_PATH=$lib "$root/shared"
+LD_LIBRARY_PATH=$lib "$root/plus"
+"$root/static"
+
+# the library shows exactly what the headers declare
+grep -ohE '\bath_[a-z0-9_]+\(' "$root$prefix"/include/ath/*.h | tr -d '(' | sort -u >"$root/declared"
+nm -D --defined-only "$lib"/libath.so | awk '$2 ~ /[TDBRV]/ {print $3}' |
+    grep -Ev 'asan|ubsan|^_' | sort -u >"$root/shown"
+diff "$root/declared" "$root/shown" || { echo "headers (<) and libath.so (>) differ"; exit 1; }
