@@ -23,10 +23,11 @@ static const char usage[] =
 
 static const struct measurement {
     const char *name;
-    ath_err (*run)(const struct bench_options *options, struct bench_report *report, struct why *why);
+    ath_err (*run)(const struct bench_options *options, struct bench_report *report,
+                   struct why *why);
 } measurements[] = {
-    {"signing", bench_signing},     {"reload", bench_reload}, {"handshake", bench_handshake},
-    {"idle", bench_idle},           {"start", bench_start},
+    {"signing", bench_signing}, {"reload", bench_reload}, {"handshake", bench_handshake},
+    {"idle", bench_idle},       {"start", bench_start},
 };
 
 #define MEASUREMENTS (sizeof(measurements) / sizeof(measurements[0]))
@@ -93,7 +94,8 @@ read_options(int argc, char **argv, struct bench_options *options)
         }
         if (strcmp(argv[i], "--seconds") == 0 && read_number(value, 0.01, 3600, &options->seconds))
             i++;
-        else if (strcmp(argv[i], "--rounds") == 0 && read_number(value, 1, BENCH_ROUNDS_MAX, &rounds))
+        else if (strcmp(argv[i], "--rounds") == 0 &&
+                 read_number(value, 1, BENCH_ROUNDS_MAX, &rounds))
             i++;
         else if (strcmp(argv[i], "--only") == 0 && value && is_known(value))
             options->only = argv[++i];

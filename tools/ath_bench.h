@@ -70,8 +70,8 @@ struct bench_agent { /* zero-initialise; dir is made by bench_agent_start if emp
     double ready_ms; /* from fork to READY=1 */
 };
 
-/* Starts `athd --software-tpm` beside this program and waits until it is ready. Its prompter says yes
- * to everything. On failure the log's last lines are in why. */
+/* Starts `athd --software-tpm` beside this program and waits until it is ready. Its prompter says
+ * yes to everything. On failure the log's last lines are in why. */
 ath_err bench_agent_start(struct bench_agent *agent, struct why *why) ATH_MUST_USE;
 void bench_agent_stop(struct bench_agent *agent); /* ends it; the directory stays */
 void bench_agent_done(struct bench_agent *agent); /* and removes the directory */
@@ -82,43 +82,51 @@ double bench_child_rss_mib(pid_t parent, const char *name);
 ath_err bench_dir_make(char ret_dir[BENCH_PATH_MAX], struct why *why) ATH_MUST_USE;
 void bench_dir_remove(const char *dir);
 
-/* ---- ath_bench_load.c: request lines written beforehand, answers counted by their line feeds ---- */
+/* ---- ath_bench_load.c: request lines written beforehand, answers counted by their line feeds ----
+ */
 
 struct bench_load {
     const char *socket;
-    unsigned clients; /* connections, at most 64 */
-    unsigned depth;   /* requests in flight on each, at most 128 */
+    unsigned clients;            /* connections, at most 64 */
+    unsigned depth;              /* requests in flight on each, at most 128 */
     const struct ath_buf *lines; /* requests in turn, line feed included; borrowed */
     size_t line_count;
     double seconds;
 };
 
-ath_err bench_load_run(const struct bench_load *load, struct why *why, struct bench_run *ret_run) ATH_MUST_USE;
+ath_err bench_load_run(const struct bench_load *load, struct why *why,
+                       struct bench_run *ret_run) ATH_MUST_USE;
 /* One connected socket. ATH_ERR_UNREACHABLE. */
 ath_err bench_connect(const char *path, int *ret_fd) ATH_MUST_USE;
 /* One call and its answer's line, JSON with "result"; anything else is an error with why. */
-ath_err bench_call(const char *socket, const char *method, const char *params, struct ath_buf *answer,
-                   struct why *why) ATH_MUST_USE;
+ath_err bench_call(const char *socket, const char *method, const char *params,
+                   struct ath_buf *answer, struct why *why) ATH_MUST_USE;
 
 /* ---- ath_bench_library.c: the same back end without athd ---- */
 
 struct bench_library;
 
 /* Opens the TPM back end on a software TPM of its own in dir and makes a key. */
-ath_err bench_library_open(const char *dir, struct why *why, struct bench_library **ret_library) ATH_MUST_USE;
+ath_err bench_library_open(const char *dir, struct why *why,
+                           struct bench_library **ret_library) ATH_MUST_USE;
 void bench_library_close(struct bench_library *library);
-/* Signs and verifies each signature, one after the other; overlapped: the TPM already has the next one
- * while the last is verified, which is all that can be got out of one TPM. */
+/* Signs and verifies each signature, one after the other; overlapped: the TPM already has the next
+ * one while the last is verified, which is all that can be got out of one TPM. */
 ath_err bench_library_run(struct bench_library *library, double seconds, bool overlapped,
                           struct why *why, struct bench_run *ret_run) ATH_MUST_USE;
 
 /* ---- the measurements ---- */
 
-ath_err bench_signing(const struct bench_options *options, struct bench_report *report, struct why *why) ATH_MUST_USE;
-ath_err bench_reload(const struct bench_options *options, struct bench_report *report, struct why *why) ATH_MUST_USE;
-ath_err bench_handshake(const struct bench_options *options, struct bench_report *report, struct why *why) ATH_MUST_USE;
-ath_err bench_idle(const struct bench_options *options, struct bench_report *report, struct why *why) ATH_MUST_USE;
-ath_err bench_start(const struct bench_options *options, struct bench_report *report, struct why *why) ATH_MUST_USE;
+ath_err bench_signing(const struct bench_options *options, struct bench_report *report,
+                      struct why *why) ATH_MUST_USE;
+ath_err bench_reload(const struct bench_options *options, struct bench_report *report,
+                     struct why *why) ATH_MUST_USE;
+ath_err bench_handshake(const struct bench_options *options, struct bench_report *report,
+                        struct why *why) ATH_MUST_USE;
+ath_err bench_idle(const struct bench_options *options, struct bench_report *report,
+                   struct why *why) ATH_MUST_USE;
+ath_err bench_start(const struct bench_options *options, struct bench_report *report,
+                    struct why *why) ATH_MUST_USE;
 
 extern volatile int bench_interrupted; /* SIGINT, SIGTERM: measurements end at once */
 

@@ -101,7 +101,8 @@ run_athd(const struct bench_agent *agent, const char *program, const char *notif
     snprintf(state, sizeof(state), "%s/state", agent->dir);
     snprintf(prompter, sizeof(prompter), "%s/prompter", agent->dir);
     snprintf(log, sizeof(log), "%s/log", agent->dir);
-    if ((fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600)) < 0 || dup2(fd, 1) < 0 || dup2(fd, 2) < 0)
+    if ((fd = open(log, O_WRONLY | O_CREAT | O_APPEND, 0600)) < 0 || dup2(fd, 1) < 0 ||
+        dup2(fd, 2) < 0)
         _exit(1);
     setenv("NOTIFY_SOCKET", notify, 1);
     setenv("XDG_CONFIG_HOME", agent->dir, 1);

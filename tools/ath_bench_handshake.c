@@ -1,5 +1,5 @@
-/* Whole handshakes between two athds, each with its own software TPM, without prompts: four signatures
- * each. Every thread carries the messages of one handshake after the other. */
+/* Whole handshakes between two athds, each with its own software TPM, without prompts: four
+ * signatures each. Every thread carries the messages of one handshake after the other. */
 #include "ath_bench.h"
 
 #include <pthread.h>
@@ -33,8 +33,8 @@ explain(struct ath_client *client, struct why *why, ath_err err)
 
 /* Calls and, where member is given, takes that member of the result as text on the heap. */
 static ath_err
-call_member(struct ath_client *client, const char *method, struct ath_buf *params, const char *member,
-            struct why *why, char **ret_text)
+call_member(struct ath_client *client, const char *method, struct ath_buf *params,
+            const char *member, struct why *why, char **ret_text)
 {
     const struct json_limits limits = {.max_len = 262144, .max_depth = 32, .max_members = 1024};
     struct json *json = NULL;
@@ -72,7 +72,8 @@ make_key(struct ath_client *client, const char *role, struct why *why, char **re
 }
 
 static ath_err
-prepare(struct ath_client *client, struct ath_client *server, struct why *why, char **ret_server_did)
+prepare(struct ath_client *client, struct ath_client *server, struct why *why,
+        char **ret_server_did)
 {
     char *user_did = NULL, *client_did = NULL;
     struct ath_buf params = {0};
@@ -82,7 +83,8 @@ prepare(struct ath_client *client, struct ath_client *server, struct why *why, c
         (err = make_key(client, "client", why, &client_did)) != ATH_OK ||
         (err = make_key(server, "server", why, ret_server_did)) != ATH_OK)
         goto out;
-    ath_buf_printf(&params, "{\"key\":\"user\",\"client\":\"%s\",\"scopes\":" SCOPES ",\"ttl\":3600}",
+    ath_buf_printf(&params,
+                   "{\"key\":\"user\",\"client\":\"%s\",\"scopes\":" SCOPES ",\"ttl\":3600}",
                    client_did);
     if ((err = call_member(client, "credential.issue", &params, NULL, why, NULL)) != ATH_OK)
         goto out;
@@ -101,7 +103,8 @@ out:
 
 /* ---- one handshake ---- */
 
-/* Carries what the client sends to the server and what comes back to the client, until it is done. */
+/* Carries what the client sends to the server and what comes back to the client, until it is done.
+ */
 static ath_err
 carry(struct ath_client *client, struct ath_client *server, struct ath_handshake_step *at_client,
       struct ath_handshake_step *at_server, struct why *why)
@@ -205,7 +208,8 @@ out:
 }
 
 static ath_err
-run_threads(const struct carrier *model, unsigned threads, struct why *why, struct bench_run *ret_run)
+run_threads(const struct carrier *model, unsigned threads, struct why *why,
+            struct bench_run *ret_run)
 {
     struct carrier carriers[THREADS_MAX];
     struct bench_samples all = {0};
@@ -238,8 +242,8 @@ run_threads(const struct carrier *model, unsigned threads, struct why *why, stru
 }
 
 static ath_err
-measure(const struct bench_options *options, const struct carrier *model, struct bench_report *report,
-        struct why *why)
+measure(const struct bench_options *options, const struct carrier *model,
+        struct bench_report *report, struct why *why)
 {
     static const struct {
         const char *name;
@@ -253,7 +257,8 @@ measure(const struct bench_options *options, const struct carrier *model, struct
         for (size_t i = 0; i < 2; i++)
             if ((err = run_threads(model, cases[i].threads, why, &runs[i][done])) != ATH_OK)
                 return err;
-    bench_report_section(report, "handshake", "whole handshakes between two athds (four signatures each)");
+    bench_report_section(report, "handshake",
+                         "whole handshakes between two athds (four signatures each)");
     for (size_t i = 0; i < 2; i++) {
         median = bench_run_median(runs[i], done);
         bench_report_run(report, cases[i].name, &median);
@@ -266,7 +271,8 @@ bench_handshake(const struct bench_options *options, struct bench_report *report
 {
     struct ath_client *client = NULL, *server = NULL;
     struct bench_agent at_client = {0}, at_server = {0};
-    struct carrier model = {.client = &at_client, .server = &at_server, .seconds = options->seconds};
+    struct carrier model = {
+        .client = &at_client, .server = &at_server, .seconds = options->seconds};
     char *server_did = NULL;
     ath_err err;
 

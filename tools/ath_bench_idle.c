@@ -71,13 +71,15 @@ bench_idle(const struct bench_options *options, struct bench_report *report, str
 
     (void)options;
     if ((err = bench_agent_start(&agent, why)) != ATH_OK ||
-        (err = bench_call(agent.socket, "key.create", "{\"name\":\"k\",\"role\":\"server\"}", &answer,
-                          why)) != ATH_OK)
+        (err = bench_call(agent.socket, "key.create", "{\"name\":\"k\",\"role\":\"server\"}",
+                          &answer, why)) != ATH_OK)
         goto out;
     poll(NULL, 0, 200);
-    bench_report_section(report, "idle", "memory (RSS) of an idle athd, its helper, idle connections");
+    bench_report_section(report, "idle",
+                         "memory (RSS) of an idle athd, its helper, idle connections");
     bench_report_value(report, "athd_mib", bench_rss_mib(agent.pid), 2, "MiB");
-    bench_report_value(report, "helper_mib", bench_child_rss_mib(agent.pid, "ath-hsm-helper"), 2, "MiB");
+    bench_report_value(report, "helper_mib", bench_child_rss_mib(agent.pid, "ath-hsm-helper"), 2,
+                       "MiB");
     err = measure_connections(&agent, report, why);
 out:
     ath_buf_done(&answer);
@@ -98,8 +100,8 @@ bench_start(const struct bench_options *options, struct bench_report *report, st
     if ((err = bench_agent_start(&agent, why)) != ATH_OK)
         goto out;
     first = agent.ready_ms;
-    if ((err = bench_call(agent.socket, "key.create", "{\"name\":\"k\",\"role\":\"server\"}", &answer,
-                          why)) != ATH_OK)
+    if ((err = bench_call(agent.socket, "key.create", "{\"name\":\"k\",\"role\":\"server\"}",
+                          &answer, why)) != ATH_OK)
         goto out;
     for (; done < STARTS && !bench_interrupted; done++) {
         bench_agent_stop(&agent);
@@ -109,7 +111,8 @@ bench_start(const struct bench_options *options, struct bench_report *report, st
     }
     bench_report_section(report, "start", "from start to ready");
     bench_report_value(report, "first_ms", first, 1, "ms, with an empty state directory");
-    bench_report_value(report, "ready_ms", bench_median(ready, done), 1, "ms, with an initialised one");
+    bench_report_value(report, "ready_ms", bench_median(ready, done), 1,
+                       "ms, with an initialised one");
 out:
     ath_buf_done(&answer);
     bench_agent_done(&agent);

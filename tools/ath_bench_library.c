@@ -1,5 +1,5 @@
-/* The comparison: the same TPM back end in this process, without athd, socket, JSON or audit record.
- * Like the helper it verifies each signature with the public key before it counts. */
+/* The comparison: the same TPM back end in this process, without athd, socket, JSON or audit
+ * record. Like the helper it verifies each signature with the public key before it counts. */
 #include "ath_bench.h"
 
 #include <stdlib.h>
@@ -30,10 +30,11 @@ bench_library_open(const char *dir, struct why *why, struct bench_library **ret_
         return ATH_ERR_NOMEM;
     if ((err = tpm_backend_ops.open(&options, &fault, &library->hsm)) != ATH_OK)
         goto out;
-    if ((err = tpm_backend_ops.key_create(library->hsm, KEY_ES256, "bench", &fault, &blob)) != ATH_OK)
-        goto out;
-    if ((err = tpm_backend_ops.key_open(library->hsm, ath_buf_slice(&blob), &fault, &library->key)) !=
+    if ((err = tpm_backend_ops.key_create(library->hsm, KEY_ES256, "bench", &fault, &blob)) !=
         ATH_OK)
+        goto out;
+    if ((err = tpm_backend_ops.key_open(library->hsm, ath_buf_slice(&blob), &fault,
+                                        &library->key)) != ATH_OK)
         goto out;
     *ret_library = library;
     library = NULL;
@@ -86,8 +87,8 @@ run_in_turn(struct bench_library *library, uint64_t ends_us, struct bench_sample
         const struct ath_slice message = next_message(library);
         const uint64_t before = now;
 
-        if ((err = hsm_sign(&tpm_backend_ops, library->hsm, library->key, message, fault, signature)) !=
-                ATH_OK ||
+        if ((err = hsm_sign(&tpm_backend_ops, library->hsm, library->key, message, fault,
+                            signature)) != ATH_OK ||
             (err = verify(library, message, signature)) != ATH_OK)
             return err;
         now = clock_monotonic_us();
@@ -116,7 +117,8 @@ run_overlapped(struct bench_library *library, uint64_t ends_us, struct bench_sam
         more = now < ends_us && !bench_interrupted;
         if (more) {
             next = next_message(library);
-            if ((err = tpm_backend_ops.sign_begin(library->hsm, library->key, next, fault)) != ATH_OK)
+            if ((err = tpm_backend_ops.sign_begin(library->hsm, library->key, next, fault)) !=
+                ATH_OK)
                 return err;
         }
         bench_samples_add(samples, now - before);

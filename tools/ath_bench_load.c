@@ -1,6 +1,6 @@
 /* A load on the socket that costs little itself: request lines are written beforehand, answers are
- * told apart by their line feeds, and only looked at enough to see that none is an error. athd answers
- * one connection's signatures of one TPM in the order they were asked for. */
+ * told apart by their line feeds, and only looked at enough to see that none is an error. athd
+ * answers one connection's signatures of one TPM in the order they were asked for. */
 #include "ath_bench.h"
 
 #include <errno.h>
@@ -208,8 +208,8 @@ bench_call(const char *socket_path, const char *method, const char *params, stru
     int fd = -1;
     ath_err err;
 
-    ath_buf_printf(&request, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n", method,
-                   params);
+    ath_buf_printf(&request, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"%s\",\"params\":%s}\n",
+                   method, params);
     if ((err = request.err) != ATH_OK)
         goto out;
     if ((err = bench_connect(socket_path, &fd)) != ATH_OK)

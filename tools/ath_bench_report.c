@@ -41,7 +41,8 @@ void
 bench_report_run(struct bench_report *report, const char *name, const struct bench_run *run)
 {
     put_name(report, name);
-    ath_buf_printf(&report->text, "{\"rate\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"count\": %zu}",
+    ath_buf_printf(&report->text,
+                   "{\"rate\": %.1f, \"p50_ms\": %.3f, \"p99_ms\": %.3f, \"count\": %zu}",
                    run->rate, run->p50_ms, run->p99_ms, run->count);
     if (!report->json)
         printf("  %-28s %10.1f /s   p50 %8.3f ms   p99 %8.3f ms\n", name, run->rate, run->p50_ms,

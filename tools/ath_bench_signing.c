@@ -1,5 +1,5 @@
-/* Signatures: the library's loop against athd's socket, in turns (A B A B ...), so that a machine that
- * becomes slower or faster meanwhile does so for both. */
+/* Signatures: the library's loop against athd's socket, in turns (A B A B ...), so that a machine
+ * that becomes slower or faster meanwhile does so for both. */
 #include "ath_bench.h"
 
 #include <string.h>
@@ -10,12 +10,9 @@ static const struct signing_case {
     const char *name, *ratio_name;
     unsigned clients, depth; /* clients 0: the library, overlapped */
 } cases[] = {
-    {"depth_1", "ratio_depth_1", 1, 1},
-    {"depth_8", "ratio_depth_8", 1, 8},
-    {"depth_64", "ratio_depth_64", 1, 64},
-    {"clients_4", "ratio_clients_4", 4, 1},
-    {"clients_16", "ratio_clients_16", 16, 1},
-    {"library_overlapped", "ratio_overlapped", 0, 0},
+    {"depth_1", "ratio_depth_1", 1, 1},        {"depth_8", "ratio_depth_8", 1, 8},
+    {"depth_64", "ratio_depth_64", 1, 64},     {"clients_4", "ratio_clients_4", 4, 1},
+    {"clients_16", "ratio_clients_16", 16, 1}, {"library_overlapped", "ratio_overlapped", 0, 0},
 };
 
 #define CASES (sizeof(cases) / sizeof(cases[0]))
@@ -27,9 +24,10 @@ create_key(const struct bench_agent *agent, unsigned number, struct why *why)
     char params[256];
     ath_err err;
 
-    snprintf(params, sizeof(params),
-             "{\"name\":\"k%u\",\"role\":\"client\",\"agent_id\":\"https://bench.example/%u.json\"}",
-             number, number);
+    snprintf(
+        params, sizeof(params),
+        "{\"name\":\"k%u\",\"role\":\"client\",\"agent_id\":\"https://bench.example/%u.json\"}",
+        number, number);
     err = bench_call(agent->socket, "key.create", params, &answer, why);
     ath_buf_done(&answer);
     return err;
@@ -67,7 +65,8 @@ measure_case(const struct signing_case *one, const struct bench_options *options
     load->clients = one->clients;
     load->depth = one->depth;
     for (; done < options->rounds && !bench_interrupted; done++) {
-        if ((err = bench_library_run(library, options->seconds, false, why, &raw[done])) != ATH_OK ||
+        if ((err = bench_library_run(library, options->seconds, false, why, &raw[done])) !=
+                ATH_OK ||
             (err = measure_once(library, load, why, &through[done])) != ATH_OK)
             return err;
         ratio[done] = raw[done].rate > 0 ? through[done].rate / raw[done].rate : 0;
@@ -97,11 +96,12 @@ bench_signing(const struct bench_options *options, struct bench_report *report, 
 
     if ((err = bench_dir_make(dir, why)) != ATH_OK ||
         (err = bench_library_open(dir, why, &library)) != ATH_OK ||
-        (err = bench_agent_start(&agent, why)) != ATH_OK || (err = create_key(&agent, 0, why)) != ATH_OK ||
-        (err = request_line(0, &line)) != ATH_OK)
+        (err = bench_agent_start(&agent, why)) != ATH_OK ||
+        (err = create_key(&agent, 0, why)) != ATH_OK || (err = request_line(0, &line)) != ATH_OK)
         goto out;
     load.socket = agent.socket;
-    bench_report_section(report, "signing", "attestation.create through the socket, against the library");
+    bench_report_section(report, "signing",
+                         "attestation.create through the socket, against the library");
     for (size_t i = 0; i < CASES && !bench_interrupted; i++)
         if ((err = measure_case(&cases[i], options, library, &load, report, why)) != ATH_OK)
             goto out;
@@ -113,7 +113,8 @@ out:
     return err;
 }
 
-/* One key again and again, against many in turn: every signature then needs its key put into a slot. */
+/* One key again and again, against many in turn: every signature then needs its key put into a
+ * slot. */
 static ath_err
 measure_reload(const struct bench_options *options, const struct bench_agent *agent,
                const struct ath_buf *lines, struct bench_report *report, struct why *why)
@@ -154,7 +155,8 @@ bench_reload(const struct bench_options *options, struct bench_report *report, s
     if ((err = bench_agent_start(&agent, why)) != ATH_OK)
         goto out;
     for (unsigned i = 0; i < KEYS && !bench_interrupted; i++)
-        if ((err = create_key(&agent, i, why)) != ATH_OK || (err = request_line(i, &lines[i])) != ATH_OK)
+        if ((err = create_key(&agent, i, why)) != ATH_OK ||
+            (err = request_line(i, &lines[i])) != ATH_OK)
             goto out;
     if (!bench_interrupted)
         err = measure_reload(options, &agent, lines, report, why);
