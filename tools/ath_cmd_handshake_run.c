@@ -84,7 +84,7 @@ print_step(const struct run *run, const struct message_kind *kind, uint64_t us)
 {
     const char *bold = run->context->colour ? "\033[1m" : "";
     const char *plain = run->context->colour ? "\033[0m" : "";
-    char key[100] = "not signed", took[32] = "", number[8] = " ";
+    char key[100] = "not signed", took[32] = "", number[16] = " ";
 
     if (run->context->json || run->context->quiet || run->context->field != NULL)
         return;

@@ -20,7 +20,7 @@ die() {
 
 # Installs those of the named Debian packages that are missing. apt is not touched when none is.
 install_packages() {
-    local package missing=() as_root=()
+    local package log missing=() as_root=()
 
     command -v dpkg-query >/dev/null ||
         die "this is no Debian; install what corresponds to: $*"
@@ -36,10 +36,15 @@ install_packages() {
         as_root=(sudo)
     fi
     say "installing from Debian${as_root:+ (sudo may ask for your password)}: ${missing[*]}"
-    "${as_root[@]}" apt-get update -qq >&2 || die "apt-get update failed"
-    "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
-        --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}" >&2 </dev/null ||
-        die "apt-get install failed for: ${missing[*]}"
+    log=$(mktemp) || exit 1
+    { "${as_root[@]}" apt-get update -qq &&
+        "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq \
+            --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
+            tail -n 20 "$log" >&2
+            rm -f "$log"
+            die "could not install: ${missing[*]}"
+        }
+    rm -f "$log"
 }
 
 # Compilers to run at once: what the processors and 1 GiB of memory each allow.
