@@ -8,6 +8,8 @@
 #include "hsm/tpm/tpm_transport.h"
 
 #define MAX_EVICTIONS 16u
+/* TPM2_TRANSIENT_FIRST is a shift into an int's sign bit (tss2_tpm2_types.h): undefined in C */
+#define FIRST_TRANSIENT 0x80000000u
 #define MAX_HMAC_FAILURES 2u /* in the life of this process; then it fails closed */
 
 /* What has been tried for one step. */
@@ -41,7 +43,7 @@ start(struct tpm_device *device, struct hsm_fault *fault)
 
     if ((err = tpm_context_startup(device->context, fault)) != ATH_OK)
         return err;
-    err = tpm_context_flush_all(device->context, TPM2_TRANSIENT_FIRST, fault, &flushed);
+    err = tpm_context_flush_all(device->context, FIRST_TRANSIENT, fault, &flushed);
     if (err != ATH_OK)
         return err;
     if (flushed > 0)

@@ -6,11 +6,19 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "athd/audit_log.h"
+#include "athd/credential_store.h"
+#include "athd/hsm_pool.h"
+#include "athd/key_store.h"
 #include "athd/listener.h"
+#include "athd/peer_store.h"
+#include "athd/replay_store.h"
+#include "athd/service_store.h"
 #include "athd/service_manager.h"
 #include "athd/state_dir.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "crypto/digest.h"
 
 #define END_STEP_MS 10u
@@ -37,6 +45,14 @@ close_handles(struct athd *athd)
     deferred_queue_close(&athd->deferred);
 }
 
+static void
+on_part_ended(void *ctx)
+{
+    struct athd *athd = ctx;
+
+    athd->parts_ending--;
+}
+
 /* Everything that has handles is asked to close them; the loop ends when it has none. */
 static void
 close_parts(struct athd *athd)
@@ -46,12 +62,21 @@ close_parts(struct athd *athd)
         listener_stop(athd->listener);
         listener_close(athd->listener);
     }
+    if (athd->hsms != NULL) {
+        athd->parts_ending++;
+        hsm_pool_close(athd->hsms, on_part_ended, athd);
+    }
+    if (athd->audit != NULL) {
+        athd->parts_ending++;
+        audit_log_close(athd->audit, on_part_ended, athd);
+    }
 }
 
 static bool
 is_quiet(const struct athd *athd)
 {
-    return athd->requests.count == 0 && listener_connections(athd->listener) == 0;
+    return athd->listener == NULL ||
+           (athd->requests.count == 0 && listener_connections(athd->listener) == 0);
 }
 
 static void
@@ -69,7 +94,7 @@ on_end_step(uv_timer_t *timer)
         request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
         close_parts(athd);
     }
-    if (athd->is_closing_parts && athd->parts_ending == 0)
+    if (athd->is_closing_parts && athd->parts_ending == 0 && store_queue_is_empty(&athd->stores))
         close_handles(athd);
 }
 
@@ -92,6 +117,13 @@ free_parts(struct athd *athd)
 {
     listener_free(athd->listener);
     athd->listener = NULL;
+    hsm_pool_free(athd->hsms);
+    replay_store_free(athd->replays);
+    credential_store_free(athd->credentials);
+    service_store_free(athd->services);
+    peer_store_free(athd->peers);
+    key_store_free(athd->keys);
+    audit_log_free(athd->audit);
     fd_close(&athd->state_lock);
     if (uv_loop_close(athd->loop) != 0)
         log_warning("event=end reason=handles-left");
@@ -130,6 +162,7 @@ init_handles(struct athd *athd)
 {
     size_t i;
 
+    store_queue_init(&athd->stores);
     if (deferred_queue_init(&athd->deferred, athd->loop) != ATH_OK ||
         request_table_init(&athd->requests, athd->loop) != ATH_OK ||
         uv_timer_init(athd->loop, &athd->end_timer) != 0)
@@ -164,12 +197,39 @@ set_limits(void)
     }
 }
 
+/* What lies in the state directory, each kind in its own place. */
+static ath_err
+open_stores(struct athd *athd, struct why *why)
+{
+    static const char *const names[] = {"keys", "peers", "services", "credentials", "replay"};
+    char *dirs[sizeof(names) / sizeof(names[0])] = {NULL};
+    ath_err err = ATH_OK;
+    size_t i;
+
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        if ((dirs[i] = file_path(athd->config->state_dir, names[i])) == NULL)
+            err = ATH_ERR_NOMEM;
+    if (err == ATH_OK &&
+        (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
+        (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
+        (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK &&
+        (err = service_store_open(athd, dirs[2], why, &athd->services)) == ATH_OK &&
+        (err = credential_store_open(athd, dirs[3], why, &athd->credentials)) == ATH_OK &&
+        (err = replay_store_open(athd, dirs[4], why, &athd->replays)) == ATH_OK)
+        athd->pins = peer_store_pins(athd->peers);
+    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+        free(dirs[i]);
+    return err;
+}
+
 static ath_err
 start_parts(struct athd *athd, struct why *why)
 {
     ath_err err;
 
-    if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK)
+    if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
+        (err = open_stores(athd, why)) != ATH_OK ||
+        (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK)
         return err;
     return listener_open(athd, why, &athd->listener);
 }
@@ -191,8 +251,8 @@ athd_start(struct athd *athd, struct config *config, struct why *why)
     if ((err = start_parts(athd, why)) == ATH_OK)
         return ATH_OK;
     athd->ending = true;
-    close_parts(athd);
-    close_handles(athd);
+    athd->end_at_ms = clock_monotonic_ms();
+    uv_timer_start(&athd->end_timer, on_end_step, 0, END_STEP_MS);
     uv_run(athd->loop, UV_RUN_DEFAULT);
     free_parts(athd);
     return err;

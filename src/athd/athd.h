@@ -7,6 +7,7 @@
 #include "athd/config.h"
 #include "athd/deferred.h"
 #include "athd/request.h"
+#include "athd/store.h"
 #include "base/json.h"
 #include "protocol/did.h"
 
@@ -19,6 +20,7 @@ struct athd {
 
     struct deferred_queue deferred;
     struct request_table requests;
+    struct store_queue stores;
     struct audit_log *audit;
     struct hsm_pool *hsms;
     struct key_store *keys;

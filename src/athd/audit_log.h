@@ -28,7 +28,7 @@ void audit_record_begin(struct json_maker *record, const char *event, const stru
  * failure). done may be NULL: nobody waits. */
 void audit_append(struct audit_log *log, struct json_maker *record, audit_done_fn *done, void *ctx);
 
-/* For agent.status: number of records; the root waits for the audit issue and is left out. */
+/* For agent.status: number of records; the root is not computed yet and is left out. */
 uint64_t audit_log_size(const struct audit_log *log);
 
 #endif

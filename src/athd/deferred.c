@@ -2,6 +2,7 @@
 
 #include <assert.h>
 #include <stddef.h>
+#include <stdlib.h>
 
 static void
 on_idle(uv_idle_t *idle)
@@ -21,7 +22,7 @@ on_idle(uv_idle_t *idle)
 ath_err
 deferred_queue_init(struct deferred_queue *queue, uv_loop_t *loop)
 {
-    queue->first = queue->last = NULL;
+    *queue = (struct deferred_queue){0};
     if (uv_idle_init(loop, &queue->idle) != 0)
         return ATH_ERR_NOMEM;
     queue->idle.data = queue;
@@ -67,4 +68,29 @@ deferred_remove(struct deferred_queue *queue, struct deferred *deferred)
     deferred->waiting = false;
     if (queue->first == NULL)
         uv_idle_stop(&queue->idle);
+}
+
+static void
+run_spare(void *ctx)
+{
+    struct deferred_spare spare = *(struct deferred_spare *)ctx;
+
+    spare.call(spare.done, spare.ctx, spare.err);
+}
+
+void
+deferred_fail(struct deferred_queue *queue, deferred_fail_fn *call, void (*done)(void), void *ctx,
+              ath_err err)
+{
+    size_t i;
+
+    for (i = 0; i < DEFERRED_SPARES && queue->spares[i].deferred.waiting; i++)
+        ;
+    if (i == DEFERRED_SPARES)
+        abort();
+    queue->spares[i].call = call;
+    queue->spares[i].done = done;
+    queue->spares[i].ctx = ctx;
+    queue->spares[i].err = err;
+    deferred_add(queue, &queue->spares[i].deferred, run_spare, &queue->spares[i]);
 }

@@ -17,9 +17,22 @@ struct deferred {
     bool waiting;
 };
 
+/* Tells `done` (cast back to what it is) of a failure. */
+typedef void deferred_fail_fn(void (*done)(void), void *ctx, ath_err err);
+
+#define DEFERRED_SPARES 64
+
 struct deferred_queue {
     uv_idle_t idle;
     struct deferred *first, *last;
+    /* for those whose storage could not be allocated */
+    struct deferred_spare {
+        struct deferred deferred;
+        deferred_fail_fn *call;
+        void (*done)(void);
+        void *ctx;
+        ath_err err;
+    } spares[DEFERRED_SPARES];
 };
 
 /* ATH_ERR_NOMEM. */
@@ -29,6 +42,10 @@ void deferred_queue_close(struct deferred_queue *queue);
 /* run(ctx) at the loop's next turn; `deferred` must live until then and must not be waiting. */
 void deferred_add(struct deferred_queue *queue, struct deferred *deferred, void (*run)(void *ctx),
                   void *ctx);
+/* call(done, ctx, err) at the loop's next turn, for what failed before it had storage. When all spares
+ * wait, memory is gone in a way that nobody could be told of, and the process ends (abort). */
+void deferred_fail(struct deferred_queue *queue, deferred_fail_fn *call, void (*done)(void), void *ctx,
+                   ath_err err);
 /* It will not be run; fine if it was not waiting. */
 void deferred_remove(struct deferred_queue *queue, struct deferred *deferred);
 

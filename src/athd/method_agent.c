@@ -5,7 +5,10 @@
 #include "athd/athd.h"
 #include "athd/connection.h"
 #include "athd/dispatch.h"
+#include "athd/audit_log.h"
 #include "athd/events.h"
+#include "athd/hsm_pool.h"
+#include "athd/key_store.h"
 #include "base/clock.h"
 
 #define API_VERSION 1
@@ -68,15 +71,33 @@ put_counters(struct json_maker *result, const struct athd *athd)
     json_put_maker(result, "counters", &counters);
 }
 
+
+static void
+put_audit(struct json_maker *result, const struct athd *athd)
+{
+    struct json_maker audit;
+
+    json_object_begin(&audit);
+    json_put_int(&audit, "size", (int64_t)audit_log_size(athd->audit));
+    json_put_maker(result, "audit", &audit);
+}
+
 void
 method_agent_status(struct request *request)
 {
     const struct athd *athd = request->athd;
     struct json_maker result;
+    struct json *hsms = NULL, *report = NULL;
 
     json_object_begin(&result);
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
     json_put_bool(&result, "locked", false);
+    if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK || key_store_report(athd->keys, &report) != ATH_OK)
+        result.err = ATH_ERR_NOMEM;
+    json_put_take(&result, "hsms", hsms);
+    json_put_int(&result, "keys", (int64_t)key_store_count(athd->keys));
+    json_put_take(&result, "key_files", report);
+    put_audit(&result, athd);
     put_counters(&result, athd);
     request_finish_maker(request, &result);
 }

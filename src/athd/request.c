@@ -129,7 +129,6 @@ request_free(struct request *request)
 {
     struct connection *connection = request->connection;
 
-    deferred_remove(&request->athd->deferred, &request->failed_stage.deferred);
     LIST_REMOVE(request, of_athd);
     request->athd->requests.count--;
     if (request->is_of_connection)

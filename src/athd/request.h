@@ -8,8 +8,9 @@
 
 #include <sys/queue.h>
 
+#include <uv.h>
+
 #include "athd/caller.h"
-#include "athd/deferred.h"
 #include "base/json.h"
 #include "rpc/jsonrpc.h"
 #include "rpc/methods.h"
@@ -32,15 +33,6 @@ struct request {
      * drop, the stage will finish by itself. */
     void (*cancel)(struct request *request, ath_err err);
     void *stage;                   /* of whoever set cancel */
-
-    /* For a stage that could not even be allocated: storage for its completion, so that it too comes
-     * from the loop. In use by one stage at a time. */
-    struct {
-        struct deferred deferred;
-        void (*done)(void); /* cast back by the stage that set it */
-        void *ctx;
-        ath_err err;
-    } failed_stage;
 
     /* private to request.c and connection.c */
     struct json *id;

@@ -1,0 +1,271 @@
+/*
+ * Records wait in a queue; a group of them is written and synced at a time, in a thread of libuv's,
+ * while the next group collects. An index is given when a group is written and stays free when that
+ * fails, so that the file has no gaps: line n is record n.
+ */
+#include "athd/audit_log.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/audit_file.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#define RECORD_MAX 65536u
+#define GROUP_MAX (1024u * 1024u) /* bytes; a group of one may not be longer either */
+
+struct record {
+    STAILQ_ENTRY(record) entry;
+    struct ath_buf body; /* without the opening brace */
+    char timestamp[CLOCK_TEXT_SIZE];
+    audit_done_fn *done;
+    void *ctx;
+};
+
+STAILQ_HEAD(record_list, record);
+
+struct audit_log {
+    struct athd *athd;
+    struct audit_file file;
+    struct record_list waiting;
+    struct record_list group;   /* being written */
+    uint64_t group_count;
+    struct ath_buf group_text;
+    uint64_t size;              /* records on disk; the file's own is the thread's while it writes */
+    uv_work_t work;
+    ath_err work_err;
+    bool is_writing;
+    bool is_failing;            /* the last group could not be written; said once */
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    struct deferred closing;
+};
+
+static void
+record_free(struct record *record)
+{
+    ath_buf_done(&record->body);
+    free(record);
+}
+
+/* ---- the loop's side ---- */
+
+static void start_group(struct audit_log *log);
+
+static void
+say_state(struct audit_log *log, ath_err err)
+{
+    if (err != ATH_OK && !log->is_failing)
+        log_error("event=audit err=AUDIT_UNAVAILABLE reason=\"%s\"; nothing is signed meanwhile",
+                  log->file.why.text);
+    if (err == ATH_OK && log->is_failing)
+        log_info("event=audit reason=\"records are written again\"");
+    log->is_failing = err != ATH_OK;
+}
+
+static void
+finish_group(struct audit_log *log, ath_err err)
+{
+    struct record_list group = STAILQ_HEAD_INITIALIZER(group);
+    struct record *record;
+
+    log->size = log->file.next_index;
+    say_state(log, err);
+    ath_buf_done(&log->group_text);
+    STAILQ_CONCAT(&group, &log->group);
+    log->group_count = 0;
+    log->is_writing = false;
+    while ((record = STAILQ_FIRST(&group)) != NULL) {
+        STAILQ_REMOVE_HEAD(&group, entry);
+        if (record->done != NULL)
+            record->done(record->ctx, err == ATH_OK ? ATH_OK : ATH_ERR_AUDIT_UNAVAILABLE);
+        record_free(record);
+    }
+    start_group(log);
+}
+
+static void
+on_work(uv_work_t *work)
+{
+    struct audit_log *log = work->data;
+
+    log->work_err = audit_file_append(&log->file, ath_buf_slice(&log->group_text), log->group_count);
+}
+
+static void
+on_worked(uv_work_t *work, int status)
+{
+    struct audit_log *log = work->data;
+
+    finish_group(log, status != 0 ? ATH_ERR_AUDIT_UNAVAILABLE : log->work_err);
+}
+
+static void
+put_line(struct audit_log *log, const struct record *record)
+{
+    ath_buf_printf(&log->group_text, "{\"index\":%llu,\"timestamp\":\"%s\",",
+                   (unsigned long long)(log->size + log->group_count),
+                   record->timestamp);
+    ath_buf_put_slice(&log->group_text, ath_buf_slice(&record->body));
+    ath_buf_put_byte(&log->group_text, '\n');
+}
+
+static void
+say_closed(void *ctx)
+{
+    struct audit_log *log = ctx;
+    void (*closed)(void *) = log->closed;
+
+    log->closed = NULL;
+    closed(log->closed_ctx);
+}
+
+static void
+start_group(struct audit_log *log)
+{
+    struct record *record;
+
+    if (log->is_writing)
+        return;
+    if (STAILQ_EMPTY(&log->waiting)) {
+        if (log->closed != NULL && !log->closing.waiting)
+            deferred_add(&log->athd->deferred, &log->closing, say_closed, log);
+        return;
+    }
+    log->is_writing = true;
+    log->group_text.max = GROUP_MAX + RECORD_MAX + 128;
+    while ((record = STAILQ_FIRST(&log->waiting)) != NULL && log->group_text.len < GROUP_MAX) {
+        STAILQ_REMOVE_HEAD(&log->waiting, entry);
+        STAILQ_INSERT_TAIL(&log->group, record, entry);
+        put_line(log, record);
+        log->group_count++;
+    }
+    if (log->group_text.err != ATH_OK)
+        ath_buf_done(&log->group_text); /* the thread refuses an empty text: one end for all failures */
+    log->work.data = log;
+    uv_queue_work(log->athd->loop, &log->work, on_work, on_worked);
+}
+
+/* ---- records ---- */
+
+void
+audit_record_begin(struct json_maker *record, const char *event, const struct request *request)
+{
+    struct json_maker caller;
+
+    json_object_begin(record);
+    json_put_string(record, "event", event);
+    if (request == NULL)
+        return;
+    json_object_begin(&caller);
+    json_put_int(&caller, "uid", request->caller->uid);
+    json_put_int(&caller, "pid", request->caller->pid);
+    if (request->caller->exe[0] != '\0')
+        json_put_string(&caller, "exe", request->caller->exe);
+    json_put_maker(record, "caller", &caller);
+    json_put_string(record, "trace", request->trace);
+}
+
+static void
+fail(void (*done)(void), void *ctx, ath_err err)
+{
+    audit_done_fn *audit_done = (audit_done_fn *)done;
+
+    if (audit_done != NULL)
+        audit_done(ctx, err);
+}
+
+/* The record's text, from behind its opening brace. */
+static ath_err
+write_body(struct json_maker *maker, struct ath_buf *body)
+{
+    struct json *tree = NULL;
+    ath_err err = json_maker_end(maker, &tree);
+
+    if (err != ATH_OK)
+        return err;
+    body->max = RECORD_MAX;
+    json_write(tree, body);
+    json_free(tree);
+    if (body->err == ATH_OK)
+        ath_buf_consume(body, 1);
+    return body->err;
+}
+
+void
+audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *done, void *ctx)
+{
+    struct record *record = calloc(1, sizeof(*record));
+
+    if (record == NULL)
+        json_maker_done(maker);
+    if (record == NULL || write_body(maker, &record->body) != ATH_OK) {
+        if (record != NULL)
+            record_free(record);
+        deferred_fail(&log->athd->deferred, fail, (void (*)(void))done, ctx,
+                      ATH_ERR_AUDIT_UNAVAILABLE);
+        return;
+    }
+    clock_now_text(record->timestamp);
+    record->done = done;
+    record->ctx = ctx;
+    STAILQ_INSERT_TAIL(&log->waiting, record, entry);
+    start_group(log);
+}
+
+/* ---- life ---- */
+
+ath_err
+audit_log_open(struct athd *athd, const char *state_dir, struct why *why, struct audit_log **ret_log)
+{
+    struct audit_log *log = calloc(1, sizeof(*log));
+    char *dir = file_path(state_dir, "audit");
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (log == NULL || dir == NULL)
+        goto out;
+    log->athd = athd;
+    log->file.fd = -1;
+    STAILQ_INIT(&log->waiting);
+    STAILQ_INIT(&log->group);
+    if ((err = audit_file_open(&log->file, dir, why)) != ATH_OK)
+        goto out;
+    log->size = log->file.next_index;
+    *ret_log = log;
+    log = NULL;
+out:
+    free(log);
+    free(dir);
+    return err;
+}
+
+void
+audit_log_close(struct audit_log *log, void (*done)(void *ctx), void *ctx)
+{
+    log->closed = done;
+    log->closed_ctx = ctx;
+    start_group(log);
+}
+
+void
+audit_log_free(struct audit_log *log)
+{
+    struct record *record;
+
+    if (log == NULL)
+        return;
+    while ((record = STAILQ_FIRST(&log->waiting)) != NULL) {
+        STAILQ_REMOVE_HEAD(&log->waiting, entry);
+        record_free(record);
+    }
+    audit_file_close(&log->file);
+    free(log);
+}
+
+uint64_t
+audit_log_size(const struct audit_log *log)
+{
+    return log->size;
+}

@@ -1,0 +1,335 @@
+#include "athd/hsm_pool.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/hsm_unit.h"
+#include "base/clock.h"
+
+#define TICK_MS 100u
+#define CLOSE_MS 2000u /* for the helpers to shut their hardware down */
+
+struct hsm_pool {
+    struct athd *athd;
+    struct hsm_unit units[CONFIG_HSMS_MAX];
+    size_t count;
+    uint32_t next_key;
+    uv_timer_t tick;
+    void (*closed)(void *ctx);
+    void *closed_ctx;
+    uint64_t close_at_ms;
+};
+
+/* ---- time ---- */
+
+static void
+finish_close(struct hsm_pool *pool)
+{
+    void (*closed)(void *) = pool->closed;
+
+    pool->closed = NULL;
+    uv_close((uv_handle_t *)&pool->tick, NULL);
+    closed(pool->closed_ctx);
+}
+
+static void
+tick_closing(struct hsm_pool *pool, uint64_t now_ms)
+{
+    bool all_gone = true;
+    size_t i;
+
+    for (i = 0; i < pool->count; i++) {
+        if (hsm_unit_is_gone(&pool->units[i]))
+            continue;
+        all_gone = false;
+        if (now_ms - pool->close_at_ms >= CLOSE_MS)
+            hsm_unit_kill(&pool->units[i]);
+    }
+    if (all_gone)
+        finish_close(pool);
+}
+
+static void
+on_tick(uv_timer_t *timer)
+{
+    struct hsm_pool *pool = timer->data;
+    uint64_t now_ms = clock_monotonic_ms();
+    bool again = false;
+    size_t i;
+
+    if (pool->closed != NULL) {
+        tick_closing(pool, now_ms);
+        return;
+    }
+    for (i = 0; i < pool->count; i++) {
+        hsm_unit_tick(&pool->units[i], now_ms);
+        again = again || hsm_unit_wants_ticks(&pool->units[i]);
+    }
+    if (!again)
+        uv_timer_stop(timer);
+}
+
+void
+hsm_pool_want_ticks(struct hsm_pool *pool)
+{
+    if (!uv_is_active((uv_handle_t *)&pool->tick) && !uv_is_closing((uv_handle_t *)&pool->tick))
+        uv_timer_start(&pool->tick, on_tick, TICK_MS, TICK_MS);
+}
+
+/* ---- life ---- */
+
+ath_err
+hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool)
+{
+    const struct config *config = athd->config;
+    struct hsm_pool *pool = calloc(1, sizeof(*pool));
+    size_t i;
+
+    if (pool == NULL)
+        return ATH_ERR_NOMEM;
+    pool->athd = athd;
+    /* neither of these can fail with libuv 1.44: they only fill the handle in */
+    if (uv_timer_init(athd->loop, &pool->tick) != 0) {
+        free(pool);
+        return ATH_ERR_NOMEM;
+    }
+    pool->tick.data = pool;
+    for (i = 0; i < config->hsm_count; i++)
+        if (hsm_unit_init(&pool->units[i], athd, pool, config->hsms[i].name, config->hsms[i].uri) ==
+            ATH_OK)
+            pool->count++;
+    for (i = 0; i < pool->count; i++)
+        hsm_unit_start(&pool->units[i]);
+    *ret_pool = pool;
+    return ATH_OK;
+}
+
+void
+hsm_pool_close(struct hsm_pool *pool, void (*done)(void *ctx), void *ctx)
+{
+    size_t i;
+
+    pool->closed = done;
+    pool->closed_ctx = ctx;
+    pool->close_at_ms = clock_monotonic_ms();
+    for (i = 0; i < pool->count; i++)
+        hsm_unit_close(&pool->units[i]);
+    uv_timer_start(&pool->tick, on_tick, 0, TICK_MS / 10);
+}
+
+void
+hsm_pool_free(struct hsm_pool *pool)
+{
+    size_t i;
+
+    if (pool == NULL)
+        return;
+    for (i = 0; i < pool->count; i++)
+        hsm_unit_done(&pool->units[i]);
+    free(pool);
+}
+
+/* ---- jobs ---- */
+
+static struct hsm_unit *
+find_unit(struct hsm_pool *pool, const char *name)
+{
+    size_t i;
+
+    for (i = 0; name != NULL && i < pool->count; i++)
+        if (strcmp(pool->units[i].name, name) == 0)
+            return &pool->units[i];
+    return NULL;
+}
+
+const char *
+hsm_pool_find(const struct hsm_pool *pool, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < pool->count; i++)
+        if (name == NULL || strcmp(pool->units[i].name, name) == 0)
+            return pool->units[i].name;
+    return NULL;
+}
+
+uint32_t
+hsm_pool_next_key_number(struct hsm_pool *pool)
+{
+    return ++pool->next_key;
+}
+
+static struct hsm_job *
+job_new(enum hsm_op op, struct ath_slice data, const struct hsm_job_params *params)
+{
+    struct hsm_job *job = calloc(1, sizeof(*job));
+
+    if (job == NULL)
+        return NULL;
+    job->op = op;
+    job->item.identity = params->caller_identity;
+    job->item.priority = (unsigned)params->priority;
+    job->deadline_ms = params->deadline_ms;
+    job->done = params->done;
+    job->ctx = params->ctx;
+    job->data.max = HSM_WIRE_MAX_MESSAGE;
+    ath_buf_put_slice(&job->data, data);
+    if (job->data.err != ATH_OK) {
+        hsm_job_free(job);
+        return NULL;
+    }
+    return job;
+}
+
+static ath_err
+submit(struct hsm_pool *pool, const char *hsm, struct hsm_job *job, struct hsm_job **ret_job)
+{
+    struct hsm_unit *unit = find_unit(pool, hsm);
+    ath_err err = unit == NULL ? ATH_ERR_HSM_NOT_FOUND : hsm_unit_submit(unit, job);
+
+    if (err != ATH_OK) {
+        hsm_job_free(job);
+        return err;
+    }
+    if (ret_job != NULL)
+        *ret_job = job;
+    hsm_pool_want_ticks(pool);
+    return ATH_OK;
+}
+
+ath_err
+hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_slice message,
+              const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    struct hsm_job *job;
+
+    if (message.len > HSM_WIRE_MAX_MESSAGE)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((job = job_new(HSM_OP_SIGN, message, params)) == NULL)
+        return ATH_ERR_NOMEM;
+    job->key = key->number;
+    job->key_blob = key->blob;
+    return submit(pool, key->hsm, job, ret_job);
+}
+
+ath_err
+hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, const char *label,
+                    const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    struct hsm_job *job = job_new(HSM_OP_KEY_CREATE, ath_slice_of(NULL, 0), params);
+
+    if (job == NULL)
+        return ATH_ERR_NOMEM;
+    job->algorithm = algorithm;
+    if ((job->label = ath_strdup(label)) == NULL) {
+        hsm_job_free(job);
+        return ATH_ERR_NOMEM;
+    }
+    return submit(pool, hsm, job, ret_job);
+}
+
+ath_err
+hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                  const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    struct hsm_job *job;
+
+    if (key->blob.len > HSM_WIRE_MAX_BLOB)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((job = job_new(HSM_OP_KEY_OPEN, key->blob, params)) == NULL)
+        return ATH_ERR_NOMEM;
+    job->key = key->number;
+    return submit(pool, key->hsm, job, ret_job);
+}
+
+void
+hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key)
+{
+    struct hsm_unit *unit = find_unit(pool, key->hsm);
+
+    if (unit != NULL)
+        hsm_unit_forget(unit, key->number);
+}
+
+void
+hsm_job_cancel(struct hsm_job *job, ath_err err)
+{
+    hsm_unit_cancel(job, err, NULL);
+}
+
+/* ---- facts ---- */
+
+uint64_t
+hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
+{
+    size_t i;
+
+    for (i = 0; i < pool->count; i++) {
+        const struct hsm_unit *unit = &pool->units[i];
+
+        if (strcmp(unit->name, hsm) == 0)
+            return (unit->queue.len + unit->flying_count) * unit->service_us / 1000;
+    }
+    return 0;
+}
+
+void
+hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind,
+                  bool *ret_software)
+{
+    size_t i;
+
+    *ret_kind = "";
+    *ret_software = false;
+    for (i = 0; i < pool->count; i++) {
+        if (strcmp(pool->units[i].name, hsm) != 0)
+            continue;
+        *ret_kind = pool->units[i].kind;
+        *ret_software = pool->units[i].software;
+    }
+}
+
+static void
+put_known(struct json_maker *object, const char *name, const char *text)
+{
+    if (text[0] != '\0')
+        json_put_string(object, name, text);
+}
+
+static void
+put_unit(struct json_maker *array, const struct hsm_unit *unit)
+{
+    struct json_maker object;
+
+    json_object_begin(&object);
+    json_put_string(&object, "name", unit->name);
+    json_put_string(&object, "kind", unit->kind);
+    json_put_string(&object, "state", hsm_unit_state_name(unit));
+    json_put_bool(&object, "software", unit->software);
+    put_known(&object, "manufacturer", unit->manufacturer);
+    put_known(&object, "model", unit->model);
+    put_known(&object, "firmware", unit->firmware);
+    put_known(&object, "serial", unit->serial);
+    if (unit->state == HSM_UNIT_READY)
+        json_put_bool(&object, "ek_certificate", unit->has_ek_certificate);
+    else
+        put_known(&object, "message", unit->why.text);
+    if (unit->software)
+        json_put_string(&object, "warning",
+                        "a TPM in software: its keys are protected by file permissions only");
+    json_put_int(&object, "queued", unit->queue.len + unit->flying_count);
+    json_put_maker(array, NULL, &object);
+}
+
+ath_err
+hsm_pool_status(const struct hsm_pool *pool, struct json **ret_array)
+{
+    struct json_maker array;
+    size_t i;
+
+    json_array_begin(&array);
+    for (i = 0; i < pool->count; i++)
+        put_unit(&array, &pool->units[i]);
+    return json_maker_end(&array, ret_array);
+}

@@ -1,0 +1,184 @@
+#include "athd/signing.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "base/base64url.h"
+#include "base/clock.h"
+#include "crypto/digest.h"
+
+struct signing {
+    struct request *request;
+    struct key *key;           /* counted */
+    struct hsm_job *job;       /* NULL once the hardware has answered */
+    bool record_waits;         /* its completion has not come yet */
+    ath_err cancelled;         /* ATH_OK: it was not */
+    struct signing_outcome outcome;
+    uint8_t signature[SIGNATURE_MAX_LEN];
+    void (*cancel_before)(struct request *request, ath_err err);
+    void *stage_before;
+    signing_done_fn *done;
+    void *ctx;
+    struct deferred refused;
+};
+
+/* ---- the end ---- */
+
+static void
+finish(struct signing *signing)
+{
+    struct request *request = signing->request;
+
+    request->cancel = signing->cancel_before;
+    request->stage = signing->stage_before;
+    if (signing->cancelled != ATH_OK)
+        signing->outcome.err = signing->cancelled;
+    if (signing->outcome.err != ATH_OK)
+        signing->outcome.signature = ath_slice_of(NULL, 0);
+    else
+        request->athd->counters.signatures++;
+    signing->done(signing->ctx, &signing->outcome);
+    explicit_bzero(signing->signature, sizeof(signing->signature));
+    key_free(signing->key);
+    free(signing);
+}
+
+/* The answer leaves when both are there (docs/architecture.md, decision 6). */
+static void
+finish_if_both(struct signing *signing)
+{
+    if (signing->job == NULL && !signing->record_waits)
+        finish(signing);
+}
+
+static void
+on_signature(void *ctx, const struct hsm_outcome *hardware)
+{
+    struct signing *signing = ctx;
+    struct signing_outcome *outcome = &signing->outcome;
+
+    signing->job = NULL;
+    outcome->native = hardware->native;
+    outcome->hardware_us = hardware->hardware_us;
+    if (hardware->err != ATH_OK) {
+        outcome->err = hardware->err;
+        outcome->why = hardware->why;
+    } else if (hardware->signature.len == 0 ||
+               hardware->signature.len > sizeof(signing->signature)) {
+        outcome->err = ATH_ERR_HSM_ERROR;
+    } else {
+        memcpy(signing->signature, hardware->signature.data, hardware->signature.len);
+        outcome->signature = ath_slice_of(signing->signature, hardware->signature.len);
+    }
+    finish_if_both(signing);
+}
+
+static void
+on_record(void *ctx, ath_err err)
+{
+    struct signing *signing = ctx;
+
+    signing->record_waits = false;
+    if (err != ATH_OK && signing->outcome.err == ATH_OK)
+        signing->outcome.err = err;
+    finish_if_both(signing);
+}
+
+static void
+on_cancel(struct request *request, ath_err err)
+{
+    struct signing *signing = request->stage;
+
+    signing->cancelled = err;
+    if (signing->job != NULL)
+        hsm_job_cancel(signing->job, err);
+}
+
+static void
+on_refused(void *ctx)
+{
+    finish(ctx);
+}
+
+/* ---- the beginning ---- */
+
+static ath_err
+check(const struct key *key, enum sign_purpose purpose, struct ath_slice message, struct why *why)
+{
+    ath_err err = purpose_check(purpose, key->role, message);
+
+    if (err != ATH_OK)
+        return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
+    if (key_is_expired(key, clock_now()))
+        return why_set(why, ATH_ERR_KEY_EXPIRED, "the key %s has expired", key->name);
+    return ATH_OK;
+}
+
+static ath_err
+complete_record(struct json_maker *record, const struct key *key, enum sign_purpose purpose,
+                struct ath_slice message)
+{
+    uint8_t digest[SHA256_LEN];
+    ath_err err = sha256(message, digest);
+
+    json_put_string(record, "key", key->name);
+    json_put_string(record, "jkt", public_key_jkt(key->public_key));
+    json_put_string(record, "purpose", purpose_text(purpose));
+    json_put_base64url(record, "sha256", ath_slice_of(digest, sizeof(digest)));
+    return err;
+}
+
+static ath_err
+begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice message,
+      enum hsm_priority priority, struct json_maker *record)
+{
+    struct request *request = signing->request;
+    struct hsm_job_params params = {request->caller->identity, priority, request->deadline_ms,
+                                    on_signature, signing};
+    ath_err err;
+
+    if ((err = check(signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
+        (err = complete_record(record, signing->key, purpose, message)) != ATH_OK ||
+        (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
+                             &signing->job)) != ATH_OK) {
+        json_maker_done(record);
+        return err;
+    }
+    signing->record_waits = true;
+    audit_append(request->athd->audit, record, on_record, signing);
+    return ATH_OK;
+}
+
+static void
+fail(void (*done)(void), void *ctx, ath_err err)
+{
+    ((signing_done_fn *)done)(ctx, &(struct signing_outcome){.err = err});
+}
+
+void
+signing_start(struct request *request, struct key *key, enum sign_purpose purpose,
+              struct ath_slice message, enum hsm_priority priority, struct json_maker *record,
+              signing_done_fn *done, void *ctx)
+{
+    struct signing *signing = calloc(1, sizeof(*signing));
+
+    if (signing == NULL) {
+        json_maker_done(record);
+        deferred_fail(&request->athd->deferred, fail, (void (*)(void))done, ctx, ATH_ERR_NOMEM);
+        return;
+    }
+    signing->request = request;
+    signing->key = key_ref(key);
+    signing->done = done;
+    signing->ctx = ctx;
+    signing->cancel_before = request->cancel;
+    signing->stage_before = request->stage;
+    request->stage = signing;
+    request->cancel = on_cancel;
+    signing->outcome.err = begin(signing, purpose, message, priority, record);
+    if (signing->outcome.err != ATH_OK) {
+        request->cancel = NULL; /* nothing to drop any more */
+        deferred_add(&request->athd->deferred, &signing->refused, on_refused, signing);
+    }
+}
