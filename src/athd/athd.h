@@ -35,6 +35,7 @@ struct athd {
 
     struct did_pins pins; /* peer_store's, for the protocol layer */
 
+    unsigned topics_wanted; /* 1 << enum event_topic: asked for since the start */
     struct { /* agent.status counters */
         uint64_t requests, errors, signatures, denials, prompts, helper_restarts, connections_refused;
     } counters;

@@ -19,6 +19,12 @@ event_topic_name(enum event_topic topic)
     return names[topic];
 }
 
+bool
+events_wanted(const struct athd *athd, enum event_topic topic)
+{
+    return (athd->topics_wanted & 1u << topic) != 0;
+}
+
 void
 events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event)
 {

@@ -125,6 +125,7 @@ method_events_subscribe(struct request *request)
         bits |= topic_bit(json_string(topic));
     if (request->connection != NULL)
         request->connection->topics = bits;
+    request->athd->topics_wanted |= bits;
     json_object_begin(&result);
     json_put_copy(&result, "topics", topics);
     request_finish_maker(request, &result);

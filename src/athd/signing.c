@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/events.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/digest.h"
@@ -16,6 +17,7 @@ struct signing {
     ath_err cancelled;         /* ATH_OK: it was not */
     struct signing_outcome outcome;
     uint8_t signature[SIGNATURE_MAX_LEN];
+    enum sign_purpose purpose;
     void (*cancel_before)(struct request *request, ath_err err);
     void *stage_before;
     signing_done_fn *done;
@@ -24,6 +26,22 @@ struct signing {
 };
 
 /* ---- the end ---- */
+
+/* Who watches the hardware is told of each signature and how long it took. */
+static void
+publish(const struct signing *signing)
+{
+    struct json_maker event;
+
+    if (!events_wanted(signing->request->athd, EVENT_HSM))
+        return;
+    json_object_begin(&event);
+    json_put_string(&event, "name", signing->key->hsm);
+    json_put_string(&event, "key", signing->key->name);
+    json_put_string(&event, "purpose", purpose_text(signing->purpose));
+    json_put_int(&event, "hardware_us", signing->outcome.hardware_us);
+    events_publish(signing->request->athd, EVENT_HSM, &event);
+}
 
 static void
 finish(struct signing *signing)
@@ -38,6 +56,8 @@ finish(struct signing *signing)
         signing->outcome.signature = ath_slice_of(NULL, 0);
     else
         request->athd->counters.signatures++;
+    if (signing->outcome.err == ATH_OK)
+        publish(signing);
     signing->done(signing->ctx, &signing->outcome);
     explicit_bzero(signing->signature, sizeof(signing->signature));
     key_free(signing->key);
@@ -170,6 +190,7 @@ signing_start(struct request *request, struct key *key, enum sign_purpose purpos
     }
     signing->request = request;
     signing->key = key_ref(key);
+    signing->purpose = purpose;
     signing->done = done;
     signing->ctx = ctx;
     signing->cancel_before = request->cancel;
