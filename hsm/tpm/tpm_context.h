@@ -7,6 +7,11 @@
 
 #include "hsm/hsm.h"
 
+/* First handles of the ranges we list (TPM 2.0 part 2, 7.2); tss2's own macros shift into the sign. */
+#define TPM_FIRST_TRANSIENT 0x80000000u
+#define TPM_FIRST_LOADED_SESSION 0x02000000u
+#define TPM_FIRST_SAVED_SESSION 0x03000000u
+
 struct tpm_context {
     TSS2_SYS_CONTEXT *sys;
     TSS2_TCTI_CONTEXT *transport;
@@ -27,8 +32,8 @@ void tpm_context_shutdown(struct tpm_context *context);
 /* TPM2_FlushContext; failures are logged at debug: there is nothing anybody could do. */
 void tpm_context_flush(struct tpm_context *context, TPM2_HANDLE handle);
 
-/* Flushes every handle of the range that begins with `first` (TPM2_TRANSIENT_FIRST,
- * TPM2_LOADED_SESSION_FIRST, TPM2_ACTIVE_SESSION_FIRST); *ret_count how many there were. */
+/* Flushes every handle of the range that begins with `first` (TPM_FIRST_...); *ret_count how many
+ * there were. */
 ath_err tpm_context_flush_all(struct tpm_context *context, TPM2_HANDLE first,
                               struct hsm_fault *fault, unsigned *ret_count) ATH_MUST_USE;
 

@@ -8,8 +8,6 @@
 #include "hsm/tpm/tpm_transport.h"
 
 #define MAX_EVICTIONS 16u
-/* TPM2_TRANSIENT_FIRST is a shift into an int's sign bit (tss2_tpm2_types.h): undefined in C */
-#define FIRST_TRANSIENT 0x80000000u
 #define MAX_HMAC_FAILURES 2u /* in the life of this process; then it fails closed */
 
 /* What has been tried for one step. */
@@ -43,7 +41,7 @@ start(struct tpm_device *device, struct hsm_fault *fault)
 
     if ((err = tpm_context_startup(device->context, fault)) != ATH_OK)
         return err;
-    err = tpm_context_flush_all(device->context, FIRST_TRANSIENT, fault, &flushed);
+    err = tpm_context_flush_all(device->context, TPM_FIRST_TRANSIENT, fault, &flushed);
     if (err != ATH_OK)
         return err;
     if (flushed > 0)
@@ -110,8 +108,8 @@ flush_sessions(struct tpm_device *device)
     unsigned loaded = 0, saved = 0;
 
     if (!device->exclusive ||
-        tpm_context_flush_all(device->context, TPM2_LOADED_SESSION_FIRST, &fault, &loaded) != ATH_OK ||
-        tpm_context_flush_all(device->context, TPM2_ACTIVE_SESSION_FIRST, &fault, &saved) != ATH_OK)
+        tpm_context_flush_all(device->context, TPM_FIRST_LOADED_SESSION, &fault, &loaded) != ATH_OK ||
+        tpm_context_flush_all(device->context, TPM_FIRST_SAVED_SESSION, &fault, &saved) != ATH_OK)
         return;
     log_info("event=tpm_leftovers sessions=%u", loaded + saved);
 }
