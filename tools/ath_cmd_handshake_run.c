@@ -32,6 +32,11 @@ struct run {
     unsigned messages;
 };
 
+/* What it took to make a message: in all, and of that in the hardware. */
+struct cost {
+    uint64_t us, hardware_us;
+};
+
 /* The nine messages: who sends, and which key has signed what. */
 static const struct message_kind {
     const char *type;
@@ -80,22 +85,25 @@ signer_key(const struct run *run, char signer)
 /* ---- showing a step ---- */
 
 static void
-print_step(const struct run *run, const struct message_kind *kind, uint64_t us)
+print_step(const struct run *run, const struct message_kind *kind, const struct cost *cost)
 {
     const char *bold = run->context->colour ? "\033[1m" : "";
     const char *plain = run->context->colour ? "\033[0m" : "";
-    char key[100] = "not signed", took[32] = "", number[16] = " ";
+    char key[160] = "not signed", took[32] = "", number[16] = " ";
 
     if (run->context->json || run->context->quiet || run->context->field != NULL)
         return;
     if (kind->signer != 0)
-        snprintf(key, sizeof(key), "signed by %s's key %s", party_word(kind->signer),
+        snprintf(key, sizeof(key), "signed with the %s's key %s", party_word(kind->signer),
                  signer_key(run, kind->signer));
-    if (us > 0)
-        snprintf(took, sizeof(took), "%.1f ms", (double)us / 1000.0);
+    if (kind->signer != 0 && cost->hardware_us > 0)
+        snprintf(key + strlen(key), sizeof(key) - strlen(key), ", %.1f ms in its hardware",
+                 (double)cost->hardware_us / 1000.0);
+    if (cost->us > 0)
+        snprintf(took, sizeof(took), "%.1f ms", (double)cost->us / 1000.0);
     if (kind->step > 0)
         snprintf(number, sizeof(number), "%d", kind->step);
-    printf("%s%2s  %-11s -> %-11s%s  %-36s %10s  ", bold, number, party_word(kind->from),
+    printf("%s%2s  %-11s -> %-11s%s  %-35s %9s  ", bold, number, party_word(kind->from),
            party_word(kind->to), plain, kind->type, took);
     cmd_print_text(stdout, key);
     printf("\n");
@@ -103,7 +111,7 @@ print_step(const struct run *run, const struct message_kind *kind, uint64_t us)
 }
 
 static void
-record_step(struct run *run, const struct message_kind *kind, uint64_t us)
+record_step(struct run *run, const struct message_kind *kind, const struct cost *cost)
 {
     struct json_maker step;
 
@@ -113,22 +121,28 @@ record_step(struct run *run, const struct message_kind *kind, uint64_t us)
     json_put_string(&step, "type", kind->type);
     json_put_string(&step, "from", party_word(kind->from));
     json_put_string(&step, "to", party_word(kind->to));
-    if (kind->signer != 0)
+    json_put_int(&step, "us", (int64_t)cost->us);
+    if (kind->signer != 0) {
         json_put_string(&step, "signed_by", signer_key(run, kind->signer));
-    json_put_int(&step, "us", (int64_t)us);
+        json_put_int(&step, "hardware_us", (int64_t)cost->hardware_us);
+    }
     json_put_maker(&run->steps, NULL, &step);
 }
 
-/* A message is about to be carried; us is what its sender needed to make it. */
+/* A message is about to be carried. The cost is shown once: of several messages that one call made, the
+ * first has its time, the signed one that of the hardware. */
 static void
-show_message(struct run *run, const char *message, uint64_t us)
+show_message(struct run *run, const char *message, struct cost *cost)
 {
     struct json *tree = cmd_parse(message);
     const struct message_kind *kind = kind_of(json_get_string(tree, "type"));
 
     if (kind != NULL) {
-        print_step(run, kind, us);
-        record_step(run, kind, us);
+        print_step(run, kind, cost);
+        record_step(run, kind, cost);
+        cost->us = 0;
+        if (kind->signer != 0)
+            cost->hardware_us = 0;
     }
     json_free(tree);
 }
@@ -144,11 +158,32 @@ fail_by(const struct run *run, const struct party *party, ath_err err)
     return err;
 }
 
+/* What has been done for a party since `began_us`; its athd tells of each signature, before the answer. */
+static struct cost
+cost_since(struct run *run, struct party *party, uint64_t began_us)
+{
+    struct cost cost = {.us = clock_monotonic_us() - began_us};
+    char *text = NULL;
+
+    run->total_us += cost.us;
+    while (ath_client_events_kept(party->client) > 0 &&
+           ath_client_event(party->client, &text) == ATH_OK) {
+        struct json *event = cmd_parse(text);
+        int64_t hardware_us;
+
+        if (json_get_int(event, "hardware_us", &hardware_us) && hardware_us > 0)
+            cost.hardware_us += (uint64_t)hardware_us;
+        json_free(event);
+        ath_string_free(text);
+    }
+    return cost;
+}
+
 /* Hands `message` to party; what it sends then is in party->step. */
 static ath_err
-receive(struct run *run, struct party *party, const char *message, uint64_t *ret_us)
+receive(struct run *run, struct party *party, const char *message, struct cost *ret_cost)
 {
-    uint64_t began = clock_monotonic_us();
+    uint64_t began_us = clock_monotonic_us();
     ath_err err;
 
     if (++run->messages > MESSAGES_MAX) {
@@ -159,23 +194,23 @@ receive(struct run *run, struct party *party, const char *message, uint64_t *ret
         err = ath_handshake_accept(party->client, run->service, message, NULL, &party->step);
     else
         err = ath_handshake_receive(party->client, message, &party->step);
-    *ret_us = clock_monotonic_us() - began;
-    run->total_us += *ret_us;
+    if (err == ATH_OK)
+        *ret_cost = cost_since(run, party, began_us);
     return err;
 }
 
 /* What the server answers with is the client's to read, also where the server ends it. */
 static ath_err
-carry_to_client(struct run *run, uint64_t us)
+carry_to_client(struct run *run, struct cost *cost)
 {
     char **messages = run->server.step.send;
     size_t count = run->server.step.send_count, i;
-    uint64_t client_us = 0;
+    struct cost client_cost = {0};
     ath_err err = ATH_OK;
 
     for (i = 0; i < count && err == ATH_OK; i++) {
-        show_message(run, messages[i], i == 0 ? us : 0);
-        err = receive(run, &run->client, messages[i], &client_us);
+        show_message(run, messages[i], cost);
+        err = receive(run, &run->client, messages[i], &client_cost);
         if (err != ATH_OK)
             return fail_by(run, &run->client, err);
     }
@@ -184,29 +219,29 @@ carry_to_client(struct run *run, uint64_t us)
             cmd_note(run->context, "(waiting %d s, as the application asks)", run->client.step.wait_s);
             sleep((unsigned)run->client.step.wait_s);
         }
-        show_message(run, run->client.step.send[0], client_us);
+        show_message(run, run->client.step.send[0], &client_cost);
     }
     return ATH_OK;
 }
 
 /* Steps 6 and 7, on the channel between application and user. */
 static ath_err
-ask_user(struct run *run, uint64_t us, uint64_t *ret_us)
+ask_user(struct run *run, struct cost *cost)
 {
-    uint64_t began;
+    uint64_t began_us;
+    struct cost user_cost;
     char *answer = NULL;
     ath_err err;
 
-    show_message(run, run->server.step.confirm, us);
-    began = clock_monotonic_us();
+    show_message(run, run->server.step.confirm, cost);
+    began_us = clock_monotonic_us();
     err = ath_confirmation_answer(run->user.client, run->user_key == NULL ? "" : run->user_key,
                                   run->server.step.confirm, run->server_did, &answer);
     if (err != ATH_OK)
         return fail_by(run, &run->user, err);
-    us = clock_monotonic_us() - began;
-    run->total_us += us;
-    show_message(run, answer, us);
-    err = receive(run, &run->server, answer, ret_us);
+    user_cost = cost_since(run, &run->user, began_us);
+    show_message(run, answer, &user_cost);
+    err = receive(run, &run->server, answer, cost);
     ath_string_free(answer);
     return err;
 }
@@ -218,23 +253,23 @@ static char *find_user_key(struct run *run, const char *confirm);
 static ath_err
 carry_round(struct run *run)
 {
-    uint64_t us = 0;
+    struct cost cost = {0};
     char *message = ath_strdup(run->client.step.send[0]);
     ath_err err, carried;
 
     if (message == NULL)
         return ATH_ERR_NOMEM;
-    err = receive(run, &run->server, message, &us);
+    err = receive(run, &run->server, message, &cost);
     ath_string_free(message);
     if (err == ATH_OK && run->server.step.state == ATH_HANDSHAKE_CONFIRM &&
         run->server.step.confirm != NULL) {
         if (run->user_key == NULL)
             run->user_key = find_user_key(run, run->server.step.confirm);
-        err = ask_user(run, us, &us);
+        err = ask_user(run, &cost);
         if (err != ATH_OK && run->server.step.state != ATH_HANDSHAKE_FAILED)
             return err;
     }
-    carried = carry_to_client(run, us);
+    carried = carry_to_client(run, &cost);
     if (carried != ATH_OK)
         return carried; /* the client has said why, in the reason's own words */
     return err == ATH_OK ? ATH_OK : fail_by(run, &run->server, err);
@@ -254,7 +289,8 @@ start(struct run *run)
     const struct json *params = run->context->params, *scope;
     struct ath_handshake_request request = {0};
     const char *scopes[64];
-    uint64_t began = clock_monotonic_us();
+    uint64_t began_us = clock_monotonic_us();
+    struct cost cost;
     int64_t ttl = 0;
     ath_err err;
 
@@ -272,9 +308,9 @@ start(struct run *run)
     err = ath_handshake_start(run->client.client, &request, &run->client.step);
     if (err != ATH_OK)
         return fail_by(run, &run->client, err);
-    run->total_us += clock_monotonic_us() - began;
+    cost = cost_since(run, &run->client, began_us);
     if (run->client.step.send_count > 0)
-        show_message(run, run->client.step.send[0], clock_monotonic_us() - began);
+        show_message(run, run->client.step.send[0], &cost);
     return ATH_OK;
 }
 
@@ -479,6 +515,13 @@ give_up(struct run *run)
     }
 }
 
+/* An athd that does not tell of its signatures does no less for the handshake. */
+static void
+watch_hardware(struct party *party)
+{
+    (void)!ath_client_call(party->client, "events.subscribe", "{\"topics\":[\"hsm\"]}", NULL);
+}
+
 static int
 connect_parties(struct run *run)
 {
@@ -494,7 +537,12 @@ connect_parties(struct run *run)
         return status;
     run->user.shared = user == NULL;
     run->user.client = user == NULL ? run->client.client : cmd_connect(run->context, user, &status);
-    return status;
+    if (run->user.client == NULL)
+        return status;
+    watch_hardware(&run->client);
+    watch_hardware(&run->server);
+    watch_hardware(&run->user);
+    return EXIT_SUCCESS;
 }
 
 static ath_err

@@ -100,6 +100,9 @@ ATH_PUBLIC ath_err ath_client_receive(struct ath_client *client, int64_t *ret_id
  */
 ATH_PUBLIC ath_err ath_client_event(struct ath_client *client, char **ret_event) ATH_MUST_USE;
 
+/* How many events are kept: so many ath_client_event calls do not wait. */
+ATH_PUBLIC size_t ath_client_events_kept(const struct ath_client *client);
+
 /* ---- why the last call failed; valid until the client's next call ---- */
 
 /* The API's reason, as "KEY_NOT_FOUND" (docs/api.md, "Errors"); "OK" after a success. */

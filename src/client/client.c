@@ -179,6 +179,12 @@ ath_client_event(struct ath_client *client, char **ret_event)
     return ATH_OK;
 }
 
+size_t
+ath_client_events_kept(const struct ath_client *client)
+{
+    return client->events.count;
+}
+
 void
 ath_bytes_free(void *bytes, size_t len)
 {
