@@ -3,6 +3,8 @@
 #ifndef ATHD_SESSION_TABLE_H
 #define ATHD_SESSION_TABLE_H
 
+#include <sys/queue.h>
+
 #include "athd/service_store.h"
 #include "protocol/handshake.h"
 #include "protocol/jwe.h"
@@ -12,6 +14,7 @@ struct session_table;
 #define SESSION_ID_LEN 22
 
 struct session {
+    LIST_ENTRY(session) of_table;
     char id[SESSION_ID_LEN + 1];
     struct jwe_channel channel;   /* side says which role */
     char *peer_did, *user_did;
@@ -21,7 +24,8 @@ struct session {
     uint8_t transcript[SHA256_LEN]; /* ath_th */
     struct ath_secret access_token; /* client side only */
     struct service_entry *service;  /* server side; counted */
-    bool ended; /* keys are wiped; kept for a while so that its callers learn SESSION_EXPIRED */
+    bool ended;        /* keys are wiped; kept for a while so that its callers learn SESSION_EXPIRED */
+    int64_t forget_at; /* of one that has ended */
 };
 
 ath_err session_table_new(struct athd *athd, struct session_table **ret_table) ATH_MUST_USE;

@@ -1,0 +1,330 @@
+#include "athd/handshake_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/handshake_record.h"
+#include "athd/string_map.h"
+#include "base/clock.h"
+#include "protocol/protocol_limits.h"
+
+#define TIMER_MAX_S 60
+
+struct handshake_table {
+    struct athd *athd;
+    struct string_map by_id;
+    LIST_HEAD(, handshake) all;
+    size_t running;
+    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
+    int64_t timer_at;  /* 0: not started */
+};
+
+/* ---- one handshake ---- */
+
+struct handshake *
+handshake_new(struct key *key, const char *trace)
+{
+    struct handshake *handshake = calloc(1, sizeof(*handshake));
+
+    if (handshake == NULL)
+        return NULL;
+    handshake->references = 1;
+    handshake->key = key_ref(key);
+    handshake->started_at = clock_now();
+    if (trace != NULL && (handshake->trace = ath_strdup(trace)) == NULL) {
+        handshake_free(handshake);
+        return NULL;
+    }
+    return handshake;
+}
+
+struct handshake *
+handshake_ref(struct handshake *handshake)
+{
+    handshake->references++;
+    return handshake;
+}
+
+/* What only a handshake that goes on needs. */
+static void
+drop_machine(struct handshake *handshake)
+{
+    handshake_client_free(handshake->client);
+    handshake_server_free(handshake->server);
+    handshake->client = NULL;
+    handshake->server = NULL;
+    handshake_need_done(&handshake->need);
+    handshake->need = (struct handshake_need){0};
+    handshake->stalled = false;
+    json_free(handshake->message);
+    handshake->message = NULL;
+}
+
+void
+handshake_free(struct handshake *handshake)
+{
+    if (handshake == NULL || --handshake->references > 0)
+        return;
+    drop_machine(handshake);
+    json_free(handshake->answer);
+    key_free(handshake->key);
+    key_free(handshake->user_key);
+    scope_list_done(&handshake->scopes);
+    service_entry_free(handshake->service); /* behind the machine, which borrows from it */
+    free(handshake->origin);
+    free(handshake->source);
+    free(handshake->hello);
+    free(handshake->trace);
+    free(handshake);
+}
+
+bool
+handshake_is_client(const struct handshake *handshake)
+{
+    return handshake->service == NULL;
+}
+
+const char *
+handshake_state(const struct handshake *handshake)
+{
+    if (handshake->ended_at != 0)
+        return handshake->ended_err == ATH_OK ? "done" : "failed";
+    if (handshake->server != NULL)
+        return handshake_server_state(handshake->server);
+    return "waiting";
+}
+
+static void
+set_half_open(struct handshake *handshake, bool half_open)
+{
+    if (handshake->half_open == half_open)
+        return;
+    handshake->half_open = half_open;
+    if (half_open)
+        handshake->service->memory->half_open++;
+    else
+        handshake->service->memory->half_open--;
+}
+
+void
+handshake_note_progress(struct handshake *handshake)
+{
+    if (handshake->server == NULL || !handshake_server_is_half_open(handshake->server))
+        set_half_open(handshake, false);
+}
+
+/* ---- the timer ---- */
+
+static int64_t
+deadline_of(const struct handshake *handshake)
+{
+    if (handshake->ended_at != 0)
+        return handshake->ended_at + HANDSHAKE_LIFE_S;
+    if (handshake->client != NULL)
+        return handshake_client_deadline(handshake->client);
+    return handshake_server_deadline(handshake->server);
+}
+
+static bool
+is_expired(const struct handshake *handshake, int64_t now)
+{
+    return handshake->client != NULL ? handshake_client_is_expired(handshake->client, now)
+                                     : handshake_server_is_expired(handshake->server, now);
+}
+
+static void on_timer(uv_timer_t *timer);
+
+static void
+schedule(struct handshake_table *table, int64_t at)
+{
+    int64_t now = clock_now(), wait = at - now;
+
+    if (table->timer_at != 0 && table->timer_at <= at)
+        return;
+    wait = wait < 1 ? 1 : wait > TIMER_MAX_S ? TIMER_MAX_S : wait;
+    table->timer_at = now + wait;
+    uv_timer_start(table->timer, on_timer, (uint64_t)wait * 1000, 0);
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct handshake_table *table = timer->data;
+    int64_t now = clock_now(), next_at = INT64_MAX;
+    struct handshake *handshake, *next;
+
+    table->timer_at = 0;
+    for (handshake = LIST_FIRST(&table->all); handshake != NULL; handshake = next) {
+        next = LIST_NEXT(handshake, of_table);
+        /* one that is being worked on learns from its machine that it is too late */
+        if (handshake->ended_at == 0 && handshake->request == NULL && is_expired(handshake, now))
+            handshake_abort(handshake, ATH_ERR_HANDSHAKE_TIMEOUT);
+        if (handshake->ended_at != 0 && handshake->request == NULL && deadline_of(handshake) <= now) {
+            handshake_table_remove(table, handshake);
+            continue;
+        }
+        if (deadline_of(handshake) < next_at)
+            next_at = deadline_of(handshake);
+    }
+    if (next_at != INT64_MAX)
+        schedule(table, next_at);
+}
+
+/* ---- the table ---- */
+
+ath_err
+handshake_table_new(struct athd *athd, struct handshake_table **ret_table)
+{
+    struct handshake_table *table = calloc(1, sizeof(*table));
+
+    if (table == NULL || (table->timer = calloc(1, sizeof(*table->timer))) == NULL) {
+        free(table);
+        return ATH_ERR_NOMEM;
+    }
+    table->athd = athd;
+    LIST_INIT(&table->all);
+    (void)uv_timer_init(athd->loop, table->timer);
+    table->timer->data = table;
+    *ret_table = table;
+    return ATH_OK;
+}
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void
+handshake_table_free(struct handshake_table *table)
+{
+    struct handshake *handshake;
+
+    if (table == NULL)
+        return;
+    while ((handshake = LIST_FIRST(&table->all)) != NULL)
+        handshake_table_remove(table, handshake);
+    string_map_done(&table->by_id);
+    uv_close((uv_handle_t *)table->timer, on_closed);
+    free(table);
+}
+
+ath_err
+handshake_table_add(struct handshake_table *table, struct handshake *handshake)
+{
+    ath_err err;
+
+    if (table->by_id.count >= HANDSHAKES_MAX)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((err = string_map_put(&table->by_id, handshake->id, handshake)) != ATH_OK)
+        return err;
+    LIST_INSERT_HEAD(&table->all, handshake_ref(handshake), of_table);
+    handshake->table = table;
+    table->running++;
+    if (handshake->server != NULL)
+        set_half_open(handshake, true);
+    schedule(table, deadline_of(handshake));
+    return ATH_OK;
+}
+
+void
+handshake_table_remove(struct handshake_table *table, struct handshake *handshake)
+{
+    if (handshake->table != table)
+        return;
+    set_half_open(handshake, false);
+    if (handshake->ended_at == 0)
+        table->running--;
+    (void)string_map_remove(&table->by_id, handshake->id);
+    LIST_REMOVE(handshake, of_table);
+    handshake->table = NULL;
+    handshake_free(handshake);
+}
+
+struct handshake *
+handshake_table_find(const struct handshake_table *table, const char *id)
+{
+    return string_map_get(&table->by_id, id);
+}
+
+struct handshake *
+handshake_table_find_hello(const struct handshake_table *table, const char *hello, const char *source)
+{
+    struct handshake *handshake;
+
+    LIST_FOREACH(handshake, &table->all, of_table)
+        if (handshake->half_open && strcmp(handshake->hello, hello) == 0 &&
+            strcmp(handshake->source, source) == 0)
+            return handshake;
+    return NULL;
+}
+
+size_t
+handshake_table_half_open(const struct handshake_table *table, const struct service_memory *service,
+                          const char *source)
+{
+    const struct handshake *handshake;
+    size_t count = 0;
+
+    LIST_FOREACH(handshake, &table->all, of_table)
+        count += handshake->half_open && handshake->service->memory == service &&
+                 strcmp(handshake->source, source) == 0;
+    return count;
+}
+
+/* ---- the end ---- */
+
+void
+handshake_end(struct handshake *handshake, ath_err err)
+{
+    if (handshake->ended_at != 0)
+        return;
+    handshake->ended_at = clock_now();
+    handshake->ended_err = err;
+    set_half_open(handshake, false);
+    if (handshake->table == NULL)
+        return;
+    handshake->table->running--;
+    schedule(handshake->table, deadline_of(handshake));
+}
+
+void
+handshake_abort(struct handshake *handshake, ath_err err)
+{
+    if (handshake->ended_at == 0 && handshake->table != NULL)
+        handshake_record_denied(handshake->table->athd, handshake, NULL, err, NULL);
+    handshake_end(handshake, err);
+    if (handshake->request != NULL) /* its completion finds the machine as it left it */
+        return;
+    drop_machine(handshake);
+    json_free(handshake->answer);
+    handshake->answer = NULL;
+}
+
+void
+handshake_table_abort_service(struct handshake_table *table, const char *service_name)
+{
+    struct handshake *handshake;
+
+    LIST_FOREACH(handshake, &table->all, of_table)
+        if (handshake->service != NULL && handshake->ended_at == 0 &&
+            strcmp(handshake->service->rules->name, service_name) == 0)
+            handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
+}
+
+size_t
+handshake_table_count(const struct handshake_table *table)
+{
+    return table->running;
+}
+
+void
+handshake_table_each(const struct handshake_table *table,
+                     void (*each)(void *ctx, const struct handshake *handshake), void *ctx)
+{
+    const struct handshake *handshake;
+
+    LIST_FOREACH(handshake, &table->all, of_table)
+        each(ctx, handshake);
+}
