@@ -73,6 +73,7 @@ handshake_free(struct handshake *handshake)
     scope_list_done(&handshake->scopes);
     service_entry_free(handshake->service); /* behind the machine, which borrows from it */
     free(handshake->origin);
+    free(handshake->wanted_did);
     free(handshake->source);
     free(handshake->hello);
     free(handshake->trace);
@@ -121,9 +122,10 @@ deadline_of(const struct handshake *handshake)
 {
     if (handshake->ended_at != 0)
         return handshake->ended_at + HANDSHAKE_LIFE_S;
+    /* too late is the second behind the deadline */
     if (handshake->client != NULL)
-        return handshake_client_deadline(handshake->client);
-    return handshake_server_deadline(handshake->server);
+        return handshake_client_deadline(handshake->client) + 1;
+    return handshake_server_deadline(handshake->server) + 1;
 }
 
 static bool

@@ -38,7 +38,7 @@ struct handshake { /* counted: the table, and the request that works on it */
     struct key *user_key;            /* counted; NULL: no grant is issued on the way */
     struct scope_list scopes;
     int64_t ttl;
-    char *origin;                    /* NULL: the server was named by its DID */
+    char *origin, *wanted_did;       /* one of them: how the caller named the server */
 
     /* server */
     struct service_entry *service;   /* counted; NULL for a client */
@@ -50,6 +50,7 @@ struct handshake { /* counted: the table, and the request that works on it */
     struct request *request;         /* NULL: none; a second request is told HSM_BUSY */
     struct json *message;            /* the message it brought; NULL: M1 is being made */
     struct handshake_need need;      /* what the machine waits for */
+    bool approved;                   /* the user allowed the key's use, where that is asked */
     bool stalled;                    /* `need` was not met: the same message may come again */
 
     struct json *answer;             /* what the last step was answered with; NULL: nothing yet */

@@ -2,26 +2,14 @@
 
 #include <string.h>
 
-#include <stdlib.h>
-
 #include "base/bytes.h"
 #include "protocol/attestation.h"
 
 static ath_err
 string_json(struct ath_slice text, struct json **ret_json)
 {
-    struct json_maker array;
-    struct json *holder = NULL;
-    ath_err err;
-
-    /* a value of its own is taken out of an array of one */
-    json_array_begin(&array);
-    json_put_slice(&array, NULL, text);
-    if ((err = json_maker_end(&array, &holder)) != ATH_OK)
-        return err;
-    *ret_json = json_detach_first(holder);
-    json_free(holder);
-    return ATH_OK;
+    *ret_json = json_string_new(text);
+    return *ret_json == NULL ? ATH_ERR_NOMEM : ATH_OK;
 }
 
 static ath_err

@@ -78,6 +78,9 @@ struct json *json_detach(struct json *object, const char *name);
 /* The same for the first child of an object or array. */
 struct json *json_detach_first(struct json *container);
 
+/* A string that stands alone: valid UTF-8 without NUL. NULL when it is not, or out of memory. */
+struct json *json_string_new(struct ath_slice text);
+
 /* ---- building: a maker never fails half-way; json_maker_end says once how it went ---- */
 struct json_maker {
     struct json *root;

@@ -82,6 +82,15 @@ string_item(char *text)
     return item;
 }
 
+struct json *
+json_string_new(struct ath_slice text)
+{
+    tree_init_hooks();
+    if (!utf8_is_valid(text) || (text.len > 0 && memchr(text.data, 0, text.len) != NULL))
+        return NULL;
+    return json_of(string_item(ath_slice_dup(text)));
+}
+
 void
 json_put_slice(struct json_maker *maker, const char *name, struct ath_slice text)
 {

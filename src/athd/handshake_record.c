@@ -1,0 +1,103 @@
+#include "athd/handshake_record.h"
+
+#include "athd/athd.h"
+#include "athd/audit_log.h"
+
+static void
+put_scopes(struct json_maker *record, const char *name, const struct scope_list *scopes)
+{
+    struct json *array = NULL;
+
+    if (scope_list_encode(scopes, &array) != ATH_OK)
+        array = NULL;
+    json_put_take(record, name, array);
+}
+
+/* Who took part, as far as this side knows by now. */
+static void
+begin(struct json_maker *record, const char *event, const struct handshake *handshake,
+      const struct request *request)
+{
+    const struct handshake_client *client = handshake->client;
+    const struct handshake_server *server = handshake->server;
+
+    audit_record_begin(record, event, request);
+    json_put_string(record, "role", handshake_is_client(handshake) ? "client" : "server");
+    json_put_string(record, "handshake_id", handshake->id);
+    json_put_string(record, "trace", handshake->trace);
+    if (handshake_is_client(handshake)) {
+        json_put_string(record, "agent_id", handshake->key->did);
+        json_put_string(record, "user_id", client == NULL ? NULL : handshake_client_user_did(client));
+        json_put_string(record, "provider_id", client == NULL ? NULL : handshake_client_server_did(client));
+        put_scopes(record, "requested_scopes", &handshake->scopes);
+    } else {
+        json_put_string(record, "agent_id", server == NULL ? NULL : handshake_server_client_did(server));
+        json_put_string(record, "user_id", server == NULL ? NULL : handshake_server_user_did(server));
+        json_put_string(record, "provider_id", handshake->key->did);
+        json_put_string(record, "service", handshake->service->rules->name);
+    }
+}
+
+static void
+put_requested(struct json_maker *record, const struct scope_decision *decision)
+{
+    struct json_maker requested, denied;
+
+    json_array_begin(&requested);
+    for (size_t i = 0; i < decision->granted.count; i++)
+        json_put_string(&requested, NULL, decision->granted.items[i]);
+    json_array_begin(&denied);
+    for (size_t i = 0; i < decision->denied_count; i++) {
+        json_put_string(&requested, NULL, decision->denied[i].scope);
+        json_put_string(&denied, NULL, decision->denied[i].scope);
+    }
+    json_put_maker(record, "requested_scopes", &requested);
+    json_put_maker(record, "denied_scopes", &denied);
+}
+
+void
+handshake_record_granted(struct athd *athd, const struct handshake *handshake,
+                         const struct request *request, const struct handshake_result *result)
+{
+    struct json_maker record;
+
+    begin(&record, "access_granted", handshake, request);
+    if (handshake_is_client(handshake))
+        json_put_string(&record, "provider_id", result->peer_did);
+    else
+        json_put_string(&record, "agent_id", result->peer_did);
+    json_put_string(&record, "user_id", result->user_did);
+    put_requested(&record, &result->scopes);
+    put_scopes(&record, "effective_scopes", &result->scopes.granted);
+    json_put_int(&record, "expires_at", result->expires_at);
+    json_put_base64url(&record, "handshake", ath_slice_of(result->t5, sizeof(result->t5)));
+    audit_append(athd->audit, &record, NULL, NULL);
+}
+
+static void
+put_denied(struct json_maker *record, const struct json *m8)
+{
+    const struct json *entry = json_first(json_get(m8, "scopes_denied"));
+    struct json_maker denied;
+
+    json_array_begin(&denied);
+    for (; entry != NULL; entry = json_next(entry))
+        json_put_string(&denied, NULL, json_get_string(entry, "scope"));
+    json_put_maker(record, "denied_scopes", &denied);
+}
+
+void
+handshake_record_denied(struct athd *athd, const struct handshake *handshake,
+                        const struct request *request, ath_err err, const struct json *m8)
+{
+    const struct json *m5 = handshake->message;
+    struct json_maker record;
+
+    begin(&record, "access_denied", handshake, request);
+    if (!handshake_is_client(handshake) && json_is_array(json_get(m5, "scopes")))
+        json_put_copy(&record, "requested_scopes", json_get(m5, "scopes"));
+    if (m8 != NULL)
+        put_denied(&record, m8);
+    json_put_string(&record, "denial_reason", ath_err_reason(err));
+    audit_append(athd->audit, &record, NULL, NULL);
+}

@@ -1,0 +1,363 @@
+#include "athd/handshake_step.h"
+
+#include "athd/handshake_answer.h"
+#include "athd/handshake_record.h"
+#include "athd/handshake_trust.h"
+#include "athd/method_support.h"
+#include "base/clock.h"
+#include "protocol/protocol_limits.h"
+
+/* ---- the end of a step ---- */
+
+/* The request is no longer the handshake's; the caller of this ends it, and drops the reference. */
+static struct request *
+step_end(struct handshake *handshake)
+{
+    struct request *request = handshake->request;
+
+    handshake->request = NULL;
+    handshake_need_done(&handshake->need);
+    handshake->need = (struct handshake_need){0};
+    json_free(handshake->message);
+    handshake->message = NULL;
+    return request;
+}
+
+static bool
+is_opening(const struct request *request)
+{
+    return request->method->id == RPC_HANDSHAKE_START || request->method->id == RPC_HANDSHAKE_ACCEPT;
+}
+
+/* handshake.start and accept tell {handshake, send}, the others the whole answer. */
+static void
+tell(struct handshake *handshake, struct request *request)
+{
+    struct json_maker result;
+
+    if (handshake->answer == NULL || !is_opening(request)) {
+        request_finish(request, json_clone(handshake->answer));
+        return;
+    }
+    json_object_begin(&result);
+    json_put_string(&result, "handshake", handshake->id);
+    json_put_copy(&result, "send", json_get(handshake->answer, "send"));
+    request_finish_maker(request, &result);
+}
+
+static void
+step_answer(struct handshake *handshake, struct json *taken_answer)
+{
+    struct request *request = step_end(handshake);
+
+    json_free(handshake->answer);
+    handshake->answer = taken_answer;
+    tell(handshake, request);
+    handshake_free(handshake);
+}
+
+/* The step's error. A handshake that nobody was told of is forgotten. */
+static void
+step_error(struct handshake *handshake, ath_err err, const struct why *why, struct json *taken_data)
+{
+    struct request *request = handshake->request;
+
+    if (handshake->stalled)
+        handshake->request = NULL; /* message and need stay */
+    else
+        (void)step_end(handshake);
+    if (is_opening(request) && handshake->table != NULL)
+        handshake_table_remove(handshake->table, handshake);
+    request_fail_data(request, err, why, taken_data);
+    handshake_free(handshake);
+}
+
+/* The end of the handshake that the machine did not see coming. */
+static void
+fail_machine(struct handshake *handshake, ath_err err, const struct why *why)
+{
+    if (handshake->client != NULL)
+        handshake_client_fail(handshake->client, err, why_text(why, err));
+    if (handshake->server != NULL)
+        handshake_server_fail(handshake->server, err, why_text(why, err));
+}
+
+/* Nobody was refused anything before there was a handshake. */
+static void
+record_denied(const struct handshake *handshake, ath_err err, const struct json *m8)
+{
+    if (!is_opening(handshake->request))
+        handshake_record_denied(handshake->request->athd, handshake, handshake->request, err, m8);
+}
+
+static void
+fail_with(struct handshake *handshake, ath_err err, const struct why *why, struct json *taken_data)
+{
+    if (handshake->ended_at == 0) {
+        fail_machine(handshake, err, why);
+        record_denied(handshake, err, NULL);
+        handshake_end(handshake, err);
+    }
+    step_error(handshake, err, why, taken_data);
+}
+
+void
+handshake_step_fail(struct handshake *handshake, ath_err err, const struct why *why)
+{
+    fail_with(handshake, err, why, NULL);
+}
+
+void
+handshake_step_repeat(struct handshake *handshake, struct request *request)
+{
+    tell(handshake, request);
+}
+
+/* ---- signatures ---- */
+
+static enum hsm_priority
+priority_of(enum sign_purpose purpose)
+{
+    switch (purpose) {
+    case PURPOSE_SERVER_IDENTITY:
+        return HSM_PRIORITY_LATE;
+    case PURPOSE_CONFIRMATION_REQUEST:
+    case PURPOSE_ACCESS_TOKEN:
+        return HSM_PRIORITY_URGENT;
+    default:
+        return HSM_PRIORITY_NORMAL;
+    }
+}
+
+static const char *
+audience_of(const struct handshake *handshake)
+{
+    if (handshake->server != NULL)
+        return handshake_server_client_did(handshake->server);
+    return handshake->origin != NULL ? handshake->origin : handshake->wanted_did;
+}
+
+/* Trouble that passes, and a caller who went away, leave the handshake where it is: the same message
+ * may come again. */
+static bool
+is_passing(ath_err err)
+{
+    return err == ATH_ERR_HSM_BUSY || err == ATH_ERR_HSM_UNAVAILABLE ||
+           err == ATH_ERR_AUDIT_UNAVAILABLE || err == ATH_ERR_CONSENT_TIMEOUT;
+}
+
+static void
+on_signed(void *ctx, const struct signing_outcome *outcome)
+{
+    struct handshake *handshake = ctx;
+    struct handshake_need need = {0};
+    struct why why = outcome->why;
+    ath_err err = outcome->err;
+
+    if (handshake->ended_at != 0) {
+        handshake_step_fail(handshake, handshake->ended_err, NULL);
+        return;
+    }
+    if (err != ATH_OK && is_passing(err) && handshake->message != NULL) {
+        handshake->stalled = true;
+        step_error(handshake, err, &why, method_native(outcome->native));
+        return;
+    }
+    if (err != ATH_OK) {
+        fail_with(handshake, err, &why, method_native(outcome->native));
+        return;
+    }
+    if (handshake->client != NULL)
+        err = handshake_client_signed(handshake->client, outcome->signature, clock_now(), &need);
+    else
+        err = handshake_server_signed(handshake->server, outcome->signature, clock_now(), &need);
+    handshake_step_drive(handshake, err, &need);
+}
+
+static void
+sign(struct handshake *handshake)
+{
+    struct json_maker record;
+
+    audit_record_begin(&record, "signature", handshake->request);
+    json_put_string(&record, "handshake", handshake->id);
+    json_put_string(&record, "trace", handshake->trace);
+    json_put_string(&record, "audience", audience_of(handshake));
+    signing_start(handshake->request, handshake->key, handshake->need.purpose,
+                  ath_buf_slice(&handshake->need.to_sign), priority_of(handshake->need.purpose),
+                  &record, on_signed, handshake);
+}
+
+static void
+on_approved(void *ctx, ath_err err)
+{
+    struct handshake *handshake = ctx;
+
+    if (err != ATH_OK || handshake->ended_at != 0) {
+        handshake_step_fail(handshake, err != ATH_OK ? err : handshake->ended_err, NULL);
+        return;
+    }
+    handshake->approved = true;
+    sign(handshake);
+}
+
+static void
+ask_to_sign(struct handshake *handshake, bool ask)
+{
+    struct consent_text text = {0};
+
+    consent_text_title(&text, "Use this key for a handshake?");
+    consent_text_caller(&text, handshake->request->caller);
+    consent_text_line(&text, "Key", handshake->key->name, CONSENT_OURS);
+    consent_text_line(&text, "With", audience_of(handshake), CONSENT_OURS);
+    if (handshake_is_client(handshake)) {
+        consent_text_scopes(&text, "Asks for", &handshake->scopes);
+        consent_text_duration(&text, "For", handshake->ttl);
+    }
+    method_confirm(handshake->request, handshake->key, ask, &text, "Allow", FIRST_CONTACT_LIFE_S,
+                   on_approved, handshake);
+}
+
+static void
+need_signature(struct handshake *handshake)
+{
+    const struct policy_question question = {
+        .method = handshake->request->method->name,
+        .key = handshake->key->name,
+        .purpose = &handshake->need.purpose,
+        .audience = audience_of(handshake),
+        .scopes = handshake_is_client(handshake) ? &handshake->scopes : NULL,
+        .ttl = handshake->ttl,
+    };
+    struct json *data = NULL;
+    struct why why = {""};
+    bool ask = false;
+    ath_err err;
+
+    if ((err = method_policy(handshake->request, &question, &why, &data, &ask)) != ATH_OK)
+        fail_with(handshake, err, &why, data);
+    else if (!handshake->approved && method_would_ask(handshake->key, ask))
+        ask_to_sign(handshake, ask);
+    else
+        sign(handshake);
+}
+
+/* ---- done and failed ---- */
+
+static void
+need_done(struct handshake *handshake)
+{
+    struct request *request = handshake->request;
+    struct handshake_result result = {0};
+    struct session *session = NULL;
+    struct json *object;
+    ath_err err;
+
+    if (handshake->client != NULL)
+        handshake_client_take_result(handshake->client, &result);
+    else
+        handshake_server_take_result(handshake->server, &result);
+    err = session_table_add(request->athd->sessions, &result, handshake->service,
+                            request->caller->identity, &session);
+    if (err != ATH_OK) {
+        handshake_result_done(&result);
+        handshake_step_fail(handshake, err, NULL);
+        return;
+    }
+    handshake_record_granted(request->athd, handshake, request, &result);
+    object = handshake_answer_result(request->athd, handshake, &result, session);
+    handshake_result_done(&result);
+    handshake_end(handshake, ATH_OK);
+    step_answer(handshake, handshake_answer_new("done", &handshake->need, object));
+}
+
+static void
+need_failed(struct handshake *handshake)
+{
+    struct handshake_need *need = &handshake->need;
+    struct json *data;
+    struct why why = need->why;
+    ath_err err = need->err;
+
+    if (handshake->ended_at == 0) {
+        record_denied(handshake, err, need->send_count > 0 ? need->send[0] : NULL);
+        handshake_end(handshake, err);
+    }
+    if (need->refused_by_message) {
+        step_answer(handshake,
+                    handshake_answer_new("failed", need, handshake_answer_error(err, &why)));
+        return;
+    }
+    data = handshake_answer_data(need);
+    step_error(handshake, err, &why, data);
+}
+
+/* ---- the step ---- */
+
+void
+handshake_step_begin(struct handshake *handshake, struct request *request, struct json *taken_message)
+{
+    handshake->request = request;
+    handshake->message = taken_message;
+    handshake_ref(handshake);
+}
+
+static void
+drive(struct handshake *handshake)
+{
+    switch (handshake->need.kind) {
+    case HANDSHAKE_NEED_SIGNATURE:
+        need_signature(handshake);
+        break;
+    case HANDSHAKE_NEED_TRUST:
+        handshake_need_trust(handshake);
+        break;
+    case HANDSHAKE_NEED_GRANT:
+        handshake_need_grant(handshake);
+        break;
+    case HANDSHAKE_NEED_SEND:
+        step_answer(handshake, handshake_answer_new("waiting", &handshake->need, NULL));
+        break;
+    case HANDSHAKE_NEED_CONFIRM:
+        step_answer(handshake, handshake_answer_new("confirm", &handshake->need, NULL));
+        break;
+    case HANDSHAKE_NEED_DONE:
+        need_done(handshake);
+        break;
+    case HANDSHAKE_NEED_FAILED:
+        need_failed(handshake);
+        break;
+    }
+}
+
+void
+handshake_step_drive(struct handshake *handshake, ath_err err, struct handshake_need *taken_need)
+{
+    struct request *request;
+
+    handshake_need_done(&handshake->need);
+    handshake->need = *taken_need;
+    *taken_need = (struct handshake_need){0};
+    if (err != ATH_OK) {
+        handshake_step_fail(handshake, err, NULL);
+        return;
+    }
+    handshake_note_progress(handshake);
+    if (handshake->need.repeated && handshake->answer != NULL &&
+        handshake->need.kind != HANDSHAKE_NEED_FAILED) {
+        request = step_end(handshake);
+        tell(handshake, request);
+        handshake_free(handshake);
+        return;
+    }
+    drive(handshake);
+}
+
+void
+handshake_step_resume(struct handshake *handshake, struct request *request)
+{
+    handshake->stalled = false;
+    handshake->request = request;
+    handshake_ref(handshake);
+    drive(handshake);
+}

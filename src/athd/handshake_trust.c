@@ -1,0 +1,163 @@
+#include "athd/handshake_trust.h"
+
+#include "athd/grant_issue.h"
+#include "athd/handshake_step.h"
+#include "athd/method_support.h"
+#include "athd/peer_store.h"
+#include "base/clock.h"
+
+/* Questions end with the time the handshake has for them (profile section 2). */
+static int64_t
+seconds_left(const struct handshake *handshake)
+{
+    int64_t left = handshake_client_deadline(handshake->client) - clock_now();
+
+    return left < 1 ? 1 : left;
+}
+
+/* Aborted, or too late, while somebody was asked? Then the step has ended. */
+static bool
+has_ended(struct handshake *handshake)
+{
+    if (handshake->ended_at == 0)
+        return false;
+    handshake_step_fail(handshake, handshake->ended_err, NULL);
+    return true;
+}
+
+/* ---- trust ---- */
+
+static void
+go_on(struct handshake *handshake, bool trusted)
+{
+    struct handshake_need need = {0};
+    ath_err err = handshake_client_trusted(handshake->client, trusted, clock_now(), &need);
+
+    handshake_step_drive(handshake, err, &need);
+}
+
+static void
+on_pinned(void *ctx, ath_err err, const struct why *why)
+{
+    struct handshake *handshake = ctx;
+
+    if (has_ended(handshake))
+        return;
+    if (err != ATH_OK)
+        handshake_step_fail(handshake, err, why);
+    else
+        go_on(handshake, true);
+}
+
+static ath_err
+pin(struct handshake *handshake)
+{
+    struct athd *athd = handshake->request->athd;
+    struct peer *peer = NULL;
+    struct json_maker record;
+    ath_err err;
+
+    err = peer_new(handshake_client_server_did(handshake->client),
+                   handshake_client_server_key(handshake->client), handshake->origin, NULL,
+                   clock_now(), &peer);
+    if (err != ATH_OK)
+        return err;
+    audit_record_begin(&record, "peer_pinned", handshake->request);
+    json_put_string(&record, "did", peer->did);
+    json_put_string(&record, "origin", peer->origin);
+    json_put_string(&record, "handshake", handshake->id);
+    audit_append(athd->audit, &record, NULL, NULL);
+    return peer_store_put(athd->peers, peer, on_pinned, handshake);
+}
+
+static void
+on_trust_answer(void *ctx, ath_err err)
+{
+    struct handshake *handshake = ctx;
+
+    if (has_ended(handshake))
+        return;
+    if (err == ATH_ERR_USER_DENIED) {
+        go_on(handshake, false);
+        return;
+    }
+    if (err == ATH_OK)
+        err = pin(handshake);
+    if (err != ATH_OK)
+        handshake_step_fail(handshake, err, NULL);
+}
+
+void
+handshake_need_trust(struct handshake *handshake)
+{
+    const struct handshake_client *client = handshake->client;
+    struct consent_text text = {0};
+
+    consent_text_title(&text, "Trust this application from now on?");
+    consent_text_caller(&text, handshake->request->caller);
+    consent_text_line(&text, "Agent key", handshake->key->name, CONSENT_OURS);
+    consent_text_line(&text, "Reached at", handshake->origin, CONSENT_OURS);
+    consent_text_line(&text, "It says it is", handshake_client_server_did(client), CONSENT_OURS);
+    consent_text_line(&text, "Its key", public_key_jkt(handshake_client_server_key(client)), CONSENT_OURS);
+    consent_text_scopes(&text, "Will be asked for", &handshake->scopes);
+    consent_text_duration(&text, "For", handshake->ttl);
+    consent_ask(handshake->request, &text, "Trust", seconds_left(handshake), on_trust_answer, handshake);
+}
+
+/* ---- grant ---- */
+
+static void
+use(struct handshake *handshake, const struct credential *credential)
+{
+    struct handshake_need need = {0};
+    ath_err err = handshake_client_grant(handshake->client, credential->text, clock_now(), &need);
+
+    handshake_step_drive(handshake, err, &need);
+}
+
+static void
+on_issued(void *ctx, ath_err err, const struct why *why, struct json *taken_data,
+          const struct credential *credential)
+{
+    struct handshake *handshake = ctx;
+
+    json_free(taken_data); /* the sentence says enough: the answer is the handshake's */
+    if (has_ended(handshake))
+        return;
+    if (err != ATH_OK)
+        handshake_step_fail(handshake, err, why);
+    else
+        use(handshake, credential);
+}
+
+void
+handshake_need_grant(struct handshake *handshake)
+{
+    const char *server_did = handshake_client_server_did(handshake->client);
+    const struct credential *credential;
+    struct athd *athd = handshake->request->athd;
+    struct why why;
+
+    if (handshake->user_key != NULL) {
+        const struct grant_order order = {
+            .client_did = handshake->key->did,
+            .audiences = &server_did,
+            .audience_count = 1,
+            .scopes = &handshake->scopes,
+            .ttl = handshake->ttl,
+            .timeout_s = seconds_left(handshake),
+        };
+
+        grant_issue(handshake->request, handshake->user_key, &order, on_issued, handshake);
+        return;
+    }
+    credential = credential_store_choose(athd->credentials, handshake->key->did, server_did,
+                                         &handshake->scopes, clock_now());
+    if (credential == NULL) {
+        (void)why_set(&why, ATH_ERR_INVALID_CREDENTIAL,
+                      "there is no stored grant for this client and %s", server_did);
+        handshake_step_fail(handshake, ATH_ERR_INVALID_CREDENTIAL, &why);
+        return;
+    }
+    use(handshake, credential);
+}
