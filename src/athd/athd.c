@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "athd/audit_log.h"
+#include "athd/consent.h"
 #include "athd/credential_store.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
@@ -58,6 +59,8 @@ static void
 close_parts(struct athd *athd)
 {
     athd->is_closing_parts = true;
+    if (athd->consent != NULL)
+        consent_close(athd->consent);
     if (athd->listener != NULL) {
         listener_stop(athd->listener);
         listener_close(athd->listener);
@@ -94,7 +97,9 @@ on_end_step(uv_timer_t *timer)
         request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
         close_parts(athd);
     }
-    if (athd->is_closing_parts && athd->parts_ending == 0 && store_queue_is_empty(&athd->stores))
+    if (athd->is_closing_parts && athd->parts_ending == 0 && athd->requests.count == 0 &&
+        store_queue_is_empty(&athd->stores) &&
+        (athd->consent == NULL || consent_is_idle(athd->consent)))
         close_handles(athd);
 }
 
@@ -108,6 +113,7 @@ begin_end(struct athd *athd)
     athd->ending = true;
     athd->end_at_ms = clock_monotonic_ms();
     listener_stop(athd->listener);
+    consent_close(athd->consent);
     uv_timer_start(&athd->end_timer, on_end_step, 0, END_STEP_MS);
 }
 
@@ -117,6 +123,7 @@ free_parts(struct athd *athd)
 {
     listener_free(athd->listener);
     athd->listener = NULL;
+    consent_free(athd->consent);
     hsm_pool_free(athd->hsms);
     replay_store_free(athd->replays);
     credential_store_free(athd->credentials);
@@ -229,6 +236,7 @@ start_parts(struct athd *athd, struct why *why)
 
     if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
         (err = open_stores(athd, why)) != ATH_OK ||
+        (err = consent_new(athd, &athd->consent)) != ATH_OK ||
         (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK)
         return err;
     return listener_open(athd, why, &athd->listener);

@@ -88,8 +88,8 @@ utf8_put(struct ath_buf *buf, uint32_t code_point)
     }
 }
 
-static bool
-is_harmful(uint32_t code_point)
+bool
+utf8_is_harmful(uint32_t code_point)
 {
     return code_point < 0x20 || (code_point >= 0x7F && code_point <= 0x9F) ||
            code_point == 0x061C || (code_point >= 0x200B && code_point <= 0x200F) ||
@@ -108,7 +108,7 @@ utf8_make_harmless(char *text)
         uint32_t code_point = 0;
         size_t len = utf8_next(rest, &code_point);
 
-        if (len == 0 || is_harmful(code_point)) {
+        if (len == 0 || utf8_is_harmful(code_point)) {
             text[out++] = '?';
             len = len == 0 ? 1 : len;
         } else {

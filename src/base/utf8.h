@@ -13,6 +13,10 @@ bool utf8_is_valid(struct ath_slice text);
 /* Appends one code point; the caller has made sure that it is one. */
 void utf8_put(struct ath_buf *buf, uint32_t code_point);
 
+/* Must not reach a terminal, a log line or a JSON string as it is: control characters, line and
+ * paragraph separators, bidirectional controls, invisible ones. */
+bool utf8_is_harmful(uint32_t code_point);
+
 /* Replaces, in place, what must not reach a terminal, a log line or a JSON string by '?': control
  * characters, line and paragraph separators, bidirectional controls, bytes that are not UTF-8. */
 void utf8_make_harmless(char *text);
