@@ -11,11 +11,12 @@
 #include "base/fd.h"
 
 #define READ_STEP 65536u
+#define TOO_LONG "athd's answer is longer than any that it may send"
 
 void
 connection_init(struct connection *connection)
 {
-    *connection = (struct connection){.fd = -1, .in = {.max = CONNECTION_LINE_MAX}};
+    *connection = (struct connection){.fd = -1, .in = {.max = CONNECTION_UNREAD_MAX}};
 }
 
 void
@@ -88,7 +89,7 @@ read_some(struct connection *connection, struct connection_failure *failure)
     if (room == NULL)
         return connection->in.err == ATH_ERR_NOMEM
                    ? ATH_ERR_NOMEM
-                   : lost(failure, "failed", "athd's answer is longer than any that it may send");
+                   : lost(failure, "failed", TOO_LONG);
     n = recv(connection->fd, room, READ_STEP, MSG_DONTWAIT);
     if (n == 0)
         return lost_connection(0, failure);
@@ -161,6 +162,8 @@ connection_read(struct connection *connection, uint64_t deadline_ms, struct ath_
     while (!take_line(connection, ret_line)) {
         short events;
 
+        if (connection->in.len > CONNECTION_LINE_MAX)
+            return lost(ret_failure, "failed", TOO_LONG);
         err = wait_for(connection, POLLIN, deadline_ms, &events, ret_failure);
         if (err == ATH_OK)
             err = read_some(connection, ret_failure);

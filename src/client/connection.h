@@ -6,6 +6,8 @@
 
 /* athd's answers end well below this: it cuts a connection off at 1 MiB unread. */
 #define CONNECTION_LINE_MAX (2u * 1024u * 1024u)
+/* What may come while a long call is being sent: the answers to all calls in flight. */
+#define CONNECTION_UNREAD_MAX (64u * 1024u * 1024u)
 
 struct connection {
     int fd;            /* -1: closed */
