@@ -48,10 +48,8 @@ wrong_content(const struct handshake_client *client, const struct access_token *
 {
     if (token->expires_at - token->issued_at != client->ttl_granted)
         return "the token's life is not the one that was granted";
-    if (token->issued_at > now + TIMESTAMP_LEEWAY_S)
-        return "the token is from the future";
-    if (token->expires_at <= now)
-        return "the token has expired";
+    if (!access_token_is_current(token, now))
+        return "the token has expired or is from the future";
     if (token->expires_at > client->grant.expires_at)
         return "the token outlives the user's grant";
     if (!restrictions_are_equal(token->restrictions, client->result.restrictions))

@@ -1,5 +1,5 @@
 /*
- * A cookie is b64u(body || MAC): 8 bytes of time from which it is good, 1 of proof, 16 random ones (so
+ * A cookie is b64u(body || MAC): 8 bytes of the time when the client is to come back, 1 of proof, 16 random ones (so
  * that two cookies of one second differ and each can be spent), 32 of HMAC-SHA-256. Spent ones are
  * remembered by their MAC, which is uniform and so is its own hash, in an open table that is made anew
  * when it is half full.
@@ -216,8 +216,9 @@ cookie_jar_redeem(struct cookie_jar *jar, const char *cookie, const char *client
         return ATH_ERR_INVALID_MESSAGE;
     reader = byte_reader_of(ath_slice_of(bytes, BODY_LEN));
     good_from = (int64_t)byte_reader_u64(&reader);
-    /* One second early is rounding, more is impatience. */
-    if (now < good_from - 1 || now > good_from + COOKIE_LIFE_S)
+    /* Its life begins when the client was asked to come back; who comes earlier may. A cookie from
+     * further ahead than we ever write is from before our clock was set back. */
+    if (now > good_from + COOKIE_LIFE_S || good_from > now + RETRY_AFTER_MAX_S)
         return ATH_ERR_INVALID_MESSAGE;
     if ((err = spend(jar, mac, now)) != ATH_OK)
         return err;

@@ -17,7 +17,7 @@ ath_err cookie_jar_retry(struct cookie_jar *jar, const char *client_did, const c
                          int64_t retry_after_s, int64_t now, struct json **ret_message) ATH_MUST_USE;
 
 /* Takes a cookie that came back: good for 60 s, for this client and source, once. ATH_OK;
- * ATH_ERR_INVALID_MESSAGE (forged, stale, too early, spent, other source); ATH_ERR_RATE_LIMITED: the
+ * ATH_ERR_INVALID_MESSAGE (forged, stale, spent, other client or source); ATH_ERR_RATE_LIMITED: the
  * memory of spent ones is full, answer with another retry; ATH_ERR_NOMEM, ATH_ERR_CRYPTO.
  * *ret_proof: the retry had asked for a proof. */
 ath_err cookie_jar_redeem(struct cookie_jar *jar, const char *cookie, const char *client_did,
