@@ -1,5 +1,7 @@
 #include "tests/support/handshake_scene.h"
 
+#include <stdio.h>
+
 #include "base/base64url.h"
 #include "crypto/merkle.h"
 #include "crypto/random.h"
