@@ -9,12 +9,14 @@
 #include "athd/audit_log.h"
 #include "athd/consent.h"
 #include "athd/credential_store.h"
+#include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
 #include "athd/listener.h"
 #include "athd/peer_store.h"
 #include "athd/replay_store.h"
 #include "athd/service_store.h"
+#include "athd/session_table.h"
 #include "athd/service_manager.h"
 #include "athd/state_dir.h"
 #include "base/clock.h"
@@ -39,6 +41,11 @@ close_handles(struct athd *athd)
     if (!athd->has_handles)
         return;
     athd->has_handles = false;
+    /* these have timers: freed while the loop still runs, and when no request uses them any more */
+    handshake_table_free(athd->handshakes);
+    session_table_free(athd->sessions);
+    athd->handshakes = NULL;
+    athd->sessions = NULL;
     for (i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++)
         uv_close((uv_handle_t *)&athd->signals[i], NULL);
     uv_close((uv_handle_t *)&athd->end_timer, NULL);
@@ -237,6 +244,8 @@ start_parts(struct athd *athd, struct why *why)
     if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
         (err = open_stores(athd, why)) != ATH_OK ||
         (err = consent_new(athd, &athd->consent)) != ATH_OK ||
+        (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||
+        (err = session_table_new(athd, &athd->sessions)) != ATH_OK ||
         (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK)
         return err;
     return listener_open(athd, why, &athd->listener);

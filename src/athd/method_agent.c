@@ -7,8 +7,10 @@
 #include "athd/dispatch.h"
 #include "athd/audit_log.h"
 #include "athd/events.h"
+#include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
+#include "athd/session_table.h"
 #include "base/clock.h"
 
 #define API_VERSION 1
@@ -97,6 +99,8 @@ method_agent_status(struct request *request)
     json_put_take(&result, "hsms", hsms);
     json_put_int(&result, "keys", (int64_t)key_store_count(athd->keys));
     json_put_take(&result, "key_files", report);
+    json_put_int(&result, "handshakes", (int64_t)handshake_table_count(athd->handshakes));
+    json_put_int(&result, "sessions", (int64_t)session_table_count(athd->sessions));
     put_audit(&result, athd);
     put_counters(&result, athd);
     request_finish_maker(request, &result);
