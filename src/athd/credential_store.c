@@ -79,29 +79,36 @@ credential_free(struct credential *credential)
     free(credential);
 }
 
-ath_err
-credential_encode(const struct credential *credential, struct json **ret_object)
+void
+credential_put_grant(struct json_maker *maker, const char *jti, const struct user_grant *grant)
 {
-    const struct user_grant *grant = &credential->grant;
-    struct json_maker maker, audience;
+    struct json_maker audience;
     struct json *scopes = NULL;
 
-    json_object_begin(&maker);
-    json_put_string(&maker, "jti", credential->id);
-    json_put_string(&maker, "user_did", grant->user_did);
-    json_put_string(&maker, "client_did", grant->client_did);
+    json_put_string(maker, "jti", jti);
+    json_put_string(maker, "user_did", grant->user_did);
+    json_put_string(maker, "client_did", grant->client_did);
     if (grant->audiences != NULL) {
         json_array_begin(&audience);
         for (size_t i = 0; i < grant->audience_count; i++)
             json_put_string(&audience, NULL, grant->audiences[i]);
-        json_put_maker(&maker, "audience", &audience);
+        json_put_maker(maker, "audience", &audience);
     }
     if (scope_list_encode(&grant->scopes, &scopes) != ATH_OK)
         scopes = NULL; /* put_take turns it into an error */
-    json_put_take(&maker, "scopes", scopes);
+    json_put_take(maker, "scopes", scopes);
     if (grant->issued_at != 0)
-        json_put_int(&maker, "iat", grant->issued_at);
-    json_put_int(&maker, "expires_at", grant->expires_at);
+        json_put_int(maker, "iat", grant->issued_at);
+    json_put_int(maker, "expires_at", grant->expires_at);
+}
+
+ath_err
+credential_encode(const struct credential *credential, struct json **ret_object)
+{
+    struct json_maker maker;
+
+    json_object_begin(&maker);
+    credential_put_grant(&maker, credential->id, &credential->grant);
     json_put_copy(&maker, "credential", credential->text);
     return json_maker_end(&maker, ret_object);
 }

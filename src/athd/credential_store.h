@@ -21,7 +21,9 @@ struct credential {
 ath_err credential_new(struct json *taken_text, struct user_grant *taken_grant, int64_t now,
                        struct credential **ret_credential) ATH_MUST_USE;
 void credential_free(struct credential *credential);
-/* An entry of credential.list. */
+/* What a grant says: jti, user_did, client_did, audience?, scopes, iat?, expires_at. */
+void credential_put_grant(struct json_maker *maker, const char *jti, const struct user_grant *grant);
+/* An entry of credential.list: that, and the credential. */
 ath_err credential_encode(const struct credential *credential, struct json **ret_object) ATH_MUST_USE;
 
 /* Reads the directory (blocking, start-up), checks each grant again, removes what has expired. Damaged

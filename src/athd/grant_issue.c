@@ -4,7 +4,6 @@
 #include <string.h>
 
 #include "athd/method_support.h"
-#include "athd/peer_store.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/random.h"
@@ -142,25 +141,6 @@ on_consent(void *ctx, ath_err err)
 
 /* ---- policy and the question ---- */
 
-static const char *
-name_of(const struct athd *athd, const char *did)
-{
-    const struct peer *peer = peer_store_find(athd->peers, did);
-    const struct key *key = key_store_find_did(athd->keys, did);
-
-    return peer != NULL && peer->name != NULL ? peer->name : key != NULL ? key->name : NULL;
-}
-
-static void
-put_party(struct consent_text *text, const struct athd *athd, const char *label, const char *did)
-{
-    const char *name = name_of(athd, did);
-
-    if (name != NULL)
-        consent_text_line(text, label, name, CONSENT_OURS);
-    consent_text_line(text, name != NULL ? "  its DID" : label, did, CONSENT_OURS);
-}
-
 static void
 put_question(const struct issuing *issuing, const struct grant_order *order, struct consent_text *text)
 {
@@ -169,11 +149,11 @@ put_question(const struct issuing *issuing, const struct grant_order *order, str
     consent_text_title(text, "Grant an agent access in your name?");
     consent_text_caller(text, issuing->request->caller);
     consent_text_line(text, "Your key", issuing->key->name, CONSENT_OURS);
-    put_party(text, athd, "Agent", order->client_did);
+    method_put_party(text, athd, "Agent", order->client_did);
     if (order->audiences == NULL)
         consent_text_line(text, "Application", "ANY application that knows you", CONSENT_OURS);
     for (size_t i = 0; order->audiences != NULL && i < order->audience_count; i++)
-        put_party(text, athd, "Application", order->audiences[i]);
+        method_put_party(text, athd, "Application", order->audiences[i]);
     consent_text_scopes(text, "May", order->scopes);
     consent_text_duration(text, "For", order->ttl);
     if (order->purpose != NULL)

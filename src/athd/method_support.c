@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "athd/peer_store.h"
 #include "base/clock.h"
 #include "protocol/handshake_message.h"
 
@@ -16,6 +17,22 @@ const struct json *
 method_param_json(const struct request *request, const char *name)
 {
     return json_get(request->params, name);
+}
+
+size_t
+method_strings(const struct json *param, const char **ret_texts, size_t max)
+{
+    const struct json *entry = json_first(param);
+    size_t count = 0;
+
+    if (json_string(param) != NULL && max > 0) {
+        ret_texts[0] = json_string(param);
+        return 1;
+    }
+    for (; entry != NULL && count < max; entry = json_next(entry))
+        if (json_string(entry) != NULL)
+            ret_texts[count++] = json_string(entry);
+    return count;
 }
 
 ath_err
@@ -128,6 +145,18 @@ method_confirm(struct request *request, struct key *key, bool ask, struct consen
     }
     *asking = (struct asking){request, key_ref(key), done, ctx};
     consent_ask(request, taken_text, ok_label, timeout_s, on_answer, asking);
+}
+
+void
+method_put_party(struct consent_text *text, const struct athd *athd, const char *label, const char *did)
+{
+    const struct peer *peer = peer_store_find(athd->peers, did);
+    const struct key *key = key_store_find_did(athd->keys, did);
+    const char *name = peer != NULL && peer->name != NULL ? peer->name : key != NULL ? key->name : NULL;
+
+    if (name != NULL)
+        consent_text_line(text, label, name, CONSENT_OURS);
+    consent_text_line(text, name != NULL ? "  its DID" : label, did, CONSENT_OURS);
 }
 
 /* ---- errors ---- */

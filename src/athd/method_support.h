@@ -12,6 +12,10 @@
 const char *method_param(const struct request *request, const char *name); /* NULL: absent or no string */
 const struct json *method_param_json(const struct request *request, const char *name);
 
+/* A string, or an array of at most max strings, that a param is (checked before). Borrowed. Returns how
+ * many; 0: absent. */
+size_t method_strings(const struct json *param, const char **ret_texts, size_t max);
+
 /* The key of this name, which must have this role and not be expired. ATH_ERR_KEY_NOT_FOUND,
  * ATH_ERR_INVALID_PARAMS, ATH_ERR_KEY_EXPIRED with why. Borrowed. */
 ath_err method_key(const struct request *request, const char *name, enum did_role role, struct why *why,
@@ -37,6 +41,9 @@ void method_confirm(struct request *request, struct key *key, bool ask, struct c
                     const char *ok_label, int64_t timeout_s, consent_done_fn *done, void *ctx);
 /* Would method_confirm ask? */
 bool method_would_ask(const struct key *key, bool ask);
+
+/* A line of a question that names somebody: by the name of our own pin or key, and by the DID. */
+void method_put_party(struct consent_text *text, const struct athd *athd, const char *label, const char *did);
 
 /* ---- errors ---- */
 

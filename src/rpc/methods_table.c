@@ -182,6 +182,7 @@ static const struct rpc_param params_CREDENTIAL_LIST[] = {END};
 static const struct rpc_param params_SESSION_SEAL[] = {
     FOREIGN("session", REQUIRED),
     BYTES("plaintext", REQUIRED, PLAINTEXT_LEN),
+    {"re", RPC_INT, OPTIONAL, 0, UINT32_MAX, NULL},
     END,
 };
 static const struct rpc_param params_SESSION_OPEN[] = {

@@ -1,0 +1,182 @@
+/* credential.*: what users grant in advance. */
+#include <string.h>
+
+#include "athd/credential_store.h"
+#include "athd/dispatch.h"
+#include "athd/grant_issue.h"
+#include "athd/method_support.h"
+#include "base/clock.h"
+
+/* ---- issue ---- */
+
+static void
+on_issued(void *ctx, ath_err err, const struct why *why, struct json *taken_data,
+          const struct credential *credential)
+{
+    struct request *request = ctx;
+    struct json_maker result;
+
+    if (err != ATH_OK) {
+        request_fail_data(request, err, why, taken_data);
+        return;
+    }
+    json_object_begin(&result);
+    json_put_copy(&result, "credential", credential->text);
+    json_put_string(&result, "jti", credential->id);
+    json_put_int(&result, "expires_at", credential->grant.expires_at);
+    request_finish_maker(request, &result);
+}
+
+/* A DID that says its role must say this one. */
+static bool
+is_did_of(const char *did, enum did_role role)
+{
+    const char *name = did_role_name(role);
+
+    if (!did_is_valid(did))
+        return false;
+    return !did_is_self_certifying(did) ||
+           strncmp(did + strlen("did:ath:"), name, strlen(name)) == 0;
+}
+
+static ath_err
+check_parties(const struct request *request, const char *const *audiences, size_t count, struct why *why)
+{
+    if (!is_did_of(method_param(request, "client"), DID_CLIENT))
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "client is not the DID of a client");
+    for (size_t i = 0; i < count; i++)
+        if (!is_did_of(audiences[i], DID_SERVER))
+            return why_set(why, ATH_ERR_INVALID_PARAMS, "audience is not the DID of a server");
+    return ATH_OK;
+}
+
+void
+method_credential_issue(struct request *request)
+{
+    const char *audiences[AUDIENCES_MAX];
+    struct scope_list scopes = {0};
+    struct grant_order order = {.client_did = method_param(request, "client"), .scopes = &scopes};
+    struct key *key = NULL;
+    struct why why = {""};
+    ath_err err;
+
+    order.audience_count = method_strings(method_param_json(request, "audience"), audiences, AUDIENCES_MAX);
+    order.audiences = order.audience_count == 0 ? NULL : audiences;
+    err = method_key(request, method_param(request, "key"), DID_USER, &why, &key);
+    if (err == ATH_OK)
+        err = check_parties(request, audiences, order.audience_count, &why);
+    if (err == ATH_OK && scope_list_decode(method_param_json(request, "scopes"), 1, &why, &scopes) != ATH_OK)
+        err = ATH_ERR_INVALID_PARAMS;
+    if (err == ATH_OK && !json_get_int(request->params, "ttl", &order.ttl))
+        err = ATH_ERR_INVALID_PARAMS;
+    if (err == ATH_OK)
+        grant_issue(request, key, &order, on_issued, request);
+    else
+        request_fail(request, err, &why);
+    scope_list_done(&scopes);
+}
+
+/* ---- put, verify, list ---- */
+
+static void
+on_put(void *ctx, ath_err err, const struct why *why)
+{
+    struct request *request = ctx;
+    struct json_maker result;
+
+    if (err != ATH_OK) {
+        request_fail(request, err, why);
+        return;
+    }
+    json_object_begin(&result);
+    request_finish_maker(request, &result);
+}
+
+void
+method_credential_put(struct request *request)
+{
+    const struct json *param = method_param_json(request, "credential");
+    struct athd *athd = request->athd;
+    struct credential *credential = NULL;
+    struct user_grant grant = {0};
+    struct why why = {""};
+    struct json *text;
+    int64_t now = clock_now();
+    ath_err err;
+
+    if ((err = user_grant_read(param, &athd->pins, now, &why, &grant)) != ATH_OK) {
+        request_fail(request, err, &why);
+        return;
+    }
+    if ((text = json_clone(param)) == NULL) {
+        user_grant_done(&grant);
+        err = ATH_ERR_NOMEM;
+    } else {
+        err = credential_new(text, &grant, now, &credential);
+    }
+    if (err == ATH_OK)
+        err = credential_store_put(athd->credentials, credential, on_put, request);
+    if (err == ATH_ERR_EXISTS)
+        (void)why_set(&why, err, "another grant with this jti is kept here already");
+    if (err != ATH_OK)
+        request_fail(request, err, &why);
+}
+
+static ath_err
+check_grant(const struct request *request, const struct user_grant *grant, struct why *why)
+{
+    const char *client = method_param(request, "client"), *audience = method_param(request, "audience");
+
+    if (client != NULL && strcmp(client, grant->client_did) != 0)
+        return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the grant is for another client");
+    if (audience != NULL)
+        return user_grant_check(grant, grant->client_did, audience, why);
+    return ATH_OK;
+}
+
+void
+method_credential_verify(struct request *request)
+{
+    struct user_grant grant = {0};
+    struct json_maker result;
+    struct why why = {""};
+    ath_err err;
+
+    err = user_grant_read(method_param_json(request, "credential"), &request->athd->pins, clock_now(),
+                          &why, &grant);
+    if (err == ATH_OK)
+        err = check_grant(request, &grant, &why);
+    if (err != ATH_OK) {
+        user_grant_done(&grant);
+        request_fail(request, err, &why);
+        return;
+    }
+    json_object_begin(&result);
+    json_put_bool(&result, "valid", true);
+    credential_put_grant(&result, grant.jti, &grant);
+    user_grant_done(&grant);
+    request_finish_maker(request, &result);
+}
+
+static void
+list_credential(void *ctx, const struct credential *credential)
+{
+    struct json *object = NULL;
+
+    if (credential_encode(credential, &object) != ATH_OK)
+        object = NULL;
+    json_put_take(ctx, NULL, object);
+}
+
+void
+method_credential_list(struct request *request)
+{
+    struct json_maker result, array;
+
+    credential_store_prune(request->athd->credentials, clock_now());
+    json_array_begin(&array);
+    credential_store_each(request->athd->credentials, list_credential, &array);
+    json_object_begin(&result);
+    json_put_maker(&result, "credentials", &array);
+    request_finish_maker(request, &result);
+}
