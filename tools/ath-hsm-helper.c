@@ -2,6 +2,7 @@
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -23,6 +24,14 @@ static const char usage_text[] =
     "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:\n"
     "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
     "  --log-level LEVEL  error, warning, info (default), debug\n";
+
+/* The TPM libraries write to stderr by themselves; what matters of it comes back as an error. */
+static void
+set_level(enum log_level level)
+{
+    log_set_level(level);
+    (void)setenv("TSS2_LOG", level == LOG_LEVEL_DEBUG ? "all+warning" : "all+none", 1);
+}
 
 /* ATH_OK: go on; ATH_ERR_COUNT: --help or --version has been answered. */
 static ath_err
@@ -47,7 +56,7 @@ parse_options(int argc, char **argv, struct hsm_helper_options *options)
         case 'l':
             if (!log_level_parse(optarg, &level))
                 return ATH_ERR_USAGE;
-            log_set_level(level);
+            set_level(level);
             break;
         case 'V':
             printf("ath-hsm-helper %s\n", ATH_VERSION);
@@ -84,6 +93,7 @@ main(int argc, char **argv)
     ath_err err;
 
     log_set_name("ath-hsm-helper");
+    set_level(LOG_LEVEL_INFO);
     if ((err = parse_options(argc, argv, &options)) == ATH_ERR_COUNT)
         return 0;
     if (err != ATH_OK) {

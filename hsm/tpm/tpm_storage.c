@@ -82,9 +82,16 @@ use_persistent_unseen(struct tpm_device *device, TSS2_RC rc, struct hsm_fault *f
 {
     struct tpm_storage *storage = &device->storage;
 
-    if (tpm_error_of(rc)->class != TPM_CLASS_AUTH ||
-        !read_persistent(device, &storage->public, &storage->name))
-        return tpm_error_report(rc, "derive the TPM's storage key", fault);
+    ath_err err = tpm_error_report(rc, "derive the TPM's storage key", fault);
+
+    if (tpm_error_of(rc)->class != TPM_CLASS_AUTH)
+        return err;
+    if (!read_persistent(device, &storage->public, &storage->name))
+        return why_set(&fault->why, ATH_ERR_HSM_ERROR,
+                       "the TPM's owner hierarchy has a password, and there is no ECC storage key "
+                       "(SRK) at 0x%x; put one there with tpm2_createprimary and tpm2_evictcontrol",
+                       TPM_SRK_HANDLE);
+    *fault = (struct hsm_fault){0};
     log_info("event=tpm_srk handle=0x%x use=yes reason=\"the owner hierarchy has a password\"",
              TPM_SRK_HANDLE);
     storage->persistent = TPM_SRK_HANDLE;
