@@ -226,11 +226,12 @@ open_stores(struct athd *athd, struct why *why)
     if (err == ATH_OK &&
         (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
         (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
-        (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK &&
+        (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK)
+        athd->pins = peer_store_pins(athd->peers); /* grants are checked with them as they are read */
+    if (err == ATH_OK &&
         (err = service_store_open(athd, dirs[2], why, &athd->services)) == ATH_OK &&
-        (err = credential_store_open(athd, dirs[3], why, &athd->credentials)) == ATH_OK &&
-        (err = replay_store_open(athd, dirs[4], why, &athd->replays)) == ATH_OK)
-        athd->pins = peer_store_pins(athd->peers);
+        (err = credential_store_open(athd, dirs[3], why, &athd->credentials)) == ATH_OK)
+        err = replay_store_open(athd, dirs[4], why, &athd->replays);
     for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         free(dirs[i]);
     return err;
@@ -242,11 +243,11 @@ start_parts(struct athd *athd, struct why *why)
     ath_err err;
 
     if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
+        (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK || /* it numbers the keys that are read */
         (err = open_stores(athd, why)) != ATH_OK ||
         (err = consent_new(athd, &athd->consent)) != ATH_OK ||
         (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||
-        (err = session_table_new(athd, &athd->sessions)) != ATH_OK ||
-        (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK)
+        (err = session_table_new(athd, &athd->sessions)) != ATH_OK)
         return err;
     return listener_open(athd, why, &athd->listener);
 }
