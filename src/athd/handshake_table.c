@@ -221,7 +221,8 @@ handshake_table_add(struct handshake_table *table, struct handshake *handshake)
         return ATH_ERR_LIMIT_EXCEEDED;
     if ((err = string_map_put(&table->by_id, handshake->id, handshake)) != ATH_OK)
         return err;
-    LIST_INSERT_HEAD(&table->all, handshake_ref(handshake), of_table);
+    (void)handshake_ref(handshake); /* outside the macro, which names its argument several times */
+    LIST_INSERT_HEAD(&table->all, handshake, of_table);
     handshake->table = table;
     table->running++;
     if (handshake->server != NULL)
