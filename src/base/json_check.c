@@ -64,11 +64,12 @@ static ath_err
 pop_names(struct checker *checker, size_t begin)
 {
     size_t count = checker->count - begin, i;
-    struct ath_slice *names = checker->names + begin;
+    struct ath_slice *names;
 
     checker->count = begin;
-    if (count < 2)
+    if (count < 2) /* there may be no storage at all */
         return ATH_OK;
+    names = checker->names + begin;
     qsort(names, count, sizeof(*names), compare_names);
     for (i = 1; i < count; i++) {
         const uint8_t *later =
