@@ -1,8 +1,10 @@
-"""The Python peer (tests/integration/peer) by itself: it can serve as a judge of athd only if it
-takes what is right and refuses what is wrong."""
+"""athd against the Python peer (tests/integration/peer) in each role, and the peer by itself: it can
+serve as a judge of athd only if it takes what is right and refuses what is wrong."""
+import json
 import unittest
 
 from peer import jws, transcript as tr, user
+from peer.agent import Athd, Failed
 from peer.client import Client
 from peer.encoding import Refused, b64u, b64u_decode, jcs, parse
 from peer.keys import Key, PublicKey, merkle_path, merkle_root, merkle_root_of_path, sha256
@@ -199,6 +201,265 @@ class Handshake(unittest.TestCase):
         self.assertEqual(b64u(tr.T0), b64u(sha256(b"ATH-TB1")))
         self.assertRegex(tr.string("client-identity", tr.T0, {"a": 1}).decode(),
                          r"^ATH-TB1 client-identity [\w-]{43} [\w-]{43}$")
+
+
+class WithAthd(unittest.TestCase):
+    """Each role by athd, the others by Python."""
+
+    def setUp(self):
+        self.athd = Athd().__enter__()
+        self.addCleanup(self.athd.__exit__)
+
+    def key(self, role, **more):
+        return self.athd.call("key.create", name=role, role=role, **more)
+
+    def refused(self, reason, method, **params):
+        with self.assertRaises(Failed) as caught:
+            self.athd.call(method, **params)
+        self.assertEqual(caught.exception.reason, reason, caught.exception.message)
+
+    # ---- athd is the client
+    def start(self, service, grant, **more):
+        """handshake.start; what the Python server gets is the message's text."""
+        answer = self.athd.call("handshake.start", key="client", scopes=SCOPES, ttl=600, credential=grant,
+                                server={"did": service.did}, **more)
+        self.handshake = answer["handshake"]
+        return parse(json.dumps(answer["send"]))
+
+    def receive(self, message):
+        return self.athd.call("handshake.receive", handshake=self.handshake, message=jcs(message).decode())
+
+    def python_service(self, **more):
+        client = self.key("client")
+        self.user_key = Key()
+        service = Service(Key(), {client["did"]: SCOPES[:3]}, [self.user_key.did("user")], SCOPES, **more)
+        grant = user.grant(self.user_key, client["did"], SCOPES[:2] + SCOPES[3:], 1800, service.did)
+        return service, grant
+
+    def finish_with(self, server, m2, approved=None):
+        m5 = self.receive(server.on_proof(self.receive(m2)["send"]))["send"]
+        kind, out = server.on_scope_request(m5)
+        if kind == "confirm":
+            out = server.on_confirmation(user.answer(self.user_key, out, approved, server.service.did))
+        self.assertEqual(self.receive(out[0])["state"], "waiting")
+        done = self.receive(out[1])
+        self.assertEqual(done["state"], "done")
+        return done["result"]
+
+    def check_session(self, athd_session, python_session):
+        jwe = self.athd.call("session.seal", session=athd_session, plaintext=b64u(b"to Python"))["jwe"]
+        self.assertEqual(python_session.open(jwe)[0], b"to Python")
+        sealed = python_session.seal(b"to athd", 0)
+        opened = self.athd.call("session.open", session=athd_session, jwe=sealed)
+        self.assertEqual(b64u_decode(opened["plaintext"]), b"to athd")
+        with self.assertRaises(Failed) as caught:
+            self.athd.call("session.open", session=athd_session, jwe=sealed)
+        self.assertEqual(caught.exception.reason, "REPLAYED")
+        large = bytes(65536)
+        jwe = self.athd.call("session.seal", session=athd_session, plaintext=b64u(large))["jwe"]
+        self.assertEqual(python_session.open(jwe)[0], large)
+
+    def test_athd_as_client_of_a_python_server(self):
+        service, grant = self.python_service()
+        server = Server(service)
+        result = self.finish_with(server, server.on_request(self.start(service, grant)))
+        self.assertEqual(result["scopes"], SCOPES[:2])
+        self.assertEqual(result["denied"], [{"scope": "files:read", "reason": "user_grant"},
+                                            {"scope": "files:write", "reason": "server_policy"}])
+        self.assertEqual((result["peer"]["did"], result["user_did"]),
+                         (service.did, self.user_key.did("user")))
+        self.check_session(result["session"], server.session)
+
+    def test_athd_as_client_with_confirmation_by_a_python_user(self):
+        service, grant = self.python_service(confirm=True)
+        server = Server(service)
+        trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+        m1 = self.start(service, grant, context="answer mail \u00e4\u20ac\U0001f600", trace=trace)
+        self.assertEqual(m1["traceparent"], trace)
+        result = self.finish_with(server, server.on_request(m1), SCOPES[:1])
+        self.assertEqual(result["scopes"], SCOPES[:1])
+        self.check_session(result["session"], server.session)
+
+    def test_athd_reads_batch_signatures(self):
+        service, grant = self.python_service()
+        m1s = [self.start(service, grant)]
+        strangers = [Client(Key(), service.did, grant, SCOPES) for _ in range(4)]
+        answers = Server.on_requests(service, [c.start() for c in strangers[:2]] + m1s +
+                                     [c.start() for c in strangers[2:]])
+        server, m2 = answers[2]
+        self.refused("INVALID_SIGNATURE", "handshake.receive", handshake=self.handshake,
+                     message={**m2, "signature": answers[1][1]["signature"]})
+        m1s = [self.start(service, grant)]
+        answers = Server.on_requests(service, m1s + [c.start() for c in strangers])
+        self.finish_with(*answers[0])
+
+    def test_athd_refuses_what_a_bad_server_sends(self):
+        service, grant = self.python_service()
+        other = Service(Key(), service.agents, service.users, SCOPES)
+        for change, reason in (
+                (lambda m2: {**m2, "signature": b64u(bytes(64))}, "INVALID_SIGNATURE"),
+                (lambda m2: {**m2, "handshake_id": tr.random_id()}, "INVALID_SIGNATURE"),
+                (lambda m2: {**m2, "extra": 1}, "INVALID_SIGNATURE"),
+                (lambda m2: {**m2, "nonce": "ey.a.b"}, "INVALID_NONCE"),
+                (lambda m2: {**m2, "timestamp": m2["timestamp"] - 400}, "TIMESTAMP_SKEW"),
+                (lambda m2: {**m2, "capabilities": ["ES256"]}, "PROFILE_REFUSED"),
+                (lambda m2: {**m2, "version": "0.2"}, "VERSION_MISMATCH"),
+                (lambda m2: {**m2, "server_pubkey": Key().pem}, "UNKNOWN_PEER")):
+            m2 = Server(service).on_request(self.start(service, grant))
+            self.refused(reason, "handshake.receive", handshake=self.handshake, message=change(m2))
+        m1 = self.start(service, grant)
+        self.refused("UNKNOWN_PEER", "handshake.receive", handshake=self.handshake,
+                     message=Server(other).on_request({**m1, "audience": other.did}))
+
+    def test_athd_refuses_scopes_and_tokens_that_a_bad_server_makes_up(self):
+        service, grant = self.python_service()
+        for change8, change9, reason in (
+                (lambda m: {**m, "scopes_granted": ["all:write"]}, lambda m: m, "SCOPE_NOT_APPROVED"),
+                (lambda m: {**m, "scopes_granted": SCOPES[:1]}, lambda m: m, "SCOPE_NOT_APPROVED"),
+                (lambda m: {**m, "ttl_granted": 3601}, lambda m: m, "INVALID_MESSAGE"),
+                (lambda m: m, lambda m: {**m, "key_exchange_params": Key().share}, "INVALID_CREDENTIAL"),
+                (lambda m: m, lambda m: {**m, "cipher_suite": "none"}, "INVALID_MESSAGE")):
+            server = Server(service)
+            m2 = server.on_request(self.start(service, grant))
+            m5 = self.receive(server.on_proof(self.receive(m2)["send"]))["send"]
+            _, (m8, m9) = server.on_scope_request(m5)
+            with self.assertRaises(Failed, msg=reason) as caught:
+                self.receive(change8(m8))
+                self.receive(change9(m9))
+            self.assertEqual(caught.exception.reason, reason, caught.exception.message)
+
+    # ---- athd is the server
+    def athd_service(self, confirm=False, users=None):
+        self.server = self.key("server")
+        self.client_key, self.user_key = Key(), Key()
+        self.athd.call("service.put", name="app", key="server", scopes_supported=SCOPES,
+                       token_max_ttl=900, require_user_confirmation=confirm,
+                       agents={self.client_key.did("client"): SCOPES[:3]},
+                       users=users or {self.user_key.did("user"): "somebody"})
+        grant = user.grant(self.user_key, self.client_key.did("client"), SCOPES[:2] + SCOPES[3:], 1800,
+                           self.server["did"])
+        return Client(self.client_key, self.server["did"], grant, SCOPES, context="answer mail")
+
+    def to_scope_request(self, client):
+        """Up to M5's answer."""
+        accepted = self.athd.call("handshake.accept", service="app", message=client.start())
+        self.handshake = accepted["handshake"]
+        m4 = self.receive(client.on_response(accepted["send"]))["send"]
+        return self.receive(client.on_identity_result(m4))
+
+    def finish_client(self, client, answer):
+        self.assertEqual(answer["state"], "done")
+        client.on_scope_result(answer["send"][0])
+        client.on_complete(answer["send"][1])
+        return answer["result"]
+
+    def test_athd_as_server_of_a_python_client(self):
+        client = self.athd_service()
+        result = self.finish_client(client, self.to_scope_request(client))
+        self.assertEqual((result["scopes"], client.result["scopes"]), (SCOPES[:2], SCOPES[:2]))
+        self.assertEqual(client.result["denied"], [{"scope": "files:read", "reason": "user_grant"},
+                                                   {"scope": "files:write", "reason": "server_policy"}])
+        self.check_session(result["session"], client.session)
+        token = client.result["access_token"]
+        claims = self.athd.call("token.verify", service="app", token=token, session=result["session"],
+                                scope=SCOPES[0])["claims"]
+        self.assertEqual(claims["sub"], self.client_key.did("client"))
+        self.refused("SCOPE_NOT_APPROVED", "token.verify", service="app", token=token,
+                     session=result["session"], scope=SCOPES[2])
+        with self.assertRaises(Failed):  # bound to its holder
+            self.athd.call("token.verify", service="app", token=token)
+
+    def test_athd_as_server_with_confirmation_by_a_python_user(self):
+        client = self.athd_service(confirm=True)
+        answer = self.to_scope_request(client)
+        self.assertEqual(answer["state"], "confirm")
+        m7 = user.answer(self.user_key, answer["confirm"], SCOPES[:1], self.server["did"])
+        result = self.finish_client(client, self.receive(m7))
+        self.assertEqual(result["scopes"], SCOPES[:1])
+        self.check_session(result["session"], client.session)
+
+    def test_athd_as_server_takes_the_python_users_no(self):
+        client = self.athd_service(confirm=True)
+        answer = self.receive(user.answer(self.user_key, self.to_scope_request(client)["confirm"], []))
+        self.assertEqual((answer["state"], answer["result"]["error"]["code"]), ("failed", "USER_DENIED"))
+        m8 = answer["send"][0] if isinstance(answer["send"], list) else answer["send"]
+        with self.assertRaisesRegex(Refused, "USER_DENIED"):
+            client.on_scope_result(m8)
+
+    def test_athd_refuses_what_a_bad_client_sends(self):
+        client = self.athd_service()
+        m1 = client.start()
+        for change, reason in (({"audience": Key().did("server")}, "UNKNOWN_PEER"),
+                               ({"capabilities": ["ES256"]}, "PROFILE_REFUSED"),
+                               ({"versions": ["9.9"]}, "VERSION_MISMATCH"),
+                               ({"nonce": "short"}, "INVALID_NONCE"),
+                               ({"client_pubkey": Key().pem}, "UNKNOWN_PEER"),
+                               ({"client_pubkey": "x"}, "INVALID_PUBLIC_KEY"),
+                               ({"timestamp": m1["timestamp"] + 400}, "TIMESTAMP_SKEW")):
+            self.refused(reason, "handshake.accept", service="app", message={**m1, **change})
+        text = json.dumps(m1)
+        for changed in (text.replace('"nonce"', '"nonce":"x","nonce"', 1), text[:-1] + ',"a":1.0}',
+                        text[:-1] + ',"a":"\\u0000"}', text + " x"):
+            self.refused("INVALID_MESSAGE", "handshake.accept", service="app", message=changed)
+        m5 = lambda answer: client.on_identity_result(self.receive(client.on_response(answer))["send"])
+        for change, reason in (({"scopes": SCOPES[:1]}, "INVALID_SIGNATURE"),
+                               ({"key_exchange_params": Key().share}, "INVALID_SIGNATURE"),
+                               ({"server_did": Key().did("server")}, "UNKNOWN_PEER")):
+            accepted = self.athd.call("handshake.accept", service="app", message=client.start())
+            self.handshake = accepted["handshake"]
+            with self.assertRaises(Failed, msg=change) as caught:
+                self.receive({**m5(accepted["send"]), **change})
+            self.assertIn(caught.exception.reason, (reason, "INVALID_SIGNATURE"))
+
+    def test_athd_refuses_a_user_it_does_not_know(self):
+        client = self.athd_service(users={Key().did("user"): "another"})
+        with self.assertRaises(Failed) as caught:
+            self.to_scope_request(client)
+        self.assertEqual(caught.exception.reason, "UNKNOWN_PEER")
+
+    # ---- athd is the user
+    def test_athd_as_user_of_a_python_server_and_client(self):
+        athd_user = self.key("user")
+        client_key, service = Key(), Service(Key(), {"*": SCOPES}, ["*"], SCOPES, confirm=True)
+        grant = self.athd.call("credential.issue", key="user", client=client_key.did("client"),
+                               scopes=SCOPES[:2], audience=service.did, ttl=900)["credential"]
+        client, server = Client(client_key, service.did, grant, SCOPES[:3]), Server(service)
+        m5 = client.on_identity_result(server.on_proof(client.on_response(server.on_request(client.start()))))
+        kind, m6 = server.on_scope_request(m5)
+        self.assertEqual((kind, m6["user_did"]), ("confirm", athd_user["did"]))
+        for change, server_did, reason in (({"requested_scopes": SCOPES[2:3]}, None, "INVALID_SIGNATURE"),
+                                           ({}, Key().did("server"), "UNKNOWN_PEER")):
+            more = {"server": server_did} if server_did else {}
+            self.refused(reason, "confirmation.answer", key="user", message={**m6, **change}, **more)
+        forged = {**m6, "requested_scopes": SCOPES}  # signed by the server, never asked for by the client
+        forged["signature"] = tr.sign(service.key, "confirmation-request", tr.T0,
+                                      tr.without(forged, "signature"))
+        forged["requested_scopes"].append("more:write")
+        forged["signature"] = tr.sign(service.key, "confirmation-request", tr.T0,
+                                      tr.without(forged, "signature"))
+        self.refused("SCOPE_NOT_APPROVED", "confirmation.answer", key="user", message=forged)
+        before = self.athd.questions()
+        m7 = self.athd.call("confirmation.answer", key="user", message=m6, server=service.did)["send"]
+        asked = self.athd.questions()[len(before):]
+        self.assertIn(SCOPES[0], asked)
+        self.assertIn(service.did, asked)
+        m8, m9 = server.on_confirmation(m7)
+        client.on_scope_result(m8)
+        self.assertEqual(client.on_complete(m9)["scopes"], SCOPES[:2])
+
+    def test_athds_user_says_no(self):
+        self.key("user", confirm="always")
+        client_key, service = Key(), Service(Key(), {"*": SCOPES}, ["*"], SCOPES, confirm=True)
+        grant = self.athd.call("credential.issue", key="user", client=client_key.did("client"),
+                               scopes=SCOPES[:2], ttl=900)["credential"]
+        client, server = Client(client_key, service.did, grant, SCOPES[:3]), Server(service)
+        _, m6 = server.on_scope_request(client.on_identity_result(server.on_proof(client.on_response(
+            server.on_request(client.start())))))
+        self.athd.answers("ERR 83886194 Not confirmed <Pinentry>")
+        m7 = self.athd.call("confirmation.answer", key="user", message=m6)["send"]
+        self.assertEqual((m7["approved"], m7["approved_scopes"]), (False, []))
+        [m8] = server.on_confirmation(m7)
+        self.assertEqual(m8["error"]["code"], "USER_DENIED")
 
 
 if __name__ == "__main__":

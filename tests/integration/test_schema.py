@@ -1,0 +1,191 @@
+"""docs/api.schema.json says of every method what athd really takes and answers."""
+import json
+import os
+import unittest
+
+from jsonschema import Draft202012Validator
+
+from peer.agent import Athd, Failed
+
+SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
+NOT_IN_THIS_VERSION = (
+    "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
+    "vault.get vault.list vault.delete grant.create grant.list grant.revoke consent.list "
+    "consent.answer policy.check policy.reload audit.query audit.checkpoint audit.proof "
+    "audit.consistency").split()
+AGENT_ID = "https://bot.example/.well-known/agent.json"
+TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+
+
+class Schema(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        with open(os.path.join(SOURCE, "docs", "api.schema.json"), encoding="utf-8") as file:
+            cls.document = json.load(file)
+        cls.methods = cls.document["properties"]
+        cls.seen = set()
+        cls.athd = Athd().__enter__()
+
+    @classmethod
+    def tearDownClass(cls):
+        cls.athd.__exit__()
+
+    def validate(self, schema, value):
+        Draft202012Validator({**schema, "$defs": self.document["$defs"]}).validate(value)
+
+    def params_of(self, method):
+        return self.methods[method]["properties"]["params"]
+
+    def call(self, method, **params):
+        """A call whose params and result are as the schema says."""
+        self.validate(self.params_of(method), params)
+        result = self.athd.call(method, **params)
+        self.validate(self.methods[method]["properties"]["result"], result)
+        self.seen.add(method)
+        return result
+
+    def fails(self, code, method, **params):
+        with self.assertRaises(Failed, msg=(method, params)) as caught:
+            self.athd.call(method, **params)
+        error = caught.exception
+        self.assertEqual(error.code, code, (method, params, error.message))
+        self.validate({"$ref": "#/$defs/Error"},
+                      {"code": error.code, "message": error.message, "data": error.data})
+        return error
+
+    def test_schema_is_one(self):
+        Draft202012Validator.check_schema(self.document)
+
+    def test_methods_are_those_that_athd_has(self):
+        self.assertEqual(set(self.athd.call("agent.hello")["capabilities"]), set(self.methods))
+
+    def test_methods_of_later_versions_are_not_there(self):
+        for method in NOT_IN_THIS_VERSION:
+            self.assertEqual(self.fails(-32601, method).reason, "METHOD_NOT_FOUND")
+
+    def test_no_method_takes_bytes_to_sign(self):
+        for method in ("sign", "key.sign", "key.decrypt", "hsm.sign"):
+            self.fails(-32601, method)
+        for name in self.methods:
+            self.assertFalse({"data", "bytes", "digest", "hash", "payload", "input", "claims", "header"}
+                             & set(self.params_of(name)["properties"]), name)
+
+    def test_unknown_params_are_refused(self):
+        for method in self.methods:
+            self.fails(-32602, method, no_such_member=1)
+
+    def test_missing_params_are_refused_by_name(self):
+        for method in self.methods:
+            required = self.params_of(method).get("required", [])
+            if required:
+                error = self.fails(-32602, method)
+                self.assertTrue(any(name in error.message for name in required), error.message)
+
+    def test_params_of_another_type_are_refused(self):
+        for method in self.methods:
+            schema = self.params_of(method)
+            for name, member in schema["properties"].items():
+                validator = Draft202012Validator({**member, "$defs": self.document["$defs"]})
+                for value in (None, True, -1, [[]], {"no_such": [1]}):
+                    if not validator.is_valid(value):
+                        with self.assertRaises(Failed, msg=(method, name, value)) as caught:
+                            self.athd.call(method, **{name: value})
+                        self.assertEqual(caught.exception.code, -32602, (method, name, value))
+
+    def test_what_is_not_in_this_version_is_a_wrong_parameter(self):
+        self.fails(-32602, "key.create", name="p", role="client", pin=True)
+        self.fails(-32602, "key.import", name="p", role="client", pkcs11_uri="pkcs11:token=a")
+        self.fails(-32602, "peer.pin", did="did:web:a.example", allow_literal=True)
+
+    def test_names_are_those_of_the_api(self):
+        for name in ("", ".a", "-a", "a/b", "a b", "a" * 65, "\u00e4"):
+            self.fails(-32602, "key.get", name=name)
+        self.assertEqual(self.fails(-32003, "key.get", name="a" * 64).reason, "KEY_NOT_FOUND")
+
+    def test_every_methods_answer_is_as_the_schema_says(self):
+        self.use_keys()
+        self.use_attestations()
+        self.use_handshakes()
+        self.clean_up()
+        self.assertEqual(self.seen, set(self.methods))
+
+    def use_keys(self):
+        self.call("agent.hello", client="test_schema", trace=TRACE)
+        self.call("events.subscribe", topics=[])
+        developer = {"name": "Somebody", "id": "https://somebody.example"}
+        self.client = self.call("key.create", name="client", role="client", agent_id=AGENT_ID,
+                                display={"name": "Bot", "developer": developer, "capabilities": ["mail"]})
+        self.server = self.call("key.create", name="server", role="server", algorithm="ES256")
+        self.user = self.call("key.create", name="user", role="user", confirm="always")
+        self.assertEqual(self.user["confirm"], "always")
+        self.assertTrue(self.user["software"])
+        self.call("key.create", name="other", role="client", expires_at=4102444800)
+        self.assertEqual(len(self.call("key.list", role="client")["keys"]), 2)
+        self.call("key.get", name="user")
+        for form in ("jwk", "pem", "did", "ssh", "tss2"):
+            self.call("key.export", name="other", format=form)
+        self.document_of_client = self.call("key.export", name="client", format="agent.json")["data"]
+        blob = self.call("key.export", name="other", format="tss2")["data"]
+        self.call("key.delete", name="other")
+        self.call("key.import", name="other", role="client", tss2_pem=blob)
+        self.call("agent.status")
+
+    def use_attestations(self):
+        jwt = self.call("attestation.create", key="client", audience="https://api.example", ttl=60)["jwt"]
+        document = self.document_of_client
+        if isinstance(document, str):
+            document = json.loads(document)
+        self.call("attestation.verify", jwt=jwt, audience="https://api.example",
+                  identity_document=document)
+
+    def use_handshakes(self):
+        scopes = ["mail:read", "mail:send"]
+        self.call("service.put", name="app", key="server", scopes_supported=scopes, token_max_ttl=600,
+                  require_user_confirmation=True, agents={self.client["did"]: scopes},
+                  users={self.user["did"]: "somebody"}, origins=["https://app.example"])
+        self.call("service.list")
+        grant = self.call("credential.issue", key="user", client=self.client["did"], scopes=scopes,
+                          audience=self.server["did"], ttl=3600)["credential"]
+        self.call("credential.verify", credential=grant, client=self.client["did"])
+        self.call("credential.put", credential=grant)
+        self.call("credential.list")
+        start = self.call("handshake.start", key="client", scopes=scopes, ttl=300, context="a test",
+                          credential=grant, server={"did": self.server["did"]}, trace=TRACE)
+        accepted = self.call("handshake.accept", service="app", message=start["send"], source="test")
+        at_client, at_server = start["handshake"], accepted["handshake"]
+        m3 = self.call("handshake.receive", handshake=at_client, message=json.dumps(accepted["send"]))
+        m4 = self.call("handshake.receive", handshake=at_server, message=m3["send"])
+        m5 = self.call("handshake.receive", handshake=at_client, message=m4["send"])
+        m6 = self.call("handshake.receive", handshake=at_server, message=m5["send"])
+        self.assertEqual(m6["state"], "confirm")
+        self.call("handshake.get", handshake=at_server)
+        self.call("handshake.list")
+        m7 = self.call("confirmation.answer", key="user", message=m6["confirm"],
+                       server=self.server["did"])
+        last = self.call("handshake.receive", handshake=at_server, message=m7["send"])
+        self.assertEqual(last["state"], "done")
+        for message in last["send"]:
+            done = self.call("handshake.receive", handshake=at_client, message=message)
+        self.use_session(done["result"], last["result"])
+        again = self.call("handshake.start", key="client", scopes=scopes, server={"did": self.server["did"]})
+        self.call("handshake.abort", handshake=again["handshake"])
+
+    def use_session(self, client, server):
+        jwe = self.call("session.seal", session=client["session"], plaintext="aGk")["jwe"]
+        self.assertEqual(self.call("session.open", session=server["session"], jwe=jwe)["plaintext"], "aGk")
+        token = self.call("session.token", session=client["session"])["access_token"]
+        self.assertEqual(token, client["access_token"])
+        self.call("token.verify", service="app", token=token, session=server["session"], scope="mail:read")
+        self.call("session.list")
+        self.call("session.close", session=client["session"])
+
+    def clean_up(self):
+        self.call("peer.pin", did="did:web:peer.example", public_key=self.client["public_pem"],
+                  origin="https://peer.example", name="peer")
+        self.call("peer.list")
+        self.call("peer.remove", did="did:web:peer.example")
+        self.call("service.delete", name="app")
+
+
+if __name__ == "__main__":
+    unittest.main()
