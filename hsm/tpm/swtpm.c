@@ -13,12 +13,14 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/log.h"
 #include "hsm/tpm/swtpm_state.h"
 
 #define CHILD_FD 3
 #define STOP_PATIENCE_MS 2000u
-#define STOP_STEP_MS 2u
+#define LOCK_PATIENCE_MS 2000u
+#define STEP_MS 2u
 
 struct swtpm {
     pid_t pid;
@@ -52,6 +54,50 @@ exec_swtpm(int fd, pid_t parent, char *state, char *log)
     fd_close_from(CHILD_FD + 1);
     (void)execvpe(program, argv, environment);
     _exit(127);
+}
+
+static void
+pause_step(void)
+{
+    const struct timespec step = {.tv_nsec = (long)STEP_MS * 1000000};
+
+    (void)nanosleep(&step, NULL);
+}
+
+/* Who holds swtpm's lock on its state; 0: nobody. */
+static pid_t
+lock_holder(int lock_fd)
+{
+    struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+
+    if (fcntl(lock_fd, F_GETLK, &lock) != 0 || lock.l_type == F_UNLCK)
+        return 0;
+    return lock.l_pid;
+}
+
+/* A swtpm whose helper was just killed is about to end; one that stays is somebody else's. */
+static ath_err
+wait_for_lock(const char *path, struct why *why)
+{
+    char *lock_path = file_path(path, ".lock");
+    unsigned waited = 0;
+    ath_err err = ATH_OK;
+    pid_t holder;
+    int fd;
+
+    if (lock_path == NULL)
+        return ATH_ERR_NOMEM;
+    fd = open(lock_path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW);
+    free(lock_path);
+    if (fd < 0)
+        return ATH_OK; /* never used yet */
+    for (; (holder = lock_holder(fd)) != 0 && waited < LOCK_PATIENCE_MS; waited += STEP_MS)
+        pause_step();
+    if (holder != 0)
+        err = why_set(why, ATH_ERR_HSM_UNAVAILABLE,
+                      "the software TPM in %s is in use by process %d", path, (int)holder);
+    fd_close(&fd);
+    return err;
 }
 
 static ath_err
@@ -93,6 +139,8 @@ swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, in
         err = err == ATH_ERR_NOMEM ? err : ATH_ERR_HSM_UNAVAILABLE;
         goto out;
     }
+    if ((err = wait_for_lock(path, why)) != ATH_OK)
+        goto out;
     if ((err = spawn(path, why, swtpm, ret_fd)) != ATH_OK)
         goto out;
     log_warning("event=software_tpm dir=%s pid=%d note=\"its keys are protected by file permissions "
@@ -120,14 +168,13 @@ has_ended(pid_t pid)
 void
 swtpm_stop(struct swtpm *swtpm)
 {
-    const struct timespec step = {.tv_nsec = (long)STOP_STEP_MS * 1000000};
     unsigned waited = 0;
 
     if (swtpm == NULL)
         return;
     while (!has_ended(swtpm->pid) && waited < STOP_PATIENCE_MS) {
-        (void)nanosleep(&step, NULL);
-        waited += STOP_STEP_MS;
+        pause_step();
+        waited += STEP_MS;
     }
     if (waited >= STOP_PATIENCE_MS) {
         log_warning("event=swtpm_killed pid=%d", (int)swtpm->pid);

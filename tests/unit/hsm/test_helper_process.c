@@ -412,6 +412,21 @@ test_killed_helper_takes_its_swtpm_along(void **state)
 }
 
 static void
+test_helper_can_be_started_again_at_once_after_a_kill(void **state)
+{
+    struct process *process = *state;
+
+    for (int i = 0; i < 20; i++) {
+        greet(process);
+        assert_int_equal(kill(process->pid, SIGKILL), 0);
+        assert_int_equal(waitpid(process->pid, NULL, 0), process->pid);
+        fd_close(&process->fd);
+        start(process);
+    }
+    greet(process);
+}
+
+static void
 test_terminal_and_service_signals_are_left_to_athd(void **state)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGHUP};
@@ -494,6 +509,7 @@ main(void)
         TEST(test_end_of_file_before_anything_is_fine),
         TEST(test_killed_tpm_ends_the_helper_and_a_fresh_one_signs_with_the_old_blob),
         TEST(test_killed_helper_takes_its_swtpm_along),
+        TEST(test_helper_can_be_started_again_at_once_after_a_kill),
         TEST(test_terminal_and_service_signals_are_left_to_athd),
         TEST(test_garbage_ends_the_helper),
         TEST(test_helper_is_small_and_in_its_sandbox),

@@ -202,6 +202,27 @@ test_swtpm_ends_when_its_connection_closes(void **state)
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
 }
 
+static void
+test_second_swtpm_on_the_same_state_is_refused_with_the_firsts_pid(void **state)
+{
+    struct swtpm *first = NULL, *second = NULL;
+    struct hsm_options options = {.uri = "swtpm:", .state_dir = *state};
+    struct tpm_connection connection;
+    struct tpm_device *device = NULL;
+    struct hsm_fault fault = {0};
+    struct why why;
+    int fd = -1;
+
+    make_dir(*state, "swtpm");
+    assert_int_equal(tpm_connect(&options, &fault, &connection), ATH_OK);
+    first = connection.swtpm;
+    assert_int_equal(tpm_device_open(connection.transport, true, &fault, &device), ATH_OK);
+    assert_int_equal(swtpm_start(*state, &why, &second, &fd), ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(strstr(why.text, "in use by process"));
+    tpm_device_close(device);
+    swtpm_stop(first);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int
@@ -215,6 +236,7 @@ main(void)
         TEST(test_unfit_state_directory_is_refused),
         TEST(test_uris_that_lead_nowhere_say_so),
         TEST(test_swtpm_ends_when_its_connection_closes),
+        TEST(test_second_swtpm_on_the_same_state_is_refused_with_the_firsts_pid),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
