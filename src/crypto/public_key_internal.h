@@ -1,4 +1,5 @@
-/* What the files of public_key.h share: the struct and its one constructor. Internal to src/crypto. */
+/* What the files of public_key.h share: the struct and its one constructor. Of src/crypto
+ * alone. */
 #ifndef CRYPTO_PUBLIC_KEY_INTERNAL_H
 #define CRYPTO_PUBLIC_KEY_INTERNAL_H
 
@@ -19,8 +20,8 @@ struct public_key {
     atomic_uint references;
 };
 
-/* point: curve_point_len bytes in the form of SubjectPublicKeyInfo. Every way to a key ends here, and
- * so does every check of the point. */
+/* point: curve_point_len bytes in the form of SubjectPublicKeyInfo. Every way to a key ends here,
+ * and so does every check of the point. */
 ath_err public_key_new(const struct curve *curve, const uint8_t *point, struct why *why,
                        struct public_key **ret_key) ATH_MUST_USE;
 

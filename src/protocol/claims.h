@@ -1,5 +1,5 @@
-/* Claims that every token of the profile has, read in one way (profile sections 1 and 2). Internal to
- * the decoders of src/protocol; strings point into the claims. */
+/* Claims that every token of the profile has, read in one way (profile sections 1 and 2). Internal
+ * to the decoders of src/protocol; strings point into the claims. */
 #ifndef PROTOCOL_CLAIMS_H
 #define PROTOCOL_CLAIMS_H
 
@@ -20,7 +20,8 @@ struct claims_times {
     int64_t not_before; /* INT64_MIN: no nbf */
 };
 
-/* iat and exp (required whole numbers, 0 <= iat < exp) and nbf (a whole number where there is one). */
+/* iat and exp (required whole numbers, 0 <= iat < exp) and nbf (a whole number where there is
+ * one). */
 bool claims_times_decode(const struct json *claims, struct claims_times *ret_times);
 /* exp > now; iat and nbf at most TIMESTAMP_LEEWAY_S ahead. */
 bool claims_times_hold(const struct claims_times *times, int64_t now);

@@ -17,7 +17,8 @@ void did_of_key(enum did_role role, const struct public_key *key, char ret_did[D
 /* The syntax of DID Core 3.1 ("did:" method ":" letters, digits, "." "-" "_" ":" "%"), at most
  * DID_MAX_LEN bytes: so nothing in a DID can mislead whoever reads it. NULL is not. */
 bool did_is_valid(const char *did);
-/* Has the form did:ath:(user|client|server)_ and 43 characters of b64u: proves its key by itself. */
+/* Has the form did:ath:(user|client|server)_ and 43 characters of b64u: proves its key
+ * by itself. */
 bool did_is_self_certifying(const char *did);
 bool did_is_key(const char *did); /* did:key: */
 
@@ -28,9 +29,9 @@ struct did_pins {
     void *ctx;
 };
 
-/* Is `key` the key of `did` in this role? ATH_OK; ATH_ERR_UNKNOWN_PEER (self-certifying and does not
- * fit, or neither self-certifying nor pinned, or no DID at all); ATH_ERR_PEER_KEY_CHANGED (pinned to another
- * key); ATH_ERR_NOMEM. pins may be NULL. */
+/* Is `key` the key of `did` in this role? ATH_OK; ATH_ERR_UNKNOWN_PEER (self-certifying and does
+ * not fit, or neither self-certifying nor pinned, or no DID at all); ATH_ERR_PEER_KEY_CHANGED
+ * (pinned to another key); ATH_ERR_NOMEM. pins may be NULL. */
 ath_err did_check(const char *did, enum did_role role, const struct public_key *key,
                   const struct did_pins *pins, struct why *why) ATH_MUST_USE;
 

@@ -26,14 +26,15 @@ struct access_token {
 
 /* What is signed for it; every member but restrictions must be set, claims and times are not looked
  * at. ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED. */
-ath_err access_token_signing_input(const struct access_token *token, const struct public_key *server_key,
+ath_err access_token_signing_input(const struct access_token *token,
+                                   const struct public_key *server_key,
                                    struct ath_buf *out) ATH_MUST_USE;
 
-/* Reads and verifies signature, kid, iss = aud and the form of every claim, exp - iat at most an hour
- * included; not against the time (access_token_is_current), not who it must be for: the caller
+/* Reads and verifies signature, kid, iss = aud and the form of every claim, exp - iat at most an
+ * hour included; not against the time (access_token_is_current), not who it must be for: the caller
  * compares. ATH_ERR_INVALID_CREDENTIAL, ATH_ERR_INVALID_SIGNATURE, ATH_ERR_NOMEM. */
-ath_err access_token_read(struct ath_slice text, const struct public_key *server_key, struct why *why,
-                          struct access_token *ret_token) ATH_MUST_USE;
+ath_err access_token_read(struct ath_slice text, const struct public_key *server_key,
+                          struct why *why, struct access_token *ret_token) ATH_MUST_USE;
 
 /* Of a token that was read: exp is to come; iat and nbf are not more than 300 s ahead. */
 bool access_token_is_current(const struct access_token *token, int64_t now);
@@ -45,6 +46,7 @@ ath_err access_token_peek_issuer(struct ath_slice text, char **ret_server_did) A
 void access_token_done(struct access_token *token);
 
 /* The claims as a JSON object, as they came. ATH_ERR_NOMEM. */
-ath_err access_token_claims(const struct access_token *token, struct json **ret_claims) ATH_MUST_USE;
+ath_err access_token_claims(const struct access_token *token,
+                            struct json **ret_claims) ATH_MUST_USE;
 
 #endif
