@@ -369,6 +369,34 @@ class WithAthd(unittest.TestCase):
         with self.assertRaises(Failed):  # bound to its holder
             self.athd.call("token.verify", service="app", token=token)
 
+    def proof(self, token, **more):
+        """A DPoP proof (RFC 9449) by the client's key."""
+        claims = {"jti": tr.random_id(), "htm": "GET", "htu": "https://app.example/mail", "iat": tr.now(),
+                  "ath": b64u(sha256(token.encode())), **more}
+        header = {"alg": "ES256", "typ": "dpop+jwt", "jwk": self.client_key.jwk}
+        signed = b64u(jcs(header)) + "." + b64u(jcs(claims))
+        return signed + "." + b64u(self.client_key.sign(signed.encode()))
+
+    def test_athd_takes_a_token_with_a_proof_of_its_holder_once(self):
+        client = self.athd_service()
+        self.finish_client(client, self.to_scope_request(client))
+        token = client.result["access_token"]
+        verify = {"service": "app", "token": token}
+        proof = self.proof(token)
+        self.athd.call("token.verify", **verify, proof=proof)
+        self.refused("REPLAYED", "token.verify", **verify, proof=proof)
+        self.athd.call("token.verify", **verify, proof={"jwt": self.proof(token), "method": "GET",
+                                                        "uri": "https://app.example/mail"})
+        for bad in (self.proof(token, ath=b64u(sha256(b"another token"))), self.proof(token)[:-6] + "AAAAAA",
+                    self.proof(token, iat=tr.now() - 4000),
+                    {"jwt": self.proof(token), "method": "POST", "uri": "https://app.example/mail"}):
+            with self.assertRaises(Failed, msg=bad) as caught:
+                self.athd.call("token.verify", **verify, proof=bad)
+            self.assertEqual(caught.exception.code, -32009)
+        self.client_key = Key()
+        with self.assertRaises(Failed):
+            self.athd.call("token.verify", **verify, proof=self.proof(token))
+
     def test_athd_as_server_with_confirmation_by_a_python_user(self):
         client = self.athd_service(confirm=True)
         answer = self.to_scope_request(client)

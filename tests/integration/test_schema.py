@@ -41,8 +41,27 @@ class Schema(unittest.TestCase):
         self.validate(self.params_of(method), params)
         result = self.athd.call(method, **params)
         self.validate(self.methods[method]["properties"]["result"], result)
+        self.assertEqual(list(self.undescribed(method, self.methods[method]["properties"]["result"],
+                                               result)), [])
         self.seen.add(method)
         return result
+
+    def undescribed(self, path, schema, value):
+        """Members of an answer that the schema does not know."""
+        while "$ref" in schema:
+            schema = self.document["$defs"][schema["$ref"].rsplit("/", 1)[-1]]
+        for option in schema.get("anyOf", []):
+            if Draft202012Validator({**option, "$defs": self.document["$defs"]}).is_valid(value):
+                yield from self.undescribed(path, option, value)
+        if isinstance(value, dict) and "properties" in schema:
+            for name, member in value.items():
+                if name in schema["properties"]:
+                    yield from self.undescribed(f"{path}.{name}", schema["properties"][name], member)
+                elif "additionalProperties" not in schema:
+                    yield f"{path}.{name}"
+        elif isinstance(value, list):
+            for member in value:
+                yield from self.undescribed(f"{path}[]", schema.get("items", {}), member)
 
     def fails(self, code, method, **params):
         with self.assertRaises(Failed, msg=(method, params)) as caught:

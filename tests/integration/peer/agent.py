@@ -8,7 +8,8 @@ import subprocess
 import tempfile
 import time
 
-BIN = os.environ.get("ATH_BIN", "")
+SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
+BIN = os.environ.get("ATH_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 
 PROMPTER = """#!/bin/sh
 # A pinentry that writes down what it is told and answers every question with {answer}.
