@@ -439,6 +439,43 @@ class WithAthd(unittest.TestCase):
                 self.receive({**m5(accepted["send"]), **change})
             self.assertIn(caught.exception.reason, (reason, "INVALID_SIGNATURE"))
 
+    def test_athd_under_load_asks_for_a_proof_and_takes_its_cookie_once(self):
+        client = self.athd_service()
+
+        def accept(message, source="192.0.2.1"):
+            return self.athd.call("handshake.accept", service="app", message=message, source=source)
+        open_ones = [accept(client.start())["handshake"] for _ in range(64)]
+        retry = accept(client.start())
+        self.assertNotIn("handshake", retry)
+        self.assertEqual((retry["send"]["type"], retry["send"]["proof"]), ("handshake_retry", True))
+        self.assertIn("handshake", accept(client.start(), "192.0.2.2"))  # others are served
+        self.athd.call("handshake.abort", handshake=open_ones[0])
+        with self.assertRaises(Failed) as caught:  # the cookie is for whom it was given
+            accept(client.start(retry["send"]), "192.0.2.2")
+        self.assertEqual(caught.exception.reason, "INVALID_MESSAGE")
+        m1 = client.start(retry["send"])
+        with self.assertRaises(Failed):
+            accept({**m1, "proof": b64u(bytes(64))})
+        retry = self.fill_up(client, accept)
+        m1 = client.start(retry)
+        m2 = accept(m1)
+        self.assertEqual(m2["send"]["type"], "handshake_response")
+        self.handshake = m2["handshake"]
+        answer = self.receive(client.on_identity_result(self.receive(client.on_response(m2["send"]))["send"]))
+        self.finish_client(client, answer)
+        with self.assertRaises(Failed) as caught:
+            accept(client.start(retry))
+        self.assertEqual(caught.exception.reason, "INVALID_MESSAGE")
+
+    def fill_up(self, client, accept):
+        """Once more to the limit, a retry from there, and room for one again."""
+        while True:
+            answer = accept(client.start())
+            if "handshake" not in answer:
+                self.athd.call("handshake.abort", handshake=last)
+                return answer["send"]
+            last = answer["handshake"]
+
     def test_athd_refuses_a_user_it_does_not_know(self):
         client = self.athd_service(users={Key().did("user"): "another"})
         with self.assertRaises(Failed) as caught:
