@@ -4,6 +4,7 @@
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include <seccomp.h>
 
@@ -23,35 +24,83 @@
 
 /* Whoever calls these in this process is not us. */
 static const int deadly[] = {
-    SCMP_SYS(execve),          SCMP_SYS(execveat),      SCMP_SYS(ptrace),
-    SCMP_SYS(process_vm_readv), SCMP_SYS(process_vm_writev), SCMP_SYS(bpf),
-    SCMP_SYS(perf_event_open), SCMP_SYS(kexec_load),    SCMP_SYS(init_module),
-    SCMP_SYS(finit_module),    SCMP_SYS(delete_module), SCMP_SYS(mount),
-    SCMP_SYS(umount2),         SCMP_SYS(pivot_root),    SCMP_SYS(chroot),
-    SCMP_SYS(unshare),         SCMP_SYS(setns),         SCMP_SYS(keyctl),
-    SCMP_SYS(add_key),         SCMP_SYS(request_key),   SCMP_SYS(userfaultfd),
-    SCMP_SYS(io_uring_setup),  SCMP_SYS(setuid),        SCMP_SYS(setgid),
-    SCMP_SYS(setreuid),        SCMP_SYS(setregid),      SCMP_SYS(setresuid),
-    SCMP_SYS(setresgid),       SCMP_SYS(setgroups),     SCMP_SYS(capset),
+    SCMP_SYS(execve),
+    SCMP_SYS(execveat),
+    SCMP_SYS(ptrace),
+    SCMP_SYS(process_vm_readv),
+    SCMP_SYS(process_vm_writev),
+    SCMP_SYS(bpf),
+    SCMP_SYS(perf_event_open),
+    SCMP_SYS(kexec_load),
+    SCMP_SYS(init_module),
+    SCMP_SYS(finit_module),
+    SCMP_SYS(delete_module),
+    SCMP_SYS(mount),
+    SCMP_SYS(umount2),
+    SCMP_SYS(pivot_root),
+    SCMP_SYS(chroot),
+    SCMP_SYS(unshare),
+    SCMP_SYS(setns),
+    SCMP_SYS(keyctl),
+    SCMP_SYS(add_key),
+    SCMP_SYS(request_key),
+    SCMP_SYS(userfaultfd),
+    SCMP_SYS(io_uring_setup),
+    SCMP_SYS(setuid),
+    SCMP_SYS(setgid),
+    SCMP_SYS(setreuid),
+    SCMP_SYS(setregid),
+    SCMP_SYS(setresuid),
+    SCMP_SYS(setresgid),
+    SCMP_SYS(setgroups),
+    SCMP_SYS(capset),
 };
 
 /* What talking to an open TPM takes: the descriptors, memory, time, randomness, the child's end. */
 static const int needed[] = {
-    SCMP_SYS(read),          SCMP_SYS(write),        SCMP_SYS(readv),
-    SCMP_SYS(writev),        SCMP_SYS(recvfrom),     SCMP_SYS(sendto),
-    SCMP_SYS(recvmsg),       SCMP_SYS(sendmsg),      SCMP_SYS(poll),
-    SCMP_SYS(ppoll),         SCMP_SYS(close),        SCMP_SYS(fstat),
-    SCMP_SYS(newfstatat),    SCMP_SYS(lseek),        SCMP_SYS(fcntl),
-    SCMP_SYS(mmap),          SCMP_SYS(munmap),       SCMP_SYS(mremap),
-    SCMP_SYS(mprotect),      SCMP_SYS(madvise),      SCMP_SYS(mlock),
-    SCMP_SYS(munlock),       SCMP_SYS(brk),          SCMP_SYS(futex),
-    SCMP_SYS(clock_gettime), SCMP_SYS(gettimeofday), SCMP_SYS(time),
-    SCMP_SYS(nanosleep),     SCMP_SYS(clock_nanosleep), SCMP_SYS(getrandom),
-    SCMP_SYS(getpid),        SCMP_SYS(gettid),       SCMP_SYS(getuid),
-    SCMP_SYS(geteuid),       SCMP_SYS(wait4),        SCMP_SYS(waitid),
-    SCMP_SYS(kill),          SCMP_SYS(tgkill),       SCMP_SYS(rt_sigaction),
-    SCMP_SYS(rt_sigprocmask), SCMP_SYS(rt_sigreturn), SCMP_SYS(sigaltstack),
-    SCMP_SYS(restart_syscall), SCMP_SYS(exit),       SCMP_SYS(exit_group),
+    SCMP_SYS(read),
+    SCMP_SYS(write),
+    SCMP_SYS(readv),
+    SCMP_SYS(writev),
+    SCMP_SYS(recvfrom),
+    SCMP_SYS(sendto),
+    SCMP_SYS(recvmsg),
+    SCMP_SYS(sendmsg),
+    SCMP_SYS(poll),
+    SCMP_SYS(ppoll),
+    SCMP_SYS(close),
+    SCMP_SYS(fstat),
+    SCMP_SYS(newfstatat),
+    SCMP_SYS(lseek),
+    SCMP_SYS(fcntl),
+    SCMP_SYS(munmap),
+    SCMP_SYS(mremap),
+    SCMP_SYS(madvise),
+    SCMP_SYS(mlock),
+    SCMP_SYS(munlock),
+    SCMP_SYS(brk),
+    SCMP_SYS(futex),
+    SCMP_SYS(clock_gettime),
+    SCMP_SYS(gettimeofday),
+    SCMP_SYS(time),
+    SCMP_SYS(nanosleep),
+    SCMP_SYS(clock_nanosleep),
+    SCMP_SYS(getrandom),
+    SCMP_SYS(getpid),
+    SCMP_SYS(gettid),
+    SCMP_SYS(getuid),
+    SCMP_SYS(geteuid),
+    SCMP_SYS(wait4),
+    SCMP_SYS(waitid),
+    SCMP_SYS(kill),
+    SCMP_SYS(tgkill),
+    SCMP_SYS(rt_sigaction),
+    SCMP_SYS(rt_sigprocmask),
+    SCMP_SYS(rt_sigreturn),
+    SCMP_SYS(sigaltstack),
+    SCMP_SYS(restart_syscall),
+    SCMP_SYS(exit),
+    SCMP_SYS(exit_group),
 };
 
 static int
@@ -64,6 +113,19 @@ add_all(scmp_filter_ctx filter, uint32_t action, const int *calls, size_t count)
         if (rc == -EEXIST || rc == -EDOM) /* not on this architecture */
             rc = 0;
     }
+    return rc;
+}
+
+/* Memory may be had, code may not. */
+static int
+add_memory(scmp_filter_ctx filter)
+{
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mmap), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
+                              SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
     return rc;
 }
 
@@ -92,6 +154,8 @@ helper_sandbox_enter(const char *uri)
     rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, sizeof(deadly) / sizeof(deadly[0]));
     if (rc == 0 && strict)
         rc = add_all(filter, SCMP_ACT_ALLOW, needed, sizeof(needed) / sizeof(needed[0]));
+    if (rc == 0 && strict)
+        rc = add_memory(filter);
     if (rc == 0)
         rc = seccomp_load(filter);
     if (rc != 0)

@@ -39,7 +39,8 @@ struct hsm_info {
 struct hsm_ops {
     const char *schemes[4]; /* what a URI of this back end begins with, colon included; NULL ends */
 
-    ath_err (*open)(const struct hsm_options *options, struct hsm_fault *fault, struct hsm **ret_hsm);
+    ath_err (*open)(const struct hsm_options *options, struct hsm_fault *fault,
+                    struct hsm **ret_hsm);
     /* Clean end: keys and sessions flushed, TPM2_Shutdown(CLEAR). NULL is fine. */
     void (*close)(struct hsm *hsm);
     void (*info)(const struct hsm *hsm, struct hsm_info *ret_info);

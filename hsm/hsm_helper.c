@@ -50,18 +50,22 @@ elapsed_us(uint64_t since)
     return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }
 
-/* Sends; what the hardware refused becomes a sentence. An answer that cannot be sent ends us. */
+/* Sends; what the hardware refused becomes a sentence. What the answer points to need not outlive
+ * this. An answer that cannot be sent ends us. */
 static ath_err
 respond(struct helper *helper, struct hsm_response *response)
 {
+    ath_err err;
+
     if (response->err != ATH_OK) {
         response->native = helper->fault.native;
-        response->sentence =
-            ath_slice_of_string(why_text(&helper->fault.why, response->err));
+        response->sentence = ath_slice_of_string(why_text(&helper->fault.why, response->err));
         log_debug("event=hsm_request op=%d err=%s why=\"%s\"", (int)response->op,
                   ath_err_reason(response->err), why_text(&helper->fault.why, response->err));
     }
-    return hsm_channel_send(&helper->channel, response);
+    err = hsm_channel_send(&helper->channel, response);
+    *response = (struct hsm_response){.id = response->id, .op = response->op, .err = response->err};
+    return err;
 }
 
 /* Checks the waiting signature and sends it. */
@@ -78,8 +82,8 @@ release_last(struct helper *helper)
     public = helper->ops->key_public(last->key);
     response.id = last->id;
     response.hardware_us = last->hardware_us;
-    response.data = ath_slice_of(last->signature,
-                                 key_algorithm_signature_len(public_key_algorithm(public)));
+    response.data =
+        ath_slice_of(last->signature, key_algorithm_signature_len(public_key_algorithm(public)));
     if (public_key_verify(public, ath_buf_slice(&last->message), response.data) != ATH_OK) {
         log_error("event=bad_signature key=%.8s", public_key_jkt(public));
         response.err = why_set(&helper->fault.why, ATH_ERR_HSM_ERROR,
@@ -195,8 +199,8 @@ on_key_create(struct helper *helper, const struct hsm_request *request,
         response->err = helper->ops->key_create(helper->hsm, (enum key_algorithm)request->algorithm,
                                                 label, &helper->fault, &blob);
     if (response->err == ATH_OK)
-        response->err = helper->ops->key_open(helper->hsm, ath_buf_slice(&blob), &helper->fault,
-                                              &key);
+        response->err =
+            helper->ops->key_open(helper->hsm, ath_buf_slice(&blob), &helper->fault, &key);
     if (response->err == ATH_OK)
         describe(helper, key, response);
     response->blob = ath_buf_slice(&blob);
@@ -272,8 +276,8 @@ carry_out(struct helper *helper, const struct hsm_request *request, struct hsm_r
     if (request->op == HSM_OP_INFO)
         return on_info(helper, request, response);
     if (helper->hsm == NULL) {
-        response->err = why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST,
-                                "the first request must be INFO");
+        response->err =
+            why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST, "the first request must be INFO");
         return respond(helper, response);
     }
     switch (request->op) {

@@ -1,4 +1,5 @@
-/* The helper's main loop: requests of hsm_wire.h from one descriptor, carried out by one back end. */
+/* The helper's main loop: requests of hsm_wire.h from one descriptor, carried out by one back end.
+ */
 #ifndef HSM_HSM_HELPER_H
 #define HSM_HSM_HELPER_H
 

@@ -38,9 +38,12 @@ static ath_err
 parse_options(int argc, char **argv, struct hsm_helper_options *options)
 {
     static const struct option known[] = {
-        {"uri", required_argument, NULL, 'u'},       {"state-dir", required_argument, NULL, 's'},
-        {"log-level", required_argument, NULL, 'l'}, {"version", no_argument, NULL, 'V'},
-        {"help", no_argument, NULL, 'h'},            {NULL, 0, NULL, 0},
+        {"uri", required_argument, NULL, 'u'},
+        {"state-dir", required_argument, NULL, 's'},
+        {"log-level", required_argument, NULL, 'l'},
+        {"version", no_argument, NULL, 'V'},
+        {"help", no_argument, NULL, 'h'},
+        {NULL, 0, NULL, 0},
     };
     enum log_level level;
     int c;
@@ -88,8 +91,7 @@ ignore_signals(void)
 int
 main(int argc, char **argv)
 {
-    struct hsm_helper_options options = {
-        .backends = backends, .fd = STDIN_FILENO, .sandbox = true};
+    struct hsm_helper_options options = {.backends = backends, .fd = STDIN_FILENO, .sandbox = true};
     ath_err err;
 
     log_set_name("ath-hsm-helper");

@@ -41,7 +41,8 @@ exec_swtpm(int fd, pid_t parent, char *state, char *log)
     const int signals[] = {SIGTERM, SIGINT, SIGHUP, SIGPIPE};
     int null = open("/dev/null", O_RDWR);
 
-    /* A ^C at the terminal is for athd, which lets us finish first. What we ignore, swtpm need not. */
+    /* A ^C at the terminal is for athd, which lets us finish first. What we ignore, swtpm need not.
+     */
     (void)setsid();
     for (size_t i = 0; i < sizeof(signals) / sizeof(signals[0]); i++)
         (void)signal(signals[i], SIG_DFL);
@@ -143,9 +144,10 @@ swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, in
         goto out;
     if ((err = spawn(path, why, swtpm, ret_fd)) != ATH_OK)
         goto out;
-    log_warning("event=software_tpm dir=%s pid=%d note=\"its keys are protected by file permissions "
-                "only\"",
-                path, (int)swtpm->pid);
+    log_warning(
+        "event=software_tpm dir=%s pid=%d note=\"its keys are protected by file permissions "
+        "only\"",
+        path, (int)swtpm->pid);
     *ret_swtpm = swtpm;
     swtpm = NULL;
 out:

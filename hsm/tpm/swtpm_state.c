@@ -17,9 +17,9 @@
 
 /*
  * swtpm_setup as an ordinary user fails with its default configuration, which names a certificate
- * authority under /var/lib. With a configuration directory of its own (XDG_CONFIG_HOME) it makes one
- * there: `<state_dir>/swtpm-ca`. The certificates are signed by that authority, so they prove nothing
- * to anybody; they make the software TPM look like a real one to what reads them.
+ * authority under /var/lib. With a configuration directory of its own (XDG_CONFIG_HOME) it makes
+ * one there: `<state_dir>/swtpm-ca`. The certificates are signed by that authority, so they prove
+ * nothing to anybody; they make the software TPM look like a real one to what reads them.
  */
 #define STATE_NAME "swtpm"
 #define UNFINISHED_NAME "swtpm.new"
@@ -140,7 +140,8 @@ make_state(const char *path, const char *unfinished, const char *authority, stru
 ath_err
 swtpm_state_prepare(const char *state_dir, struct why *why, char **ret_path)
 {
-    char *path = file_path(state_dir, STATE_NAME), *unfinished = file_path(state_dir, UNFINISHED_NAME),
+    char *path = file_path(state_dir, STATE_NAME),
+         *unfinished = file_path(state_dir, UNFINISHED_NAME),
          *authority = file_path(state_dir, AUTHORITY_NAME);
     ath_err err = ATH_ERR_NOMEM;
     struct stat status;

@@ -5,7 +5,8 @@
 #include "hsm/tpm/tpm_connect.h"
 #include "hsm/tpm/tpm_device.h"
 
-/* Opens a TPM that is already connected to. Takes connection's transport and child, on failure too. */
+/* Opens a TPM that is already connected to. Takes connection's transport and child, on failure too.
+ */
 ath_err tpm_backend_open_connection(const struct tpm_connection *connection,
                                     struct hsm_fault *fault, struct hsm **ret_hsm) ATH_MUST_USE;
 

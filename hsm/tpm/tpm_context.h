@@ -7,7 +7,8 @@
 
 #include "hsm/hsm.h"
 
-/* First handles of the ranges we list (TPM 2.0 part 2, 7.2); tss2's own macros shift into the sign. */
+/* First handles of the ranges we list (TPM 2.0 part 2, 7.2); tss2's own macros shift into the sign.
+ */
 #define TPM_FIRST_TRANSIENT 0x80000000u
 #define TPM_FIRST_LOADED_SESSION 0x02000000u
 #define TPM_FIRST_SAVED_SESSION 0x03000000u

@@ -26,9 +26,8 @@ count_slots(struct tpm_device *device, struct hsm_fault *fault, unsigned *ret_co
     err = tpm_context_capability(device->context, TPM2_CAP_TPM_PROPERTIES,
                                  TPM2_PT_HR_TRANSIENT_AVAIL, 1, fault, &data);
     if (err == ATH_OK)
-        *ret_count = data.data.tpmProperties.count == 1
-                         ? data.data.tpmProperties.tpmProperty[0].value
-                         : 0;
+        *ret_count =
+            data.data.tpmProperties.count == 1 ? data.data.tpmProperties.tpmProperty[0].value : 0;
     return err;
 }
 
@@ -108,7 +107,8 @@ flush_sessions(struct tpm_device *device)
     unsigned loaded = 0, saved = 0;
 
     if (!device->exclusive ||
-        tpm_context_flush_all(device->context, TPM_FIRST_LOADED_SESSION, &fault, &loaded) != ATH_OK ||
+        tpm_context_flush_all(device->context, TPM_FIRST_LOADED_SESSION, &fault, &loaded) !=
+            ATH_OK ||
         tpm_context_flush_all(device->context, TPM_FIRST_SAVED_SESSION, &fault, &saved) != ATH_OK)
         return;
     log_info("event=tpm_leftovers sessions=%u", loaded + saved);

@@ -10,7 +10,8 @@
 
 #include "hsm/hsm.h"
 
-/* The response's HMAC was not made by the TPM we share a session key with (TPM 2.0 part 1, 19.6). */
+/* The response's HMAC was not made by the TPM we share a session key with (TPM 2.0 part 1, 19.6).
+ */
 #define TPM_RC_RESPONSE_HMAC (TSS2_SYS_RC_LAYER | TSS2_BASE_RC_RSP_AUTH_FAILED)
 
 enum tpm_class {

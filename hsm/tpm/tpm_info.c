@@ -75,8 +75,8 @@ take_indices(const TPML_HANDLE *list, struct hsm_info *info)
 {
     for (uint32_t i = 0; i < list->count && i < TPM2_MAX_CAP_HANDLES; i++) {
         for (size_t k = 0; k < sizeof(ek_certificates) / sizeof(ek_certificates[0]); k++)
-            info->has_ek_certificate = info->has_ek_certificate ||
-                                       list->handle[i] == ek_certificates[k];
+            info->has_ek_certificate =
+                info->has_ek_certificate || list->handle[i] == ek_certificates[k];
     }
 }
 
@@ -92,8 +92,8 @@ tpm_info_read(struct tpm_context *context, struct hsm_fault *fault, struct hsm_i
     if (err != ATH_OK)
         return err;
     take_properties(&data.data.tpmProperties, &info);
-    err = tpm_context_capability(context, TPM2_CAP_ECC_CURVES, 0, TPM2_MAX_ECC_CURVES, fault,
-                                 &data);
+    err =
+        tpm_context_capability(context, TPM2_CAP_ECC_CURVES, 0, TPM2_MAX_ECC_CURVES, fault, &data);
     if (err != ATH_OK)
         return err;
     take_curves(&data.data.eccCurves, &info);

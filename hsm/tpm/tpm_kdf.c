@@ -32,7 +32,8 @@ tpm_kdfa(struct ath_slice key, const char *label, struct ath_slice context_u,
     return hmac_sha256(key, ath_slice_of(input, len), ret_bits);
 }
 
-/* KDFe (part 1, 11.4.10.3): H(1 || Z || "SECRET" || 0 || x of the ephemeral key || x of the key). */
+/* KDFe (part 1, 11.4.10.3): H(1 || Z || "SECRET" || 0 || x of the ephemeral key || x of the key).
+ */
 static ath_err
 kdfe_secret(const struct ath_secret *z, const uint8_t *ephemeral_x, const uint8_t *static_x,
             uint8_t ret_salt[TPM_KDF_LEN])

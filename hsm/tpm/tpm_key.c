@@ -24,16 +24,17 @@ static TPM2B_PUBLIC
 key_template(const struct tpm_curve *curve)
 {
     return (TPM2B_PUBLIC){
-        .publicArea = {
-            .type = TPM2_ALG_ECC,
-            .nameAlg = TPM2_ALG_SHA256,
-            .objectAttributes = OUR_ATTRIBUTES,
-            .parameters.eccDetail = {.symmetric.algorithm = TPM2_ALG_NULL,
-                                     .scheme = {.scheme = TPM2_ALG_ECDSA,
-                                                .details.ecdsa.hashAlg = curve->hash},
-                                     .curveID = curve->curve,
-                                     .kdf.scheme = TPM2_ALG_NULL},
-        },
+        .publicArea =
+            {
+                .type = TPM2_ALG_ECC,
+                .nameAlg = TPM2_ALG_SHA256,
+                .objectAttributes = OUR_ATTRIBUTES,
+                .parameters.eccDetail = {.symmetric.algorithm = TPM2_ALG_NULL,
+                                         .scheme = {.scheme = TPM2_ALG_ECDSA,
+                                                    .details.ecdsa.hashAlg = curve->hash},
+                                         .curveID = curve->curve,
+                                         .kdf.scheme = TPM2_ALG_NULL},
+            },
     };
 }
 
@@ -64,9 +65,8 @@ create_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
     tpm_storage_release(device);
     if (err != ATH_OK)
         return err;
-    *key = (struct tss2_key){.empty_auth = true,
-                             .parent = TPM2_RH_OWNER,
-                             .private.size = sizeof(key->private.buffer)};
+    *key = (struct tss2_key){
+        .empty_auth = true, .parent = TPM2_RH_OWNER, .private.size = sizeof(key->private.buffer)};
     return tpm_error_report(Tss2_Sys_Create_Complete(device->context->sys, &key->private,
                                                      &key->public, NULL, NULL, NULL),
                             call.doing, fault);

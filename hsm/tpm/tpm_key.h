@@ -12,8 +12,8 @@ struct hsm_key {
     struct public_key *public;
     struct hsm_key_facts facts;
     enum key_algorithm algorithm;
-    TPMT_SIG_SCHEME scheme;    /* for TPM2_Sign: NULL where the key itself has one */
-    struct ath_buf public_area; /* TPM2B_PUBLIC and TPM2B_PRIVATE, marshalled: */
+    TPMT_SIG_SCHEME scheme;      /* for TPM2_Sign: NULL where the key itself has one */
+    struct ath_buf public_area;  /* TPM2B_PUBLIC and TPM2B_PRIVATE, marshalled: */
     struct ath_buf private_area; /* small, as there may be thousands of keys */
 };
 

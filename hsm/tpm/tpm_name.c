@@ -19,7 +19,7 @@ tpm_name_of_public(const TPMT_PUBLIC *public, struct tpm_name *ret_name)
         return ATH_ERR_INVALID_PARAMS;
     bytes = ath_slice_of(area, len);
     name.bytes[0] = (uint8_t)(public->nameAlg >> 8);
-    name.bytes[1] = (uint8_t)public->nameAlg;
+    name.bytes[1] = (uint8_t) public->nameAlg;
     switch (public->nameAlg) {
     case TPM2_ALG_SHA256:
         name.len += SHA256_LEN;

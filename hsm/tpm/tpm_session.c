@@ -254,8 +254,8 @@ authorize_command(struct tpm_session *session, struct tpm_context *context,
     if ((rc = Tss2_Sys_GetCpBuffer(context->sys, &len, &parameters)) != TSS2_RC_SUCCESS)
         return tpm_error_report(rc, call->doing, fault);
     put_code(call->code, code);
-    err = parameter_hash(ath_slice_of(code, sizeof(code)), call, ath_slice_of(parameters, len),
-                         hash);
+    err =
+        parameter_hash(ath_slice_of(code, sizeof(code)), call, ath_slice_of(parameters, len), hash);
     if (err != ATH_OK)
         return err;
     auth->sessionHandle = session->handle;
@@ -308,8 +308,8 @@ check_response(struct tpm_session *session, struct tpm_context *context,
     if (auths.count != 1 || auth->nonce.size != NONCE_LEN || auth->hmac.size != SHA256_LEN)
         return tpm_error_report(TPM_RC_RESPONSE_HMAC, call->doing, fault);
     put_code(call->code, head + 4); /* behind a responseCode of zero */
-    err = parameter_hash(ath_slice_of(head, sizeof(head)), NULL, ath_slice_of(parameters, len),
-                         hash);
+    err =
+        parameter_hash(ath_slice_of(head, sizeof(head)), NULL, ath_slice_of(parameters, len), hash);
     if (err == ATH_OK)
         err = session_hmac(session, hash, auth->nonce.buffer, session->nonce_caller,
                            auth->sessionAttributes, mac);

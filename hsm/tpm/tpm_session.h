@@ -1,13 +1,13 @@
 /*
  * Our HMAC session (TPM 2.0 part 1, 17 to 19 and 21): salted to the storage key, so that whoever
- * watches the bus cannot compute its key; first parameters encrypted with AES-128-CFB; nonces rolled
- * by every command; each response's HMAC checked before anything in it is used. SYS does the
- * marshalling, everything cryptographic is here: stock ESYS makes an OpenSSL library context for each
- * digest and takes six times as long.
+ * watches the bus cannot compute its key; first parameters encrypted with AES-128-CFB; nonces
+ * rolled by every command; each response's HMAC checked before anything in it is used. SYS does the
+ * marshalling, everything cryptographic is here: stock ESYS makes an OpenSSL library context for
+ * each digest and takes six times as long.
  *
  * One session serves all commands of a connection and is never saved, so it cannot meet the context
- * gap on a TPM that is ours alone; behind a resource manager each command saves it, hence its limited
- * life.
+ * gap on a TPM that is ours alone; behind a resource manager each command saves it, hence its
+ * limited life.
  */
 #ifndef HSM_TPM_TPM_SESSION_H
 #define HSM_TPM_TPM_SESSION_H
@@ -34,7 +34,8 @@ struct tpm_call {
 ath_err tpm_session_new(struct tpm_session **ret_session) ATH_MUST_USE;
 void tpm_session_free(struct tpm_session *session); /* wipes; does not talk to the TPM */
 
-/* Starts one in the TPM, salted to the loaded P-256 key salt_key whose public area is salt_public. */
+/* Starts one in the TPM, salted to the loaded P-256 key salt_key whose public area is salt_public.
+ */
 ath_err tpm_session_start(struct tpm_session *session, struct tpm_context *context,
                           TPM2_HANDLE salt_key, const TPMT_PUBLIC *salt_public,
                           struct hsm_fault *fault) ATH_MUST_USE;

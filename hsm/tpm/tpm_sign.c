@@ -135,9 +135,8 @@ struct drawing {
 static ath_err
 random_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 {
-    const struct tpm_call call = {.doing = "draw random bytes",
-                                  .code = TPM2_CC_GetRandom,
-                                  .protect = TPMA_SESSION_ENCRYPT};
+    const struct tpm_call call = {
+        .doing = "draw random bytes", .code = TPM2_CC_GetRandom, .protect = TPMA_SESSION_ENCRYPT};
     struct drawing *drawing = arg;
     TPM2B_DIGEST bytes = {.size = sizeof(bytes.buffer)};
     ath_err err;

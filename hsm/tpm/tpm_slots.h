@@ -1,7 +1,7 @@
 /*
- * The TPM's few places for loaded objects (three in swtpm), as a cache: whoever was used longest ago
- * is saved (once; TPM2_ContextSave) and flushed, and comes back by TPM2_ContextLoad. The storage key
- * lives in the same cache, so it takes no place that it does not earn.
+ * The TPM's few places for loaded objects (three in swtpm), as a cache: whoever was used longest
+ * ago is saved (once; TPM2_ContextSave) and flushed, and comes back by TPM2_ContextLoad. The
+ * storage key lives in the same cache, so it takes no place that it does not earn.
  */
 #ifndef HSM_TPM_TPM_SLOTS_H
 #define HSM_TPM_TPM_SLOTS_H
@@ -20,7 +20,7 @@ struct tpm_object {
 };
 
 struct tpm_slots {
-    struct tpm_context *context; /* borrowed: outlives us, tpm_device owns both */
+    struct tpm_context *context;              /* borrowed: outlives us, tpm_device owns both */
     struct tpm_object *loaded[TPM_SLOTS_MAX]; /* borrowed: objects leave through tpm_slots_drop */
     unsigned count, capacity;
     uint64_t clock;
@@ -29,8 +29,8 @@ struct tpm_slots {
 /* capacity: TPM2_PT_HR_TRANSIENT_AVAIL with nothing loaded; at least 2 are assumed. */
 void tpm_slots_init(struct tpm_slots *slots, struct tpm_context *context, unsigned capacity);
 
-/* Makes object resident if it ever was. ATH_ERR_NOT_FOUND: it must be loaded from its blob (its saved
- * context, if there was one, is no longer good). Else what the TPM said. */
+/* Makes object resident if it ever was. ATH_ERR_NOT_FOUND: it must be loaded from its blob (its
+ * saved context, if there was one, is no longer good). Else what the TPM said. */
 ath_err tpm_slots_use(struct tpm_slots *slots, struct tpm_object *object,
                       struct hsm_fault *fault) ATH_MUST_USE;
 

@@ -8,19 +8,20 @@
 /* TCG TPM v2.0 Provisioning Guidance, 7.5.1; `unique` empty, as tpm2-openssl and
  * draft-bottomley-tpm2-keys have it. */
 static const TPM2B_PUBLIC srk_template = {
-    .publicArea = {
-        .type = TPM2_ALG_ECC,
-        .nameAlg = TPM2_ALG_SHA256,
-        .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
-                            TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
-                            TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
-        .parameters.eccDetail = {.symmetric = {.algorithm = TPM2_ALG_AES,
-                                               .keyBits.aes = 128,
-                                               .mode.aes = TPM2_ALG_CFB},
-                                 .scheme.scheme = TPM2_ALG_NULL,
-                                 .curveID = TPM2_ECC_NIST_P256,
-                                 .kdf.scheme = TPM2_ALG_NULL},
-    },
+    .publicArea =
+        {
+            .type = TPM2_ALG_ECC,
+            .nameAlg = TPM2_ALG_SHA256,
+            .objectAttributes = TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
+                                TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH |
+                                TPMA_OBJECT_NODA | TPMA_OBJECT_RESTRICTED | TPMA_OBJECT_DECRYPT,
+            .parameters.eccDetail = {.symmetric = {.algorithm = TPM2_ALG_AES,
+                                                   .keyBits.aes = 128,
+                                                   .mode.aes = TPM2_ALG_CFB},
+                                     .scheme.scheme = TPM2_ALG_NULL,
+                                     .curveID = TPM2_ECC_NIST_P256,
+                                     .kdf.scheme = TPM2_ALG_NULL},
+        },
 };
 
 static TSS2_RC
@@ -46,7 +47,8 @@ static bool
 has_srk_template(const TPMT_PUBLIC *public)
 {
     const TPMT_PUBLIC *want = &srk_template.publicArea;
-    const TPMS_ECC_PARMS *ecc = &public->parameters.eccDetail, *want_ecc = &want->parameters.eccDetail;
+    const TPMS_ECC_PARMS *ecc = &public->parameters.eccDetail,
+                         *want_ecc = &want->parameters.eccDetail;
 
     return public->type == want->type && public->nameAlg == want->nameAlg &&
            public->objectAttributes == want->objectAttributes && public->authPolicy.size == 0 &&

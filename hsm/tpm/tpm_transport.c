@@ -22,8 +22,9 @@
 #define ANSWER_TIMEOUT_MS 60000 /* a primary RSA key in a slow TPM takes half of this */
 
 struct transport {
-    TSS2_TCTI_CONTEXT_COMMON_V2 common; /* must be first: this is what TSS2_TCTI_CONTEXT points to */
-    int fd;                             /* -1: over lower */
+    TSS2_TCTI_CONTEXT_COMMON_V2
+        common; /* must be first: this is what TSS2_TCTI_CONTEXT points to */
+    int fd;     /* -1: over lower */
     TSS2_TCTI_CONTEXT *lower;
     bool lower_loaded;
     bool waiting;  /* a command is sent and its answer not yet handed up */

@@ -1,6 +1,6 @@
 /*
- * The way to the TPM: a TCTI of our own, over a file descriptor (swtpm's socketpair, /dev/tpmrm0) or
- * over any other TCTI. SYS believes what a TCTI gives it, so what a TPM may not do ends here: a
+ * The way to the TPM: a TCTI of our own, over a file descriptor (swtpm's socketpair, /dev/tpmrm0)
+ * or over any other TCTI. SYS believes what a TCTI gives it, so what a TPM may not do ends here: a
  * response that is shorter or longer than its header says, a success without sessions to a command
  * with sessions, an error with content (TPM 2.0 part 1, 18; part 3, 5.2). RETRY, YIELDED, TESTING
  * and NV_RATE are answered by sending the same bytes again, with growing pauses: the TPM has not

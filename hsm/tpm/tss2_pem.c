@@ -12,6 +12,7 @@
 #define BEGIN_LINE "-----BEGIN " LABEL "-----"
 #define OID_LOADABLE "2.23.133.10.1.3"
 #define DER_TRUE 0xff
+#define MAX_FILE 65536u
 
 typedef struct {
     ASN1_INTEGER *command_code;
@@ -20,15 +21,15 @@ typedef struct {
 
 typedef struct {
     ASN1_UTF8STRING *name;
-    STACK_OF(TSS2_POLICY) *policy;
+    STACK_OF(TSS2_POLICY) * policy;
 } TSS2_AUTH_POLICY;
 
 typedef struct {
     ASN1_OBJECT *type;
     ASN1_BOOLEAN empty_auth;
-    STACK_OF(TSS2_POLICY) *policy;
+    STACK_OF(TSS2_POLICY) * policy;
     ASN1_OCTET_STRING *secret;
-    STACK_OF(TSS2_AUTH_POLICY) *auth_policy;
+    STACK_OF(TSS2_AUTH_POLICY) * auth_policy;
     ASN1_UTF8STRING *description;
     ASN1_BOOLEAN rsa_parent;
     ASN1_INTEGER *parent;
@@ -59,10 +60,9 @@ ASN1_SEQUENCE(TSS2_FILE) = {
     ASN1_SIMPLE(TSS2_FILE, public, ASN1_OCTET_STRING),
     ASN1_SIMPLE(TSS2_FILE, private, ASN1_OCTET_STRING),
 } static_ASN1_SEQUENCE_END(TSS2_FILE)
-/* clang-format on */
+    /* clang-format on */
 
-static bool
-is_blank(const char *text, size_t len)
+    static bool is_blank(const char *text, size_t len)
 {
     for (size_t i = 0; i < len; i++) {
         if (memchr(" \t\r\n", text[i], 4) == NULL)
@@ -81,12 +81,15 @@ pem_unwrap(struct ath_slice text, struct why *why, unsigned char **ret_der, long
     BIO *bio = NULL;
     long len = 0, rest_len;
 
-    if (text.len < strlen(BEGIN_LINE) || memcmp(text.data, BEGIN_LINE, strlen(BEGIN_LINE)) != 0)
-        return why_set(why, err, "this is not a \"%s\" file", LABEL);
-    if (text.len > 65536)
-        return why_set(why, err, "the key file is too long");
-    if ((bio = BIO_new_mem_buf(text.data, (int)text.len)) == NULL)
-        return ATH_ERR_NOMEM;
+    if (text.len < strlen(BEGIN_LINE) || text.len > MAX_FILE ||
+        memcmp(text.data, BEGIN_LINE, strlen(BEGIN_LINE)) != 0) {
+        (void)why_set(why, err, "this is not a \"%s\" file", LABEL);
+        goto out;
+    }
+    if ((bio = BIO_new_mem_buf(text.data, (int)text.len)) == NULL) {
+        err = ATH_ERR_NOMEM;
+        goto out;
+    }
     if (PEM_read_bio(bio, &name, &header, &der, &len) != 1 || strcmp(name, LABEL) != 0 ||
         header[0] != '\0') {
         (void)why_set(why, err, "the key file's PEM is damaged");
@@ -122,19 +125,18 @@ is_der(const TSS2_FILE *file, const unsigned char *der, long len)
     return same;
 }
 
-static ath_err
-file_parse(const unsigned char *der, long len, struct why *why, TSS2_FILE **ret_file)
+/* NULL: not such a file. */
+static TSS2_FILE *
+file_parse(const unsigned char *der, long len)
 {
     const unsigned char *p = der;
     TSS2_FILE *file = (TSS2_FILE *)ASN1_item_d2i(NULL, &p, len, ASN1_ITEM_rptr(TSS2_FILE));
 
     ERR_clear_error();
-    if (file == NULL || p != der + len || !is_der(file, der, len)) {
-        ASN1_item_free((ASN1_VALUE *)file, ASN1_ITEM_rptr(TSS2_FILE));
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "the key file's ASN.1 is damaged");
-    }
-    *ret_file = file;
-    return ATH_OK;
+    if (file != NULL && p == der + len && is_der(file, der, len))
+        return file;
+    ASN1_item_free((ASN1_VALUE *)file, ASN1_ITEM_rptr(TSS2_FILE));
+    return NULL;
 }
 
 static ath_err
@@ -181,8 +183,10 @@ tss2_pem_decode(struct ath_slice text, struct why *why, struct tss2_key *ret_key
 
     if ((err = pem_unwrap(text, why, &der, &len)) != ATH_OK)
         goto out;
-    if ((err = file_parse(der, len, why, &file)) != ATH_OK)
+    if ((file = file_parse(der, len)) == NULL) {
+        err = why_set(why, ATH_ERR_INVALID_PARAMS, "the key file's ASN.1 is damaged");
         goto out;
+    }
     if ((err = file_is_for_us(file, why)) != ATH_OK)
         goto out;
     err = ATH_ERR_INVALID_PARAMS;

@@ -11,8 +11,8 @@
 #include "base/why.h"
 
 struct tss2_key {
-    bool empty_auth;  /* absent in the file: false */
-    uint32_t parent;  /* TPM2_RH_OWNER (the ECC SRK template below it) or a persistent handle */
+    bool empty_auth; /* absent in the file: false */
+    uint32_t parent; /* TPM2_RH_OWNER (the ECC SRK template below it) or a persistent handle */
     TPM2B_PUBLIC public;
     TPM2B_PRIVATE private; /* wrapped: no secret outside its TPM */
 };

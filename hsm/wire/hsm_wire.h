@@ -2,11 +2,11 @@
  * What athd and ath-hsm-helper say to each other over their socketpair, and how it is encoded. The
  * only part of hsm/ that athd links. Both ends come from the same build, the greeting proves it.
  *
- * A frame is a u32 length (of what follows) and that many bytes; integers are big-endian, a field is
- * a u32 length and bytes. Request: u32 id, u8 op, then the op's members. Response: u32 id, u8 op,
- * u16 ath_err, u32 native, field sentence, u32 hardware microseconds, then the op's members if the
- * error is ATH_OK. Requests may be pipelined; they are answered in the order they were sent (a TPM
- * does one thing at a time) unless a back end has several sessions.
+ * A frame is a u32 length (of what follows) and that many bytes; integers are big-endian, a field
+ * is a u32 length and bytes. Request: u32 id, u8 op, then the op's members. Response: u32 id, u8
+ * op, u16 ath_err, u32 native, field sentence, u32 hardware microseconds, then the op's members if
+ * the error is ATH_OK. Requests may be pipelined; they are answered in the order they were sent (a
+ * TPM does one thing at a time) unless a back end has several sessions.
  */
 #ifndef HSM_WIRE_HSM_WIRE_H
 #define HSM_WIRE_HSM_WIRE_H
@@ -49,8 +49,8 @@ struct hsm_key_facts {
     bool generated_inside; /* sensitiveDataOrigin / CKA_LOCAL */
     bool extractable;      /* not (fixedTPM and fixedParent) / CKA_EXTRACTABLE */
     bool fixed_tpm;
-    bool decrypt;          /* imported TPM keys: may decrypt too (a warning) */
-    bool da;               /* imported TPM keys: dictionary-attack protected (a warning) */
+    bool decrypt; /* imported TPM keys: may decrypt too (a warning) */
+    bool da;      /* imported TPM keys: dictionary-attack protected (a warning) */
     bool empty_auth;
 };
 
@@ -58,17 +58,17 @@ struct hsm_response {
     uint32_t id;
     enum hsm_op op;
     ath_err err;
-    uint32_t native;            /* TSS2_RC or CK_RV where the hardware gave one */
-    struct ath_slice sentence;  /* why, for people; empty on success */
-    uint32_t hardware_us;       /* time the hardware took */
+    uint32_t native;           /* TSS2_RC or CK_RV where the hardware gave one */
+    struct ath_slice sentence; /* why, for people; empty on success */
+    uint32_t hardware_us;      /* time the hardware took */
     /* INFO */
-    struct ath_slice kind;      /* "tpm" or "pkcs11" */
-    bool software;              /* keys protected by file permissions only */
+    struct ath_slice kind; /* "tpm" or "pkcs11" */
+    bool software;         /* keys protected by file permissions only */
     struct ath_slice manufacturer, model, firmware, serial;
     bool has_ek_certificate;
-    uint32_t algorithms;        /* bit 1 << enum key_algorithm */
+    uint32_t algorithms; /* bit 1 << enum key_algorithm */
     /* KEY_CREATE, KEY_OPEN */
-    struct ath_slice blob;      /* KEY_CREATE only */
+    struct ath_slice blob; /* KEY_CREATE only */
     struct ath_slice public_der;
     struct hsm_key_facts facts;
     /* SIGN: JOSE form; RANDOM */
@@ -87,6 +87,7 @@ ath_err hsm_response_decode(struct ath_slice frame, struct hsm_response *ret_res
 /* Looks for a whole frame at the start of `stream`. ATH_OK: *ret_content is what is in it and
  * *ret_total how many bytes of the stream it takes, both 0 when more bytes are needed.
  * ATH_ERR_LIMIT_EXCEEDED for a length above HSM_WIRE_MAX_FRAME. */
-ath_err hsm_frame_peek(struct ath_slice stream, struct ath_slice *ret_content, size_t *ret_total) ATH_MUST_USE;
+ath_err hsm_frame_peek(struct ath_slice stream, struct ath_slice *ret_content,
+                       size_t *ret_total) ATH_MUST_USE;
 
 #endif

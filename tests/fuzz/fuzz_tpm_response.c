@@ -1,8 +1,8 @@
 /*
- * A TPM that answers whatever it likes: the input is a list of responses (u16 length and bytes), one
- * for each command; after the last it is gone. Opening it, making a key, signing and closing must end
- * in an error or a success, never in a crash, and never in a signature: the session key is not in the
- * input, so no response HMAC can hold.
+ * A TPM that answers whatever it likes: the input is a list of responses (u16 length and bytes),
+ * one for each command; after the last it is gone. Opening it, making a key, signing and closing
+ * must end in an error or a success, never in a crash, and never in a signature: the session key is
+ * not in the input, so no response HMAC can hold.
  */
 #include <stdlib.h>
 #include <string.h>

@@ -1,4 +1,5 @@
-/* The reader of TSS2 PRIVATE KEY files: no crash, and what it accepts it also writes and reads back. */
+/* The reader of TSS2 PRIVATE KEY files: no crash, and what it accepts it also writes and reads
+ * back. */
 #include <stdlib.h>
 #include <string.h>
 

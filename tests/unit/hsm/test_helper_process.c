@@ -195,12 +195,11 @@ greet(struct process *process)
 static void
 create(struct process *process, enum key_algorithm algorithm, struct ath_buf *blob)
 {
-    struct hsm_response response =
-        call(process,
-             (struct hsm_request){.op = HSM_OP_KEY_CREATE,
-                                  .algorithm = (uint8_t)algorithm,
-                                  .name = ath_slice_of_string("test")},
-             ATH_OK);
+    struct hsm_response response = call(process,
+                                        (struct hsm_request){.op = HSM_OP_KEY_CREATE,
+                                                             .algorithm = (uint8_t)algorithm,
+                                                             .name = ath_slice_of_string("test")},
+                                        ATH_OK);
 
     ath_buf_clear(blob);
     ath_buf_put_slice(blob, response.blob);
@@ -343,9 +342,8 @@ test_large_message_is_signed(void **state)
     create(process, KEY_ES256, &blob);
     key = open_key(process, 1, &blob);
     response = call(process,
-                    (struct hsm_request){.op = HSM_OP_SIGN,
-                                         .key = 1,
-                                         .data = ath_slice_of(bytes, sizeof(bytes))},
+                    (struct hsm_request){
+                        .op = HSM_OP_SIGN, .key = 1, .data = ath_slice_of(bytes, sizeof(bytes))},
                     ATH_OK);
     assert_int_equal(public_key_verify(key, ath_slice_of(bytes, sizeof(bytes)), response.data),
                      ATH_OK);

@@ -301,10 +301,10 @@ answer(struct run *run, uint32_t id, ath_err err)
     struct ath_slice content;
     size_t total;
 
-    assert_int_equal(hsm_frame_peek(ath_slice_of(run->answers.data + run->read,
-                                                 run->answers.len - run->read),
-                                    &content, &total),
-                     ATH_OK);
+    assert_int_equal(
+        hsm_frame_peek(ath_slice_of(run->answers.data + run->read, run->answers.len - run->read),
+                       &content, &total),
+        ATH_OK);
     assert_true(total > 0);
     run->read += total;
     assert_int_equal(hsm_response_decode(content, &response), ATH_OK);

@@ -52,9 +52,16 @@ fault_transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t *command)
 static void
 answer_code(uint32_t code, size_t *len, uint8_t *response)
 {
-    const uint8_t answer[HEADER_LEN] = {
-        0x80, 1, 0, 0, 0, HEADER_LEN, (uint8_t)(code >> 24), (uint8_t)(code >> 16),
-        (uint8_t)(code >> 8), (uint8_t)code};
+    const uint8_t answer[HEADER_LEN] = {0x80,
+                                        1,
+                                        0,
+                                        0,
+                                        0,
+                                        HEADER_LEN,
+                                        (uint8_t)(code >> 24),
+                                        (uint8_t)(code >> 16),
+                                        (uint8_t)(code >> 8),
+                                        (uint8_t)code};
 
     memcpy(response, answer, sizeof(answer));
     *len = sizeof(answer);
@@ -238,8 +245,8 @@ fixture_count_handles(struct fixture *fixture, TPM2_HANDLE first)
     TPMS_CAPABILITY_DATA data = {0};
     struct hsm_fault fault = {0};
 
-    assert_int_equal(
-        tpm_context_capability(context, TPM2_CAP_HANDLES, first, 64, &fault, &data), ATH_OK);
+    assert_int_equal(tpm_context_capability(context, TPM2_CAP_HANDLES, first, 64, &fault, &data),
+                     ATH_OK);
     tpm_context_free(context);
     return data.data.handles.count;
 }

@@ -42,7 +42,8 @@ struct fixture {
     struct tpm_device *device; /* borrowed: hsm's */
 };
 
-/* A new directory with an empty state (so that no swtpm_setup runs), a swtpm, and a back end on it. */
+/* A new directory with an empty state (so that no swtpm_setup runs), a swtpm, and a back end on it.
+ */
 int fixture_setup(void **state);
 int fixture_teardown(void **state);
 

@@ -139,9 +139,8 @@ test_keys_survive_a_restart(void **state)
     tpm_backend_ops.close(hsm);
     hsm = open_swtpm(dir);
     assert_int_equal(tpm_backend_ops.key_open(hsm, ath_buf_slice(&blob), &fault, &key), ATH_OK);
-    assert_int_equal(hsm_sign(&tpm_backend_ops, hsm, key, ath_slice_of_string("x"), &fault,
-                              signature),
-                     ATH_OK);
+    assert_int_equal(
+        hsm_sign(&tpm_backend_ops, hsm, key, ath_slice_of_string("x"), &fault, signature), ATH_OK);
     tpm_backend_ops.key_close(hsm, key);
     tpm_backend_ops.close(hsm);
     ath_buf_done(&blob);

@@ -378,8 +378,7 @@ open_and_close(void *ctx)
     if ((lower = calloc(1, sizeof(*lower))) == NULL)
         return ATH_ERR_NOMEM;
     *lower = *fixture->fault;
-    err = tpm_transport_over_tcti((TSS2_TCTI_CONTEXT *)(void *)lower, false,
-                                  &connection.transport);
+    err = tpm_transport_over_tcti((TSS2_TCTI_CONTEXT *)(void *)lower, false, &connection.transport);
     if (err != ATH_OK) {
         free(lower);
         return err;

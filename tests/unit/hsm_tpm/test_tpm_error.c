@@ -45,8 +45,8 @@ static const struct expectation expectations[] = {
     {0x3e0, TPM_CLASS_USAGE, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR},
     {0x14b, TPM_CLASS_FULL, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR},
     {TPM_RC_RESPONSE_HMAC, TPM_CLASS_INTEGRITY, TPM_ACTION_NEW_SESSION, ATH_ERR_HSM_ERROR},
-    {0x1d5, TPM_CLASS_OTHER, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR},     /* size of parameter 1 */
-    {0xb0002, TPM_CLASS_OTHER, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR},   /* the manager's own */
+    {0x1d5, TPM_CLASS_OTHER, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR},   /* size of parameter 1 */
+    {0xb0002, TPM_CLASS_OTHER, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR}, /* the manager's own */
 };
 
 static void

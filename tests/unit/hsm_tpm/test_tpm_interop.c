@@ -32,8 +32,8 @@ start_swtpm(struct shared *shared)
     char program[] = "swtpm", mode[] = "socket", tpm2[] = "--tpm2", state_option[] = "--tpmstate",
          server_option[] = "--server", control_option[] = "--ctrl", flags[] = "--flags",
          flags_value[] = "not-need-init,startup-clear";
-    char *argv[] = {program, mode,  tpm2,        state_option, state, server_option, server,
-                    control_option, control, flags, flags_value, NULL};
+    char *argv[] = {program, mode,           tpm2,    state_option, state,       server_option,
+                    server,  control_option, control, flags,        flags_value, NULL};
 
     (void)snprintf(state, sizeof(state), "dir=%s", shared->dir);
     (void)snprintf(server, sizeof(server), "type=unixio,path=%s/sock", shared->dir);
@@ -169,9 +169,9 @@ test_openssl_signs_with_our_key_file(void **state)
 
         ath_buf_clear(&blob);
         open_hsm(shared);
-        assert_int_equal(tpm_backend_ops.key_create(shared->hsm, cases[i].algorithm, "x", &fault,
-                                                    &blob),
-                         ATH_OK);
+        assert_int_equal(
+            tpm_backend_ops.key_create(shared->hsm, cases[i].algorithm, "x", &fault, &blob),
+            ATH_OK);
         assert_int_equal(tpm_backend_ops.key_open(shared->hsm, ath_buf_slice(&blob), &fault, &key),
                          ATH_OK);
         public = public_key_ref(key->public);
@@ -245,9 +245,9 @@ test_key_with_a_password_asks_for_it(void **state)
     import(shared, &key);
     tpm_backend_ops.key_facts(key, &facts);
     assert_false(facts.empty_auth);
-    assert_int_equal(hsm_sign(&tpm_backend_ops, shared->hsm, key, ath_slice_of_string("x"), &fault,
-                              signature),
-                     ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(
+        hsm_sign(&tpm_backend_ops, shared->hsm, key, ath_slice_of_string("x"), &fault, signature),
+        ATH_ERR_PIN_REQUIRED);
     tpm_backend_ops.key_close(shared->hsm, key);
     close_hsm(shared);
 }
@@ -262,8 +262,8 @@ test_nothing_is_left_for_the_next_program(void **state)
     if (!has_provider())
         skip();
     for (int i = 0; i < 5; i++) {
-        run(shared, "openssl genpkey " PROVIDERS
-                    " -algorithm EC -pkeyopt group:P-384 -out key.pem");
+        run(shared,
+            "openssl genpkey " PROVIDERS " -algorithm EC -pkeyopt group:P-384 -out key.pem");
         import(shared, &key);
         tpm_backend_ops.key_close(shared->hsm, key);
         close_hsm(shared);

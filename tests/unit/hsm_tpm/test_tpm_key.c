@@ -148,9 +148,9 @@ judge(TPMA_OBJECT attributes, struct hsm_key_facts *ret_facts)
 static void
 test_attributes_that_make_a_key_portable_or_bound_are_refused(void **state)
 {
-    static const TPMA_OBJECT missing[] = {
-        TPMA_OBJECT_FIXEDTPM, TPMA_OBJECT_FIXEDPARENT, TPMA_OBJECT_SENSITIVEDATAORIGIN,
-        TPMA_OBJECT_SIGN_ENCRYPT, TPMA_OBJECT_USERWITHAUTH};
+    static const TPMA_OBJECT missing[] = {TPMA_OBJECT_FIXEDTPM, TPMA_OBJECT_FIXEDPARENT,
+                                          TPMA_OBJECT_SENSITIVEDATAORIGIN, TPMA_OBJECT_SIGN_ENCRYPT,
+                                          TPMA_OBJECT_USERWITHAUTH};
     struct hsm_key_facts facts;
 
     (void)state;

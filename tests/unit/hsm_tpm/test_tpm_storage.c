@@ -52,9 +52,8 @@ read_persistent(struct fixture *fixture, TPM2B_PUBLIC *ret_public)
     struct tpm_context *context = fixture_context(fixture);
 
     *ret_public = (TPM2B_PUBLIC){0};
-    assert_int_equal(Tss2_Sys_ReadPublic(context->sys, TPM_SRK_HANDLE, NULL, ret_public, NULL,
-                                         NULL, NULL),
-                     0);
+    assert_int_equal(
+        Tss2_Sys_ReadPublic(context->sys, TPM_SRK_HANDLE, NULL, ret_public, NULL, NULL, NULL), 0);
     tpm_context_free(context);
 }
 
@@ -153,9 +152,9 @@ set_owner_password(struct fixture *fixture)
     struct hsm_fault fault = {0};
 
     assert_int_equal(tpm_context_startup(context, &fault), ATH_OK);
-    assert_int_equal(Tss2_Sys_HierarchyChangeAuth(context->sys, TPM2_RH_OWNER, &empty_password,
-                                                  &password, NULL),
-                     0);
+    assert_int_equal(
+        Tss2_Sys_HierarchyChangeAuth(context->sys, TPM2_RH_OWNER, &empty_password, &password, NULL),
+        0);
     tpm_context_free(context);
 }
 
@@ -212,8 +211,7 @@ test_blob_made_with_the_persistent_key_loads_without_it(void **state)
     ath_buf_done(&blob);
 }
 
-#define WITH_TPM(test)                                                                             \
-    cmocka_unit_test_setup_teardown(test, fixture_setup_closed, fixture_teardown)
+#define WITH_TPM(test) cmocka_unit_test_setup_teardown(test, fixture_setup_closed, fixture_teardown)
 
 int
 main(void)

@@ -22,13 +22,13 @@ der_put(struct ath_buf *out, uint8_t tag, struct ath_slice content)
 }
 
 struct recipe {
-    const char *oid;           /* its DER; NULL: the loadable key's */
-    int empty_auth;            /* -1: absent; else the BOOLEAN's byte */
-    const char *extra;         /* DER between emptyAuth and parent */
+    const char *oid;   /* its DER; NULL: the loadable key's */
+    int empty_auth;    /* -1: absent; else the BOOLEAN's byte */
+    const char *extra; /* DER between emptyAuth and parent */
     size_t extra_len;
     uint32_t parent;
     size_t drop_public, drop_private; /* bytes left out at the end */
-    bool add_private;          /* a byte too many */
+    bool add_private;                 /* a byte too many */
 };
 
 static const struct recipe plain = {.empty_auth = 0xff, .parent = 0x40000001};
@@ -76,8 +76,11 @@ static void
 make_der(const struct recipe *recipe, struct ath_buf *out)
 {
     static const uint8_t loadable[] = {0x06, 0x06, 0x67, 0x81, 0x05, 0x0a, 0x01, 0x03};
-    const uint8_t parent[] = {0x02, 0x04, (uint8_t)(recipe->parent >> 24),
-                              (uint8_t)(recipe->parent >> 16), (uint8_t)(recipe->parent >> 8),
+    const uint8_t parent[] = {0x02,
+                              0x04,
+                              (uint8_t)(recipe->parent >> 24),
+                              (uint8_t)(recipe->parent >> 16),
+                              (uint8_t)(recipe->parent >> 8),
                               (uint8_t)recipe->parent};
     const uint8_t flag[] = {0xa0, 3, 1, 1, (uint8_t)recipe->empty_auth};
     struct ath_buf body = {0};
