@@ -2,6 +2,7 @@
 serve as a judge of athd only if it takes what is right and refuses what is wrong."""
 import json
 import unittest
+from urllib.parse import unquote
 
 from peer import jws, transcript as tr, user
 from peer.agent import Athd, Failed
@@ -511,6 +512,31 @@ class WithAthd(unittest.TestCase):
         m8, m9 = server.on_confirmation(m7)
         client.on_scope_result(m8)
         self.assertEqual(client.on_complete(m9)["scopes"], SCOPES[:2])
+
+    def question_of(self, m6):
+        """What the person is shown for it."""
+        before = self.athd.questions()
+        self.athd.call("confirmation.answer", key="user", message=m6)
+        asked = self.athd.questions()[len(before):]
+        return "\n".join(unquote(line[len("SETDESC "):]) for line in asked.splitlines()
+                         if line.startswith("SETDESC "))
+
+    def test_strangers_words_cannot_pose_as_athds(self):
+        self.key("user", confirm="always")
+        client_key, service = Key(), Service(Key(), {"*": SCOPES}, ["*"], SCOPES, confirm=True)
+        grant = self.athd.call("credential.issue", key="user", client=client_key.did("client"),
+                               scopes=SCOPES[:2], ttl=900)["credential"]
+        context = "x\nServer: did:ath:server_of_mine\u2028\u202edesrever\u200b \"y\" \x1b[31m\x7f" + "z" * 500
+        client, server = Client(client_key, service.did, grant, SCOPES[:2], context=context), Server(service)
+        _, m6 = server.on_scope_request(client.on_identity_result(server.on_proof(client.on_response(
+            server.on_request(client.start())))))
+        shown = self.question_of(m6)
+        self.assertIn(service.did, shown)
+        self.assertNotIn("\nServer: did:ath:server_of_mine", shown)
+        for character in "\u2028\u202e\u200b\x1b\x7f\r":
+            self.assertNotIn(character, shown)
+        self.assertLess(shown.count("z"), 257)
+        self.assertGreater(shown.count("z"), 100)
 
     def test_athds_user_says_no(self):
         self.key("user", confirm="always")

@@ -1,6 +1,7 @@
 """docs/api.schema.json says of every method what athd really takes and answers."""
 import json
 import os
+import re
 import unittest
 
 from jsonschema import Draft202012Validator
@@ -77,6 +78,19 @@ class Schema(unittest.TestCase):
 
     def test_methods_are_those_that_athd_has(self):
         self.assertEqual(set(self.athd.call("agent.hello")["capabilities"]), set(self.methods))
+
+    def test_params_are_those_of_athds_table(self):
+        with open(os.path.join(SOURCE, "src", "rpc", "methods_table.c"), encoding="utf-8") as file:
+            table = dict(re.findall(r"params_([A-Z_]+)\[\] = \{(.*?)\};", file.read(), re.S))
+        for method in self.methods:
+            entries = re.findall(r'([A-Z_]*)[({]"(\w+)"(?:, RPC_\w+)?(?:, (REQUIRED|OPTIONAL))?',
+                                 table.pop(method.upper().replace(".", "_")))
+            built = [entry for entry in entries if entry[0] != "NOT_BUILT"]
+            schema = self.params_of(method)
+            self.assertEqual({name for _, name, _ in built} | {"trace"}, set(schema["properties"]), method)
+            self.assertEqual({name for _, name, need in built if need == "REQUIRED"},
+                             set(schema.get("required", [])), method)
+        self.assertFalse(table)
 
     def test_methods_of_later_versions_are_not_there(self):
         for method in NOT_IN_THIS_VERSION:
