@@ -19,6 +19,14 @@ fault_of(TSS2_TCTI_CONTEXT *tcti)
     return (struct fault_tcti *)(void *)tcti;
 }
 
+static TPM2_CC last_command;
+
+TPM2_CC
+fixture_last_command(void)
+{
+    return last_command;
+}
+
 static TPM2_CC
 code_of(const uint8_t *command)
 {
@@ -40,6 +48,7 @@ fault_transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t *command)
 
     memcpy(fault->last, command, len);
     fault->last_len = len;
+    last_command = code_of(command);
     fault->sent++;
     if (code_of(command) < sizeof(fault->sent_of) / sizeof(fault->sent_of[0]))
         fault->sent_of[code_of(command)]++;

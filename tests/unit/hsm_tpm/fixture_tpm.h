@@ -52,6 +52,9 @@ int fixture_setup_closed(void **state);
 ath_err fixture_open(struct fixture *fixture, struct hsm_fault *fault);
 void fixture_close(struct fixture *fixture);
 
+/* The code of the last command any TCTI of this program has sent. */
+TPM2_CC fixture_last_command(void);
+
 /* How many handles of the range the TPM has, asked behind the back end's back (which must be closed
  * or idle). */
 unsigned fixture_count_handles(struct fixture *fixture, TPM2_HANDLE first);

@@ -365,6 +365,28 @@ test_idle_session_of_another_is_left_alone(void **state)
     assert_int_equal(fixture_count_handles(fixture, TPM_FIRST_LOADED_SESSION), 1);
 }
 
+static void
+test_clean_end_shuts_the_tpm_down_last(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256);
+
+    fixture_must_sign(fixture, key);
+    tpm_key_close(fixture->device, key);
+    fixture_close(fixture);
+    assert_int_equal(fixture_last_command(), TPM2_CC_Shutdown);
+}
+
+static void
+test_tpm_behind_a_resource_manager_is_not_shut_down(void **state)
+{
+    struct fixture *fixture = *state;
+
+    fixture->device->exclusive = false;
+    fixture_close(fixture);
+    assert_int_equal(fixture_last_command(), TPM2_CC_FlushContext);
+}
+
 static ath_err
 open_and_close(void *ctx)
 {
@@ -444,6 +466,8 @@ main(void)
         WITH_TPM(test_session_is_renewed_before_its_time),
         WITH_CLOSED(test_sessions_that_others_left_make_room),
         WITH_CLOSED(test_idle_session_of_another_is_left_alone),
+        WITH_TPM(test_clean_end_shuts_the_tpm_down_last),
+        WITH_TPM(test_tpm_behind_a_resource_manager_is_not_shut_down),
         WITH_TPM(test_each_failing_allocation_is_survived),
     };
 
