@@ -1,0 +1,34 @@
+/* A daemon's loop and directories without the daemon: what its parts need to be tested one by one. */
+#ifndef TESTS_FIXTURE_DAEMON_H
+#define TESTS_FIXTURE_DAEMON_H
+
+#include "tests/support/support.h"
+
+#include "athd/athd.h"
+
+struct fixture {
+    struct athd athd;
+    struct config config;
+    char dir[64]; /* a private directory, removed at the end */
+};
+
+/* hsm_uri may be NULL. The hsm is called "one", its helper is fake_hsm_helper. */
+void fixture_begin(struct fixture *fixture, const char *hsm_uri);
+/* Ends the loop and fails if a handle is left in it. */
+void fixture_end(struct fixture *fixture);
+
+/* Turns the loop until *flag is at least `count`; fails the test when that takes too long. */
+void fixture_run_until(struct fixture *fixture, const int *flag, int count);
+/* One turn that does not wait. */
+void fixture_turn(struct fixture *fixture);
+
+/* dir/name; valid until the next call. */
+const char *fixture_path(const struct fixture *fixture, const char *name);
+/* The file's text; the caller frees it. Fails the test if it cannot be read. */
+char *fixture_read(const struct fixture *fixture, const char *name);
+
+/* A request of this process, not on any connection, in the daemon's table. Ends by request_finish or
+ * request_fail. */
+struct request *fixture_request(struct fixture *fixture, enum rpc_method_id method);
+
+#endif

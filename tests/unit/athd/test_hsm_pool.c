@@ -1,0 +1,455 @@
+#include "fixture_daemon.h"
+
+#include <stdio.h>
+#include <unistd.h>
+
+#include "athd/hsm_pool.h"
+#include "base/clock.h"
+
+static struct fixture fixture;
+
+/* What a job's completion said. */
+struct result {
+    int done;
+    int place; /* the how many-eth completion it was */
+    ath_err err;
+    struct why why;
+    uint32_t native;
+    uint8_t signature[64];
+    size_t signature_len;
+    char blob[16];
+};
+
+static int completions, closed;
+
+static void
+on_done(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct result *result = ctx;
+
+    result->done++;
+    result->place = ++completions;
+    result->err = outcome->err;
+    result->why = outcome->why;
+    result->native = outcome->native;
+    result->signature_len = outcome->signature.len;
+    if (outcome->signature.len == sizeof(result->signature))
+        memcpy(result->signature, outcome->signature.data, sizeof(result->signature));
+    snprintf(result->blob, sizeof(result->blob), "%.*s", (int)outcome->blob.len,
+             outcome->blob.len == 0 ? "" : (const char *)outcome->blob.data);
+}
+
+static void
+begin(const char *uri)
+{
+    completions = closed = 0;
+    fixture_begin(&fixture, uri);
+    assert_int_equal(hsm_pool_new(&fixture.athd, &fixture.athd.hsms), ATH_OK);
+}
+
+static void
+on_closed(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void
+end(void)
+{
+    hsm_pool_close(fixture.athd.hsms, on_closed, &closed);
+    fixture_run_until(&fixture, &closed, 1);
+    hsm_pool_free(fixture.athd.hsms);
+    fixture_end(&fixture);
+}
+
+static struct hsm_job *
+sign(struct result *result, uint32_t key, uint64_t identity, enum hsm_priority priority,
+     const char *message)
+{
+    const struct hsm_key_ref ref = {key, "one", ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {identity, priority, clock_monotonic_ms() + 30000, on_done,
+                                          result};
+    struct hsm_job *job = NULL;
+
+    *result = (struct result){0};
+    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string(message), &params,
+                                   &job),
+                     ATH_OK);
+    assert_int_equal(result->done, 0); /* never from inside */
+    return job;
+}
+
+static void
+test_sign_opens_the_key_once_a_helper_life(void **state)
+{
+    struct result a, b;
+    char *seen;
+
+    (void)state;
+    begin("swtpm:");
+    sign(&a, 3, 1, HSM_PRIORITY_NORMAL, "first");
+    sign(&b, 3, 1, HSM_PRIORITY_NORMAL, "second");
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(a.err, ATH_OK);
+    assert_int_equal(a.signature_len, 64);
+    assert_int_equal(a.signature[0], 3);
+    assert_int_equal(b.err, ATH_OK);
+    seen = fixture_read(&fixture, "seen");
+    assert_string_equal(seen, "1 0 \n3 3 BLOB\n6 3 first\n6 3 second\n");
+    free(seen);
+    end();
+}
+
+static void
+test_key_create_gives_blob_and_kind_is_known(void **state)
+{
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct result result = {0};
+    const char *kind;
+    bool software;
+
+    (void)state;
+    begin("swtpm:");
+    hsm_pool_describe(fixture.athd.hsms, "one", &kind, &software);
+    assert_string_equal(kind, "");
+    params.ctx = &result;
+    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "label", &params, NULL), ATH_OK);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    assert_string_equal(result.blob, "BLOB");
+    hsm_pool_describe(fixture.athd.hsms, "one", &kind, &software);
+    assert_string_equal(kind, "tpm");
+    assert_true(software);
+    end();
+}
+
+static void
+test_unknown_hsm_is_refused_at_once(void **state)
+{
+    const struct hsm_key_ref ref = {1, "nowhere", {NULL, 0}};
+    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, 0, on_done, NULL};
+
+    (void)state;
+    begin("swtpm:");
+    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
+                     ATH_ERR_HSM_NOT_FOUND);
+    assert_null(hsm_pool_find(fixture.athd.hsms, "nowhere"));
+    assert_string_equal(hsm_pool_find(fixture.athd.hsms, NULL), "one");
+    end();
+}
+
+/* All are queued before the helper is up, so the order of completion is the queue's. */
+static void
+test_queue_is_fair_and_heeds_priority(void **state)
+{
+    struct result many[4], few, urgent, late;
+    size_t i;
+
+    (void)state;
+    begin("swtpm:");
+    sign(&late, 1, 9, HSM_PRIORITY_LATE, "late");
+    for (i = 0; i < 4; i++)
+        sign(&many[i], 1, 1, HSM_PRIORITY_NORMAL, "many");
+    sign(&few, 1, 2, HSM_PRIORITY_NORMAL, "few");
+    sign(&urgent, 1, 1, HSM_PRIORITY_URGENT, "urgent");
+    fixture_run_until(&fixture, &completions, 7);
+    assert_int_equal(urgent.place, 1);
+    assert_int_equal(many[0].place, 2);
+    assert_int_equal(few.place, 3);
+    assert_int_equal(many[3].place, 6);
+    assert_int_equal(late.place, 7);
+    end();
+}
+
+static void
+test_crash_is_one_retry_for_the_caller(void **state)
+{
+    static const char *const faults[] = {"swtpm:crash-once", "swtpm:garbage-once", "swtpm:gone-once",
+                                         "swtpm:stranger-once"};
+    struct result a, b;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        begin(faults[i]);
+        sign(&a, 1, 1, HSM_PRIORITY_NORMAL, "a");
+        sign(&b, 2, 1, HSM_PRIORITY_NORMAL, "b");
+        fixture_run_until(&fixture, &completions, 2);
+        assert_int_equal(a.err, ATH_OK);
+        assert_int_equal(b.err, ATH_OK);
+        assert_int_equal(a.place, 1); /* the order is kept */
+        assert_int_equal(fixture.athd.counters.helper_restarts, 1);
+        end();
+    }
+}
+
+static void
+test_crash_at_each_try_fails_the_job_but_not_the_pool(void **state)
+{
+    static const char *const faults[] = {"swtpm:crash", "swtpm:gone"};
+    struct result result;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        begin(faults[i]);
+        sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
+        fixture_run_until(&fixture, &completions, 1);
+        assert_int_equal(result.err, ATH_ERR_HSM_UNAVAILABLE);
+        assert_int_equal(result.done, 1);
+        end();
+    }
+}
+
+static void
+test_hanging_helper_is_killed_and_the_job_repeated(void **state)
+{
+    struct result result;
+    int turns;
+
+    (void)state;
+    fake_clock_set(1000000);
+    begin("swtpm:hang-once");
+    sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
+    for (turns = 0; access(fixture_path(&fixture, "had-fault"), F_OK) != 0 && turns < 10000; turns++)
+        uv_run(fixture.athd.loop, UV_RUN_ONCE);
+    fake_clock_move(11);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    assert_int_equal(fixture.athd.counters.helper_restarts, 1);
+    end();
+}
+
+static void
+test_key_that_cannot_be_opened_tells_why_at_its_signature(void **state)
+{
+    struct result a, b;
+
+    (void)state;
+    begin("swtpm:bad-key-once");
+    sign(&a, 1, 1, HSM_PRIORITY_NORMAL, "a");
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(a.err, ATH_ERR_HSM_ERROR);
+    assert_int_equal(a.native, 0x1df);
+    assert_string_equal(a.why.text, "integrity check failed");
+    sign(&b, 1, 1, HSM_PRIORITY_NORMAL, "b"); /* tried again, not remembered as open */
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(b.err, ATH_OK);
+    end();
+}
+
+static void
+test_forgotten_key_is_opened_again(void **state)
+{
+    const struct hsm_key_ref ref = {5, "one", ath_slice_of_string("BLOB")};
+    struct result a, b;
+    char *seen;
+
+    (void)state;
+    begin("swtpm:");
+    sign(&a, 5, 1, HSM_PRIORITY_NORMAL, "a");
+    fixture_run_until(&fixture, &completions, 1);
+    hsm_pool_key_forget(fixture.athd.hsms, &ref);
+    sign(&b, 5, 1, HSM_PRIORITY_NORMAL, "b");
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(b.err, ATH_OK);
+    seen = fixture_read(&fixture, "seen");
+    assert_string_equal(seen, "1 0 \n3 5 BLOB\n6 5 a\n4 5 \n3 5 BLOB\n6 5 b\n");
+    free(seen);
+    end();
+}
+
+static void
+test_absent_hsm_is_waited_for_until_the_deadline(void **state)
+{
+    struct json *status = NULL;
+    struct result result;
+
+    (void)state;
+    fake_clock_set(1000000);
+    begin("swtpm:absent");
+    sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
+    while (fixture.athd.counters.helper_restarts == 0 && access(fixture_path(&fixture, "seen"), F_OK) != 0)
+        uv_run(fixture.athd.loop, UV_RUN_ONCE);
+    assert_int_equal(result.done, 0);
+    fake_clock_move(31);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
+    assert_string_equal(json_get_string(json_first(status), "state"), "absent");
+    json_free(status);
+    end();
+}
+
+static void
+test_absent_hsm_that_comes_back_serves_what_waited(void **state)
+{
+    struct result result;
+
+    (void)state;
+    begin("swtpm:absent-once");
+    sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    end();
+}
+
+static void
+test_states_tell_refusal_and_missing_helper_apart_from_absence(void **state)
+{
+    static const char *const faults[] = {"swtpm:refuse", "swtpm:no-start"};
+    struct json *status = NULL;
+    const char *now;
+    size_t i;
+    int turns;
+
+    (void)state;
+    for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
+        begin(faults[i]);
+        for (turns = 0; turns < 1000; turns++) {
+            uv_run(fixture.athd.loop, UV_RUN_ONCE);
+            assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
+            now = json_get_string(json_first(status), "state");
+            if (strcmp(now, "failed") == 0)
+                break;
+            json_free(status);
+        }
+        assert_true(turns < 1000);
+        assert_non_null(json_get_string(json_first(status), "message"));
+        json_free(status);
+        end();
+    }
+}
+
+static void
+test_cancelled_job_ends_once_queued_or_flying(void **state)
+{
+    struct result flying, queued, after;
+    struct hsm_job *job;
+
+    (void)state;
+    begin("swtpm:");
+    job = sign(&queued, 1, 1, HSM_PRIORITY_NORMAL, "queued"); /* the helper is not up yet */
+    hsm_job_cancel(job, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(queued.done, 0); /* never from inside */
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(queued.err, ATH_ERR_CONSENT_TIMEOUT);
+    sign(&after, 1, 1, HSM_PRIORITY_NORMAL, "warm");
+    fixture_run_until(&fixture, &completions, 2);
+    job = sign(&flying, 1, 1, HSM_PRIORITY_NORMAL, "flying");
+    hsm_job_cancel(job, ATH_ERR_CONSENT_TIMEOUT);
+    sign(&after, 1, 1, HSM_PRIORITY_NORMAL, "after");
+    fixture_run_until(&fixture, &completions, 4);
+    assert_int_equal(flying.err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(flying.done, 1);
+    assert_int_equal(after.err, ATH_OK);
+    end();
+}
+
+static void
+test_one_caller_cannot_queue_without_end(void **state)
+{
+    static struct result results[1025];
+    const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct result other;
+    size_t i;
+
+    (void)state;
+    begin("swtpm:");
+    for (i = 0; i < 1024; i++)
+        sign(&results[i], 1, 1, HSM_PRIORITY_NORMAL, "m");
+    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
+                     ATH_ERR_HSM_BUSY);
+    sign(&other, 1, 2, HSM_PRIORITY_NORMAL, "m");
+    fixture_run_until(&fixture, &completions, 1025);
+    assert_int_equal(other.place, 2);
+    assert_int_equal(results[1023].err, ATH_OK);
+    end();
+}
+
+static void
+test_create_is_not_repeated_where_the_token_would_keep_both(void **state)
+{
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct result result = {0};
+
+    (void)state;
+    begin("swtpm:crash-create-once"); /* a TPM: repeated */
+    params.ctx = &result;
+    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "l", &params, NULL), ATH_OK);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    end();
+}
+
+static void
+test_close_ends_what_waits_and_kills_a_deaf_helper(void **state)
+{
+    struct result result, waiting;
+
+    (void)state;
+    begin("swtpm:deaf");
+    sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    sign(&waiting, 1, 1, HSM_PRIORITY_NORMAL, "m");
+    end();
+    assert_int_equal(waiting.done, 1);
+    assert_int_equal(waiting.err, ATH_ERR_HSM_UNAVAILABLE);
+}
+
+static ath_err
+submit_once(void *ctx)
+{
+    struct result *result = ctx;
+    const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000, on_done,
+                                          result};
+    int before = completions;
+    ath_err err;
+
+    err = hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL);
+    if (err != ATH_OK)
+        return err;
+    fixture_run_until(&fixture, &completions, before + 1);
+    return result->err;
+}
+
+static void
+test_each_failing_allocation_fails_the_job_and_leaves_the_pool_whole(void **state)
+{
+    struct result result = {0};
+
+    (void)state;
+    begin("swtpm:");
+    each_allocation_failing(submit_once, &result);
+    assert_int_equal(submit_once(&result), ATH_OK);
+    end();
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sign_opens_the_key_once_a_helper_life),
+        cmocka_unit_test(test_key_create_gives_blob_and_kind_is_known),
+        cmocka_unit_test(test_unknown_hsm_is_refused_at_once),
+        cmocka_unit_test(test_queue_is_fair_and_heeds_priority),
+        cmocka_unit_test(test_crash_is_one_retry_for_the_caller),
+        cmocka_unit_test(test_crash_at_each_try_fails_the_job_but_not_the_pool),
+        cmocka_unit_test(test_hanging_helper_is_killed_and_the_job_repeated),
+        cmocka_unit_test(test_key_that_cannot_be_opened_tells_why_at_its_signature),
+        cmocka_unit_test(test_forgotten_key_is_opened_again),
+        cmocka_unit_test(test_absent_hsm_is_waited_for_until_the_deadline),
+        cmocka_unit_test(test_absent_hsm_that_comes_back_serves_what_waited),
+        cmocka_unit_test(test_states_tell_refusal_and_missing_helper_apart_from_absence),
+        cmocka_unit_test(test_cancelled_job_ends_once_queued_or_flying),
+        cmocka_unit_test(test_one_caller_cannot_queue_without_end),
+        cmocka_unit_test(test_create_is_not_repeated_where_the_token_would_keep_both),
+        cmocka_unit_test(test_close_ends_what_waits_and_kills_a_deaf_helper),
+        cmocka_unit_test(test_each_failing_allocation_fails_the_job_and_leaves_the_pool_whole),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
