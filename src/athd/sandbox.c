@@ -5,9 +5,15 @@
 #include <string.h>
 #include <sys/socket.h>
 
+/* The leak checker of sanitized builds stops our threads with ptrace(2). */
 #if defined(__SANITIZE_ADDRESS__)
-#define LOOKS_AT_ITSELF 1 /* the leak checker stops our threads with ptrace(2) */
-#else
+#define LOOKS_AT_ITSELF 1
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer)
+#define LOOKS_AT_ITSELF 1
+#endif
+#endif
+#ifndef LOOKS_AT_ITSELF
 #define LOOKS_AT_ITSELF 0
 #endif
 

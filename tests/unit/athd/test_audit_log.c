@@ -1,0 +1,322 @@
+#include "fixture_daemon.h"
+
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "athd/audit_log.h"
+#include "base/fd.h"
+
+#define LOG_NAME "audit/00000001.jsonl"
+
+static struct fixture fixture;
+static int completions, closed;
+
+struct result {
+    int done;
+    ath_err err;
+};
+
+static void
+on_done(void *ctx, ath_err err)
+{
+    struct result *result = ctx;
+
+    result->done++;
+    result->err = err;
+    completions++;
+}
+
+static void
+open_log(void)
+{
+    struct why why = {{0}};
+
+    assert_int_equal(audit_log_open(&fixture.athd, fixture.dir, &why, &fixture.athd.audit), ATH_OK);
+}
+
+static int
+begin(void **state)
+{
+    (void)state;
+    completions = closed = 0;
+    fixture_begin(&fixture, NULL);
+    open_log();
+    return 0;
+}
+
+static void
+on_closed(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void
+close_log(void)
+{
+    int before = closed;
+
+    audit_log_close(fixture.athd.audit, on_closed, &closed);
+    fixture_run_until(&fixture, &closed, before + 1);
+    audit_log_free(fixture.athd.audit);
+}
+
+static int
+end(void **state)
+{
+    (void)state;
+    close_log();
+    fixture_end(&fixture);
+    return 0;
+}
+
+static void
+append(const char *event, struct result *result)
+{
+    struct json_maker record;
+
+    *result = (struct result){0};
+    audit_record_begin(&record, event, NULL);
+    json_put_string(&record, "key", "alice");
+    audit_append(fixture.athd.audit, &record, on_done, result);
+    assert_int_equal(result->done, 0);
+}
+
+/* Writes text as the log, as some death of athd may have left it, and opens it. */
+static void
+reopen_with(const char *text, size_t len)
+{
+    int fd;
+
+    close_log();
+    fd = open(fixture_path(&fixture, LOG_NAME), O_WRONLY | O_TRUNC);
+    assert_true(fd >= 0);
+    assert_int_equal(fd_write_all(fd, ath_slice_of(text, len)), ATH_OK);
+    fd_close(&fd);
+    open_log();
+}
+
+static void
+test_records_are_numbered_lines_of_json(void **state)
+{
+    const struct json_limits limits = {65536, 8, 64, JSON_INTEGERS};
+    struct result results[20];
+    struct json *record = NULL;
+    char *text, *line;
+    int64_t index, i;
+
+    (void)state;
+    for (i = 0; i < 20; i++)
+        append("test", &results[i]);
+    fixture_run_until(&fixture, &completions, 20);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 20);
+    text = fixture_read(&fixture, LOG_NAME);
+    for (i = 0, line = strtok(text, "\n"); line != NULL; line = strtok(NULL, "\n"), i++) {
+        assert_int_equal(json_parse(ath_slice_of_string(line), &limits, NULL, &record), ATH_OK);
+        assert_true(json_get_int(record, "index", &index));
+        assert_int_equal(index, i);
+        assert_non_null(json_get_string(record, "timestamp"));
+        assert_string_equal(json_get_string(record, "event"), "test");
+        assert_string_equal(json_get_string(record, "key"), "alice");
+        json_free(record);
+        assert_int_equal(results[i].err, ATH_OK);
+    }
+    assert_int_equal(i, 20);
+    free(text);
+}
+
+static void
+test_record_names_its_caller_and_trace(void **state)
+{
+    struct request *request = fixture_request(&fixture, RPC_AGENT_HELLO);
+    struct result result = {0};
+    struct json_maker record;
+    char *text, expected[64];
+
+    (void)state;
+    request->trace = "00-11112222333344445555666677778888-1111222233334444-01";
+    audit_record_begin(&record, "test", request);
+    audit_append(fixture.athd.audit, &record, on_done, &result);
+    request_fail(request, ATH_ERR_INTERNAL, NULL);
+    fixture_run_until(&fixture, &completions, 1);
+    text = fixture_read(&fixture, LOG_NAME);
+    snprintf(expected, sizeof(expected), "\"caller\":{\"uid\":%lu,\"pid\":%ld,",
+             (unsigned long)getuid(), (long)getpid());
+    assert_non_null(strstr(text, expected));
+    assert_non_null(strstr(text, "\"trace\":\"00-11112222"));
+    free(text);
+}
+
+static void
+test_log_goes_on_where_it_ended(void **state)
+{
+    struct result result;
+    char *text;
+
+    (void)state;
+    append("one", &result);
+    fixture_run_until(&fixture, &completions, 1);
+    close_log();
+    open_log();
+    assert_int_equal(audit_log_size(fixture.athd.audit), 1);
+    append("two", &result);
+    fixture_run_until(&fixture, &completions, 2);
+    text = fixture_read(&fixture, LOG_NAME);
+    assert_non_null(strstr(text, "\n{\"index\":1,"));
+    free(text);
+}
+
+static void
+test_torn_last_line_is_cut_off(void **state)
+{
+    static const char torn[] = "{\"index\":0,\"event\":\"a\"}\n{\"index\":1,\"ev";
+    struct result result;
+    char *text;
+
+    (void)state;
+    reopen_with(torn, sizeof(torn) - 1);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 1);
+    append("b", &result);
+    fixture_run_until(&fixture, &completions, 1);
+    text = fixture_read(&fixture, LOG_NAME);
+    assert_int_equal(strncmp(text, "{\"index\":0,\"event\":\"a\"}\n{\"index\":1,\"timestamp\"", 45), 0);
+    free(text);
+    assert_int_not_equal(access(fixture_path(&fixture, LOG_NAME ".damaged"), F_OK), 0);
+}
+
+static void
+test_garbage_at_the_end_is_kept_aside(void **state)
+{
+    static const char garbage[] = "{\"index\":7,\"event\":\"a\"}\n\0\0\0\0\nnonsense\n";
+    struct stat st;
+
+    (void)state;
+    reopen_with(garbage, sizeof(garbage) - 1);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 8);
+    assert_int_equal(stat(fixture_path(&fixture, LOG_NAME ".damaged"), &st), 0);
+    assert_int_equal(st.st_size, 14);
+}
+
+static void
+test_only_a_torn_line_is_an_empty_log(void **state)
+{
+    (void)state;
+    reopen_with("{\"in", 4);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 0);
+}
+
+static void
+limit_file_size(rlim_t bytes)
+{
+    struct rlimit limit;
+
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &limit), 0);
+    limit.rlim_cur = bytes;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+}
+
+/* RLIMIT_FSIZE cuts a write in its middle, as a full disk does. */
+static void
+test_record_that_does_not_fit_fails_and_uses_no_index(void **state)
+{
+    struct result good, bad, again;
+    char *text;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    append("good", &good);
+    fixture_run_until(&fixture, &completions, 1);
+    limit_file_size(150);
+    append("bad", &bad);
+    fixture_run_until(&fixture, &completions, 2);
+    limit_file_size(RLIM_INFINITY);
+    assert_int_equal(good.err, ATH_OK);
+    assert_int_equal(bad.err, ATH_ERR_AUDIT_UNAVAILABLE);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 1);
+    append("again", &again);
+    fixture_run_until(&fixture, &completions, 3);
+    assert_int_equal(again.err, ATH_OK);
+    text = fixture_read(&fixture, LOG_NAME);
+    assert_null(strstr(text, "bad"));
+    assert_non_null(strstr(text, "\n{\"index\":1,"));
+    free(text);
+}
+
+static void
+test_log_that_was_cut_by_somebody_else_takes_no_more(void **state)
+{
+    struct result result;
+
+    (void)state;
+    append("one", &result);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(truncate(fixture_path(&fixture, LOG_NAME), 3), 0);
+    append("two", &result);
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(result.err, ATH_ERR_AUDIT_UNAVAILABLE);
+}
+
+static void
+test_log_that_is_no_file_stops_the_start(void **state)
+{
+    struct audit_log *log = NULL;
+    struct why why = {{0}};
+    char path[256];
+
+    (void)state;
+    snprintf(path, sizeof(path), "%s/other", fixture.dir);
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/audit");
+    assert_int_equal(mkdir(path, 0700), 0);
+    strcat(path, "/00000001.jsonl");
+    assert_int_equal(mkdir(path, 0700), 0);
+    *strstr(path, "/audit") = '\0';
+    assert_int_equal(audit_log_open(&fixture.athd, path, &why, &log), ATH_ERR_IO);
+    assert_true(why.text[0] != '\0');
+}
+
+static ath_err
+append_once(void *ctx)
+{
+    struct result *result = ctx;
+    int before = completions;
+
+    append("test", result);
+    fixture_run_until(&fixture, &completions, before + 1);
+    return result->err;
+}
+
+static void
+test_each_failing_allocation_is_told_and_leaves_whole_lines(void **state)
+{
+    struct result result;
+
+    (void)state;
+    each_allocation_failing(append_once, &result);
+    close_log();
+    open_log();
+    assert_true(audit_log_size(fixture.athd.audit) >= 1);
+    assert_int_not_equal(access(fixture_path(&fixture, LOG_NAME ".damaged"), F_OK), 0);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_records_are_numbered_lines_of_json, begin, end),
+        cmocka_unit_test_setup_teardown(test_record_names_its_caller_and_trace, begin, end),
+        cmocka_unit_test_setup_teardown(test_log_goes_on_where_it_ended, begin, end),
+        cmocka_unit_test_setup_teardown(test_torn_last_line_is_cut_off, begin, end),
+        cmocka_unit_test_setup_teardown(test_garbage_at_the_end_is_kept_aside, begin, end),
+        cmocka_unit_test_setup_teardown(test_only_a_torn_line_is_an_empty_log, begin, end),
+        cmocka_unit_test_setup_teardown(test_record_that_does_not_fit_fails_and_uses_no_index, begin, end),
+        cmocka_unit_test_setup_teardown(test_log_that_was_cut_by_somebody_else_takes_no_more, begin, end),
+        cmocka_unit_test_setup_teardown(test_log_that_is_no_file_stops_the_start, begin, end),
+        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told_and_leaves_whole_lines, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

@@ -1,0 +1,309 @@
+#include "tests/support/support.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "athd/config.h"
+#include "base/fd.h"
+
+static char dir[64];
+
+static int
+begin(void **state)
+{
+    (void)state;
+    strcpy(dir, "/tmp/ath-test-config-XXXXXX");
+    if (mkdtemp(dir) == NULL)
+        return 1;
+    setenv("XDG_CONFIG_HOME", dir, 1);
+    setenv("XDG_RUNTIME_DIR", "/run/user/7", 1);
+    setenv("XDG_STATE_HOME", "/state", 1);
+    unsetenv("LISTEN_FDS");
+    return 0;
+}
+
+static int
+end(void **state)
+{
+    char command[128];
+
+    (void)state;
+    snprintf(command, sizeof(command), "rm -rf '%s'", dir);
+    return strncmp(dir, "/tmp/ath-test-config-", 21) != 0 || system(command) != 0;
+}
+
+static void
+write_file(const char *name, const char *text)
+{
+    char path[256], *slash;
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/ath/%s", dir, name);
+    for (slash = path + strlen(dir) + 1; (slash = strchr(slash, '/')) != NULL; slash++) {
+        *slash = '\0';
+        mkdir(path, 0700);
+        *slash = '/';
+    }
+    fd = open(path, O_CREAT | O_WRONLY | O_TRUNC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(fd_write_all(fd, ath_slice_of_string(text)), ATH_OK);
+    fd_close(&fd);
+}
+
+#define ARGUMENTS(...)                                                                             \
+    (char *[]){"athd", __VA_ARGS__, NULL}, sizeof((char *[]){"athd", __VA_ARGS__}) / sizeof(char *)
+
+static ath_err
+settle(char **argv, size_t argc, struct why *why, struct config *config)
+{
+    ath_err err;
+
+    *why = (struct why){{0}};
+    *config = (struct config){0};
+    if ((err = config_from_arguments((int)argc, argv, why, config)) != ATH_OK)
+        return err;
+    return config_settle(config, why);
+}
+
+static void
+test_flags_are_read_and_hsms_named(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    assert_int_equal(settle(ARGUMENTS("--socket", "/s/a.sock", "--state-dir=/d", "--software-tpm",
+                                      "--hsm", "tpm:device=/dev/tpmrm0", "--hsm", "swtpm:",
+                                      "--log-level", "debug", "--prompter", "ask"),
+                            &why, &config),
+                     ATH_OK);
+    assert_string_equal(config.socket, "/s/a.sock");
+    assert_string_equal(config.state_dir, "/d");
+    assert_string_equal(config.prompter, "ask");
+    assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+    assert_int_equal(config.hsm_count, 3);
+    assert_string_equal(config.hsms[0].name, "swtpm");
+    assert_string_equal(config.hsms[1].name, "tpm");
+    assert_string_equal(config.hsms[2].name, "swtpm-2");
+    assert_int_equal(config.consent_timeout_s, 120);
+    assert_non_null(strstr(config.helper, "ath-hsm-helper"));
+    config_done(&config);
+}
+
+static void
+test_defaults_follow_the_xdg_directories(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+    assert_string_equal(config.socket, "/run/user/7/ath/agent.sock");
+    assert_string_equal(config.state_dir, "/state/ath");
+    assert_string_equal(config.prompter, "pinentry");
+    config_done(&config);
+}
+
+static void
+test_relative_paths_become_absolute(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    assert_int_equal(chdir("/tmp"), 0);
+    assert_int_equal(settle(ARGUMENTS("--software-tpm", "--socket", "x/a", "--state-dir", "y"), &why,
+                            &config),
+                     ATH_OK);
+    assert_string_equal(config.socket, "/tmp/x/a");
+    assert_string_equal(config.state_dir, "/tmp/y");
+    config_done(&config);
+}
+
+static void
+test_unknown_flags_and_words_are_usage_errors(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    assert_int_equal(settle(ARGUMENTS("--nonsense"), &why, &config), ATH_ERR_USAGE);
+    assert_non_null(strstr(why.text, "--nonsense"));
+    assert_int_equal(settle(ARGUMENTS("word"), &why, &config), ATH_ERR_USAGE);
+    assert_int_equal(settle(ARGUMENTS("--socket"), &why, &config), ATH_ERR_USAGE);
+    assert_int_equal(settle(ARGUMENTS("--socket", ""), &why, &config), ATH_ERR_USAGE);
+    assert_int_equal(settle(ARGUMENTS("--log-level", "loud"), &why, &config), ATH_ERR_USAGE);
+    assert_int_equal(settle(ARGUMENTS("--hsm", "usb:1"), &why, &config), ATH_ERR_USAGE);
+}
+
+static void
+test_files_are_read_in_order_and_flags_win(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    write_file("athd.json", "{\n // first\n \"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}],\n"
+                            " \"socket\": \"/from/file\", \"consent_timeout\": 30, \"log_level\": \"error\"}");
+    write_file("conf.d/20.json", "{\"consent_timeout\": 50}");
+    write_file("conf.d/10.json", "{\"consent_timeout\": 40, \"prompter\": \"mine\"}");
+    write_file("conf.d/ignored.txt", "nonsense");
+    assert_int_equal(settle(ARGUMENTS("--socket", "/from/flag"), &why, &config), ATH_OK);
+    assert_string_equal(config.hsms[0].name, "main");
+    assert_string_equal(config.socket, "/from/flag");
+    assert_string_equal(config.prompter, "mine");
+    assert_int_equal(config.consent_timeout_s, 50);
+    assert_int_equal(config.log_level, LOG_LEVEL_ERROR);
+    config_done(&config);
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+    assert_int_equal(config.hsm_count, 1);
+    assert_string_equal(config.hsms[0].name, "swtpm");
+    config_done(&config);
+}
+
+static void
+test_wrong_files_are_told_with_file_and_line(void **state)
+{
+    static const struct {
+        const char *text, *expected;
+    } cases[] = {
+        {"{\n\n \"sokcet\": \"/x\"}", "athd.json:3: \"sokcet\""},
+        {"{\n \"log_level\": \"loud\"}", "athd.json:2: \"log_level\""},
+        {"{\"consent_timeout\": 0}", "athd.json:1: \"consent_timeout\""},
+        {"{\"consent_timeout\": \"5\"}", "athd.json:1: \"consent_timeout\""},
+        {"{\"socket\": \"\"}", "athd.json:1: \"socket\""},
+        {"{\n\"hsm\": {}}", "athd.json:2: \"hsm\""},
+        {"{\n\"hsm\": [\n{\"uri\": \"usb:\"}]}", "athd.json:3: \"usb:\""},
+        {"{\"hsm\": [{\"name\": \"x\"}]}", "\"hsm\""},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\",\n\"speed\": 1}]}", "athd.json:2: \"speed\""},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"tpm:\", \"name\": \"a\"}]}", "two hsms"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"../a\"}]}", "cannot be the name"},
+        {"[]", "must be a JSON object"},
+        {"{\"socket\": \"/a\",\n\"socket\": \"/b\"}", "athd.json: line 2"},
+        {"{\"socket\": \"/a\",\n\n}", "athd.json: line 3"},
+    };
+    struct config config;
+    struct why why;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        write_file("athd.json", cases[i].text);
+        assert_int_equal(settle(ARGUMENTS("--socket", "/s/a"), &why, &config), ATH_ERR_INVALID_PARAMS);
+        if (strstr(why.text, cases[i].expected) == NULL)
+            fail_msg("%s: \"%s\" is not in \"%s\"", cases[i].text, cases[i].expected, why.text);
+        config_done(&config);
+    }
+}
+
+static void
+test_named_file_must_be_there(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    assert_int_equal(settle(ARGUMENTS("--config", "/no/such/file", "--software-tpm"), &why, &config),
+                     ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "/no/such/file"));
+    config_done(&config);
+}
+
+static void
+test_no_hsm_is_never_a_silent_software_tpm(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    if (access("/dev/tpmrm0", F_OK) == 0)
+        skip();
+    assert_int_equal(settle(ARGUMENTS("--socket", "/s/a"), &why, &config), ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(strstr(why.text, "--software-tpm"));
+    config_done(&config);
+}
+
+static void
+test_nowhere_to_listen_is_a_usage_error_for_an_ordinary_user(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    unsetenv("XDG_RUNTIME_DIR");
+    if (geteuid() == 0) {
+        assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+        assert_string_equal(config.socket, "/run/ath/agent.sock");
+    } else {
+        assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_ERR_USAGE);
+    }
+    config_done(&config);
+}
+
+static void
+test_reload_takes_what_may_change_and_keeps_the_old_when_wrong(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    write_file("athd.json", "{\"consent_timeout\": 30, \"socket\": \"/old\"}");
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+    write_file("athd.json", "{\"consent_timeout\": 60, \"socket\": \"/new\", \"log_level\": \"debug\", "
+                            "\"prompter\": \"other\"}");
+    assert_int_equal(config_reload(&config, &why), ATH_OK);
+    assert_int_equal(config.consent_timeout_s, 60);
+    assert_string_equal(config.prompter, "other");
+    assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
+    assert_string_equal(config.socket, "/old");
+    write_file("athd.json", "{\"consent_timeout\": 90, \"nonsense\": 1}");
+    assert_int_equal(config_reload(&config, &why), ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(config.consent_timeout_s, 60);
+    assert_string_equal(config.prompter, "other");
+    config_done(&config);
+}
+
+static ath_err
+settle_once(void *ctx)
+{
+    struct config config = {0};
+    struct why why;
+    ath_err err = settle(ARGUMENTS("--socket", "/s/a", "--prompter", "p"), &why, &config);
+
+    (void)ctx;
+    config_done(&config);
+    return err;
+}
+
+static void
+test_each_failing_allocation_is_told(void **state)
+{
+    (void)state;
+    write_file("athd.json", "{\"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}, {\"uri\": \"swtpm:\"}]}");
+    write_file("conf.d/10.json", "{\"prompter\": \"mine\"}");
+    each_allocation_failing(settle_once, NULL);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_setup_teardown(test_flags_are_read_and_hsms_named, begin, end),
+        cmocka_unit_test_setup_teardown(test_defaults_follow_the_xdg_directories, begin, end),
+        cmocka_unit_test_setup_teardown(test_relative_paths_become_absolute, begin, end),
+        cmocka_unit_test_setup_teardown(test_unknown_flags_and_words_are_usage_errors, begin, end),
+        cmocka_unit_test_setup_teardown(test_files_are_read_in_order_and_flags_win, begin, end),
+        cmocka_unit_test_setup_teardown(test_wrong_files_are_told_with_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(test_named_file_must_be_there, begin, end),
+        cmocka_unit_test_setup_teardown(test_no_hsm_is_never_a_silent_software_tpm, begin, end),
+        cmocka_unit_test_setup_teardown(test_nowhere_to_listen_is_a_usage_error_for_an_ordinary_user,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_reload_takes_what_may_change_and_keeps_the_old_when_wrong,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told, begin, end),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
