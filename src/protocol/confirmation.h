@@ -50,8 +50,9 @@ void confirmation_gate_free(struct confirmation_gate *gate); /* NULL is fine */
  * a pause follows). ATH_ERR_RATE_LIMITED and *ret_retry_after_s. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM. */
 ath_err confirmation_gate_open(struct confirmation_gate *gate, const char *user_did, const char *client_did,
                                int64_t now, int64_t expires_at, int64_t *ret_retry_after_s) ATH_MUST_USE;
-/* Nothing happens where none is open. */
+/* expires_at is the one it was opened with: nothing happens where that M6 is no longer open, so a
+ * handshake that outlives its own question does not end the next one's. */
 void confirmation_gate_close(struct confirmation_gate *gate, const char *user_did, const char *client_did,
-                             int64_t now, enum confirmation_end end);
+                             int64_t expires_at, int64_t now, enum confirmation_end end);
 
 #endif

@@ -224,7 +224,7 @@ close_entry(struct gate_entry *entry, int64_t now, enum confirmation_end end)
 
 void
 confirmation_gate_close(struct confirmation_gate *gate, const char *user_did, const char *client_did,
-                        int64_t now, enum confirmation_end end)
+                        int64_t expires_at, int64_t now, enum confirmation_end end)
 {
     struct ath_buf key = {0};
     struct gate_entry *entry;
@@ -232,7 +232,7 @@ confirmation_gate_close(struct confirmation_gate *gate, const char *user_did, co
     if (entry_key(user_did, client_did, &key) == ATH_OK &&
         (entry = find(gate, ath_buf_text(&key))) != NULL) {
         settle(entry, now);
-        if (entry->open)
+        if (entry->open && entry->expires_at == expires_at)
             close_entry(entry, now, end);
     }
     ath_buf_done(&key); /* out of memory: the entry expires by itself, with a pause */

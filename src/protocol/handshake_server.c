@@ -42,11 +42,17 @@ set_failed(struct handshake_server *server)
 
 /* What a refusal of this message means for an M6 that is open, if there is one. */
 static enum confirmation_end
-confirmation_end_of(enum handshake_message_type type)
+confirmation_end_of(const struct handshake_server *server, const struct json *message)
 {
+    const char *request_id = json_get_string(message, "request_id");
+
     /* Whoever could answer with this request_id has seen M6; a client that ends its handshake while
-     * the user is being asked has wasted the user's time, and waits. */
-    return type == MESSAGE_CONFIRMATION_RESPONSE ? CONFIRMATION_VOID : CONFIRMATION_REFUSED;
+     * the user is being asked, be it by an answer to no question, has wasted the user's time and
+     * waits. */
+    if (handshake_message_type(message) == MESSAGE_CONFIRMATION_RESPONSE && request_id != NULL &&
+        strcmp(request_id, server->confirmation.request_id) == 0)
+        return CONFIRMATION_VOID;
+    return CONFIRMATION_REFUSED;
 }
 
 /* The message that tells the client why: M4 for M3, M8 for M5 and M7, none for what is out of place. */
@@ -213,7 +219,7 @@ refuse(struct handshake_server *server, const struct json *message, ath_err err,
     enum server_state state = server->state;
 
     handshake_need_fail(need, err, why);
-    server_close_gate(server, now, confirmation_end_of(type));
+    server_close_gate(server, now, confirmation_end_of(server, message));
     set_failed(server);
     return conclude(server, add_refusal(server, state, type, why, now, need), need);
 }

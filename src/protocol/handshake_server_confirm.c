@@ -85,7 +85,8 @@ server_close_gate(struct handshake_server *server, int64_t now, enum confirmatio
     if (!server->confirmation.open)
         return;
     server->confirmation.open = false;
-    confirmation_gate_close(server->gate, server->grant.user_did, server->client_did, now, end);
+    confirmation_gate_close(server->gate, server->grant.user_did, server->client_did,
+                            server->confirmation.expires_at, now, end);
 }
 
 ath_err
