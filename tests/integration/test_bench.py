@@ -1,0 +1,51 @@
+"""ath-bench runs through, leaves nothing behind, and prints what it promises."""
+import json
+import os
+import subprocess
+import tempfile
+import unittest
+
+from peer.agent import BIN
+
+RUN = {"rate", "p50_ms", "p99_ms", "count"}
+
+
+class Bench(unittest.TestCase):
+    def bench(self, *arguments):
+        with tempfile.TemporaryDirectory() as directory:
+            run = subprocess.run([os.path.join(BIN, "ath-bench"), *arguments], capture_output=True,
+                                 text=True, check=False, env={**os.environ, "TMPDIR": directory})
+            self.assertEqual(os.listdir(directory), [])
+        return run
+
+    def test_every_measurement_is_in_the_json(self):
+        run = self.bench("--json", "--seconds", "0.05", "--rounds", "1")
+        self.assertEqual((run.returncode, run.stderr), (0, ""))
+        report = json.loads(run.stdout)
+        self.assertEqual(list(report), ["signing", "reload", "handshake", "idle", "start"])
+        for name in ("library", "depth_1", "depth_8", "depth_64", "clients_4", "clients_16"):
+            self.assertEqual(set(report["signing"][name]), RUN)
+            self.assertGreater(report["signing"][name]["count"], 0)
+        self.assertGreater(report["signing"]["ratio_depth_8"], 0.1)
+        self.assertGreater(report["handshake"]["carriers_1"]["count"], 0)
+        self.assertEqual(report["idle"]["connections"], 1000)
+        self.assertGreater(report["idle"]["helper_mib"], 0)
+        self.assertGreater(report["start"]["ready_ms"], 0)
+
+    def test_only_what_is_asked_for_is_measured(self):
+        run = self.bench("--only", "start", "--json")
+        self.assertEqual(list(json.loads(run.stdout)), ["start"])
+
+    def test_the_table_is_for_people(self):
+        run = self.bench("--only", "start")
+        self.assertIn("ready_ms", run.stdout)
+        self.assertNotIn("{", run.stdout)
+
+    def test_wrong_usage_is_64(self):
+        for arguments in (["--only", "nothing"], ["--only", "start,nothing"], ["--seconds", "0"],
+                          ["--rounds", "x"], ["--rounds"], ["more"]):
+            self.assertEqual(self.bench(*arguments).returncode, 64, arguments)
+
+
+if __name__ == "__main__":
+    unittest.main()
