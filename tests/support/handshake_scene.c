@@ -198,9 +198,13 @@ scene_init(struct scene *scene, const struct scene_options *options)
     *scene = (struct scene){.now = SCENE_NOW, .seed = SCENE_SEED};
     scene->options = options != NULL ? *options : nothing;
     options = &scene->options;
-    party_init(&scene->user, DID_USER, options->user_kind, "user");
-    party_init(&scene->client, DID_CLIENT, options->client_kind, "client");
-    party_init(&scene->server, DID_SERVER, options->server_kind, "server");
+    party_init(&scene->user, DID_USER, options->user_kind, OR(options->user_key, "user"));
+    party_init(&scene->client, DID_CLIENT, options->client_kind,
+               OR(options->client_key, "client"));
+    party_init(&scene->server, DID_SERVER, options->server_kind,
+               OR(options->server_key, "server"));
+    if (options->client_did != NULL)
+        snprintf(scene->client.did, sizeof(scene->client.did), "%s", options->client_did);
     audience = options->audience == NULL          ? scene->server.did
                : options->audience[0] == '\0' ? NULL
                                                   : options->audience;
@@ -350,6 +354,7 @@ scene_client_start(struct scene *scene, struct why *why)
         .ttl = OR(options->ttl, 600),
         .context = options->context,
         .traceparent = options->trace,
+        .pins = options->pins,
         .credential = options->no_credential ? NULL : scene->grant,
     };
     ath_err err;
@@ -380,6 +385,7 @@ scene_server_accept(struct scene *scene, const struct json *m1, struct why *why)
         .server_did = scene->server.did,
         .server_key = scene->server.key,
         .gate = scene->gate,
+        .pins = scene->options.pins,
         .client_name = "Travel agent",
         .client_developer = "Example Ltd",
     };
@@ -416,8 +422,8 @@ scene_user_answer(struct scene *scene, const struct json *m6, struct json **ret_
 
     confirmation_free(scene->asked);
     scene->asked = NULL;
-    err = confirmation_open(m6, scene->user.did, scene->user.key, scene->server.did, NULL,
-                            scene->now, &why, &scene->asked);
+    err = confirmation_open(m6, scene->user.did, scene->user.key, scene->server.did,
+                            scene->options.pins, scene->now, &why, &scene->asked);
     if (err == ATH_OK)
         err = confirmation_answer(scene->asked, !scene->user_says_no, scene->approve, scene->now,
                                   &to_sign);
@@ -661,4 +667,79 @@ assert_refused(const struct scene *scene, ath_err err)
     if (scene->need.kind != HANDSHAKE_NEED_FAILED || scene->need.err != err)
         fail_msg("expected %s, got need %d, %s: %s", ath_err_reason(err), (int)scene->need.kind,
                  ath_err_reason(scene->need.err), scene->need.why.text);
+}
+
+void
+scene_resign(struct scene *scene, int step)
+{
+    uint8_t t[SHA256_LEN];
+
+    scene_transcript(scene, step == 6 || step == 7 ? 0 : step - 1, t);
+    switch (step) {
+    case 2:
+        scene_sign_message(&scene->server, "server-identity", t, scene->m[2], NULL, "signature");
+        break;
+    case 3:
+        scene_sign_message(&scene->client, "client-identity", t, scene->m[3], NULL, "signature");
+        break;
+    case 5:
+        scene_sign_message(&scene->client, "scope-request", t, scene->m[5], "user_authorization",
+                           "signature");
+        break;
+    case 6:
+        scene_sign_message(&scene->server, "confirmation-request", t, scene->m[6], NULL,
+                           "signature");
+        break;
+    case 7:
+        assert_int_equal(transcript_add(t, scene->m[6]), ATH_OK);
+        scene_sign_message(&scene->user, "user-confirmation", t, scene->m[7], NULL, "signature");
+        break;
+    default:
+        fail_msg("message %d has no signature", step);
+    }
+}
+
+/* What came of it: ATH_OK, or the error of the call or of the refusal. */
+static ath_err
+deliver(struct scene *scene, int step)
+{
+    struct json *m7 = NULL;
+    struct why why = {{0}};
+    ath_err err;
+
+    switch (step) {
+    case 1:
+        return scene_server_accept(scene, scene->m[1], &why);
+    case 6:
+        err = scene_user_answer(scene, scene->m[6], &m7);
+        json_free(m7);
+        return err;
+    case 3:
+    case 5:
+    case 7:
+        err = scene_server_receive(scene, scene->m[step]);
+        break;
+    default:
+        err = scene_client_receive(scene, scene->m[step]);
+        break;
+    }
+    if (err == ATH_OK && scene->need.kind == HANDSHAKE_NEED_FAILED)
+        return scene->need.err;
+    return err;
+}
+
+void
+assert_step_refused(struct scene *scene, int step, ath_err err)
+{
+    ath_err got = deliver(scene, step);
+
+    if (got != err)
+        fail_msg("message %d: expected %s, got %s: %s", step, ath_err_reason(err),
+                 ath_err_reason(got), scene->need.why.text);
+}
+
+void
+assert_step_taken(struct scene *scene, int step)
+{
+    assert_step_refused(scene, step, ATH_OK);
 }

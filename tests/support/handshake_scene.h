@@ -34,6 +34,9 @@ struct scene_options { /* NULL, 0, false: the default */
     const char *origin_pin;
     const char *restrictions; /* JSON text */
     enum test_key_kind client_kind, server_kind, user_kind;
+    const char *client_key, *server_key, *user_key; /* names of test keys: a key for two roles */
+    const char *client_did;        /* instead of the one that follows from the key */
+    const struct did_pins *pins;   /* everybody's */
     bool no_credential;      /* GRANT is needed */
     const char *audience;    /* the grant's; "": any server. Default: the server */
     struct json *grant;      /* this one instead; borrowed */
@@ -99,6 +102,13 @@ void scene_sign_batch(const struct party *party, const char *label, const uint8_
 struct json *scene_forge_complete(const struct scene *scene, const struct json *m8,
                                   void (*edit)(struct json_maker *claims, const void *ctx),
                                   const void *ctx);
+
+/* The signature in m[step] (2, 3, 5, 6 or 7) made anew by whom it belongs to. */
+void scene_resign(struct scene *scene, int step);
+/* m[step] to whom it is for must be refused with err. */
+void assert_step_refused(struct scene *scene, int step, ath_err err);
+/* ... must be taken. */
+void assert_step_taken(struct scene *scene, int step);
 
 /* Changing a member of a message, in place. */
 void json_set_string(struct json *object, const char *name, const char *text);
