@@ -180,8 +180,9 @@ make_room(struct cookie_jar *jar, int64_t now)
     return jar->count >= COOKIES_REMEMBERED ? ATH_ERR_RATE_LIMITED : ATH_OK;
 }
 
+/* until: the last second in which the cookie would be good, and so must not be forgotten. */
 static ath_err
-spend(struct cookie_jar *jar, const uint8_t mac[SHA256_LEN], int64_t now)
+spend(struct cookie_jar *jar, const uint8_t mac[SHA256_LEN], int64_t now, int64_t until)
 {
     struct spent *slot;
     ath_err err;
@@ -192,7 +193,7 @@ spend(struct cookie_jar *jar, const uint8_t mac[SHA256_LEN], int64_t now)
         return err;
     slot = slot_of(jar->table, jar->size, mac);
     memcpy(slot->id, mac, ID_LEN);
-    slot->until = now + COOKIE_LIFE_S;
+    slot->until = until;
     jar->count++;
     return ATH_OK;
 }
@@ -220,7 +221,7 @@ cookie_jar_redeem(struct cookie_jar *jar, const char *cookie, const char *client
      * further ahead than we ever write is from before our clock was set back. */
     if (now > good_from + COOKIE_LIFE_S || good_from > now + RETRY_AFTER_MAX_S)
         return ATH_ERR_INVALID_MESSAGE;
-    if ((err = spend(jar, mac, now)) != ATH_OK)
+    if ((err = spend(jar, mac, now, good_from + COOKIE_LIFE_S)) != ATH_OK)
         return err;
     *ret_proof = byte_reader_u8(&reader) == 1;
     return ATH_OK;

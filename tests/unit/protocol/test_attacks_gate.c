@@ -2,9 +2,6 @@
  * often than profile section 5, step 6 allows. */
 #include "protocol/confirmation.h"
 
-#include <stdio.h>
-
-#include "protocol/protocol_limits.h"
 #include "tests/support/handshake_scene.h"
 
 static const char USER[] = "did:ath:some_user", CLIENT[] = "did:ath:some_client";
@@ -114,74 +111,6 @@ test_question_that_expired_does_not_end_the_next_one(void **state)
     }
 }
 
-static void
-test_pause_doubles_up_to_an_hour_and_ends_with_a_yes(void **state)
-{
-    static const int64_t pauses[] = {60, 120, 240, 480, 960, 1920, 3600, 3600};
-    struct confirmation_gate *gate;
-    int64_t now = 1000, wait_s = 0;
-
-    (void)state;
-    assert_int_equal(confirmation_gate_new(&gate), ATH_OK);
-    for (size_t i = 0; i < sizeof(pauses) / sizeof(pauses[0]); i++) {
-        assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, now, now + 300, &wait_s),
-                         ATH_OK);
-        confirmation_gate_close(gate, USER, CLIENT, now + 300, now, CONFIRMATION_REFUSED);
-        now += pauses[i];
-        assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, now - 1, now + 300, &wait_s),
-                         ATH_ERR_RATE_LIMITED);
-        assert_int_equal(wait_s, 1);
-    }
-    assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, now, now + 300, &wait_s), ATH_OK);
-    confirmation_gate_close(gate, USER, CLIENT, now + 300, now, CONFIRMATION_APPROVED);
-    assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, now, now + 300, &wait_s), ATH_OK);
-    confirmation_gate_free(gate);
-}
-
-static void
-test_pause_of_one_client_or_user_holds_up_no_other(void **state)
-{
-    struct confirmation_gate *gate;
-    int64_t wait_s = 0;
-
-    (void)state;
-    assert_int_equal(confirmation_gate_new(&gate), ATH_OK);
-    assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, 0, 300, &wait_s), ATH_OK);
-    assert_int_equal(confirmation_gate_open(gate, USER, "did:ath:other", 0, 300, &wait_s), ATH_OK);
-    assert_int_equal(confirmation_gate_open(gate, "did:ath:other", CLIENT, 0, 300, &wait_s),
-                     ATH_OK);
-    assert_int_equal(confirmation_gate_open(gate, USER, CLIENT, 0, 300, &wait_s),
-                     ATH_ERR_RATE_LIMITED);
-    confirmation_gate_free(gate);
-}
-
-/* Ascending names, so that filling the table is quick. */
-static ath_err
-open_numbered(struct confirmation_gate *gate, unsigned number, int64_t now)
-{
-    int64_t wait_s = 0;
-    char did[32];
-
-    snprintf(did, sizeof(did), "did:ath:c%08u", number);
-    return confirmation_gate_open(gate, USER, did, now, now + 300, &wait_s);
-}
-
-static void
-test_strangers_fill_the_gate_to_its_limit_and_it_empties_again(void **state)
-{
-    struct confirmation_gate *gate;
-    int64_t forgotten_at = 300 + CONFIRMATION_PAUSE_S + CONFIRMATION_PAUSE_MAX_S;
-
-    (void)state;
-    assert_int_equal(confirmation_gate_new(&gate), ATH_OK);
-    for (unsigned i = 0; i < CONFIRMATIONS_REMEMBERED; i++)
-        assert_int_equal(open_numbered(gate, i, 0), ATH_OK);
-    assert_int_equal(open_numbered(gate, 99999998, 0), ATH_ERR_LIMIT_EXCEEDED);
-    assert_int_equal(open_numbered(gate, 99999998, forgotten_at), ATH_ERR_LIMIT_EXCEEDED);
-    assert_int_equal(open_numbered(gate, 99999998, forgotten_at + 1), ATH_OK);
-    confirmation_gate_free(gate);
-}
-
 int
 main(void)
 {
@@ -190,9 +119,6 @@ main(void)
         cmocka_unit_test(test_client_that_breaks_off_by_an_answer_of_its_own_waits_too),
         cmocka_unit_test(test_users_own_answer_that_does_not_hold_makes_nobody_wait),
         cmocka_unit_test(test_question_that_expired_does_not_end_the_next_one),
-        cmocka_unit_test(test_pause_doubles_up_to_an_hour_and_ends_with_a_yes),
-        cmocka_unit_test(test_pause_of_one_client_or_user_holds_up_no_other),
-        cmocka_unit_test(test_strangers_fill_the_gate_to_its_limit_and_it_empties_again),
     };
 
     if (crypto_init() != ATH_OK)

@@ -49,7 +49,7 @@ test_one_question_a_user_and_client_is_open(void **state)
     assert_waits(gate, ALICE, AGENT, 1010, 291);
     assert_opens(gate, BOB, AGENT, 1010);
     assert_opens(gate, ALICE, OTHER, 1010);
-    confirmation_gate_close(gate, ALICE, AGENT, 1020, CONFIRMATION_APPROVED);
+    confirmation_gate_close(gate, ALICE, AGENT, 1300, 1020, CONFIRMATION_APPROVED);
     assert_opens(gate, ALICE, AGENT, 1020);
     confirmation_gate_free(gate);
 }
@@ -64,15 +64,15 @@ test_pauses_double_up_to_an_hour_and_a_yes_ends_them(void **state)
     (void)state;
     for (size_t i = 0; i < sizeof(PAUSES) / sizeof(PAUSES[0]); i++) {
         assert_opens(gate, ALICE, AGENT, now);
-        confirmation_gate_close(gate, ALICE, AGENT, now, CONFIRMATION_REFUSED);
+        confirmation_gate_close(gate, ALICE, AGENT, now + 300, now, CONFIRMATION_REFUSED);
         assert_waits(gate, ALICE, AGENT, now, PAUSES[i]);
         assert_waits(gate, ALICE, AGENT, now + PAUSES[i] - 1, 1);
         now += PAUSES[i];
     }
     assert_opens(gate, ALICE, AGENT, now);
-    confirmation_gate_close(gate, ALICE, AGENT, now, CONFIRMATION_APPROVED);
+    confirmation_gate_close(gate, ALICE, AGENT, now + 300, now, CONFIRMATION_APPROVED);
     assert_opens(gate, ALICE, AGENT, now);
-    confirmation_gate_close(gate, ALICE, AGENT, now, CONFIRMATION_REFUSED);
+    confirmation_gate_close(gate, ALICE, AGENT, now + 300, now, CONFIRMATION_REFUSED);
     assert_waits(gate, ALICE, AGENT, now, 60);
     confirmation_gate_free(gate);
 }
@@ -88,7 +88,7 @@ test_silence_is_a_refusal_from_the_moment_the_question_expired(void **state)
     assert_waits(gate, ALICE, AGENT, 1301, 59);
     assert_opens(gate, ALICE, AGENT, 1360);
     /* a yes that comes after the end is silence too */
-    confirmation_gate_close(gate, ALICE, AGENT, 1661, CONFIRMATION_APPROVED);
+    confirmation_gate_close(gate, ALICE, AGENT, 1660, 1661, CONFIRMATION_APPROVED);
     assert_waits(gate, ALICE, AGENT, 1661, 119);
     confirmation_gate_free(gate);
 }
@@ -100,9 +100,10 @@ test_a_void_question_leaves_no_pause(void **state)
 
     (void)state;
     assert_opens(gate, ALICE, AGENT, 1000);
-    confirmation_gate_close(gate, ALICE, AGENT, 1000, CONFIRMATION_VOID);
+    confirmation_gate_close(gate, ALICE, AGENT, 1300, 1000, CONFIRMATION_VOID);
     assert_opens(gate, ALICE, AGENT, 1000);
-    confirmation_gate_close(gate, ALICE, OTHER, 1000, CONFIRMATION_REFUSED); /* none open: nothing */
+    /* none open: nothing */
+    confirmation_gate_close(gate, ALICE, OTHER, 1300, 1000, CONFIRMATION_REFUSED);
     assert_opens(gate, ALICE, OTHER, 1000);
     confirmation_gate_free(gate);
 }
@@ -137,7 +138,7 @@ open_and_close(void *ctx)
     if ((err = confirmation_gate_new(&gate)) != ATH_OK)
         return err;
     err = confirmation_gate_open(gate, ALICE, AGENT, 1000, 1300, &retry_after);
-    confirmation_gate_close(gate, ALICE, AGENT, 1000, CONFIRMATION_APPROVED);
+    confirmation_gate_close(gate, ALICE, AGENT, 1300, 1000, CONFIRMATION_APPROVED);
     confirmation_gate_free(gate);
     return err;
 }
