@@ -49,6 +49,7 @@ static const struct cmd_option seal_options[] = {
     {NULL, "SESSION", CMD_TEXT, "session", true, NULL, "the session, as a handshake's result names it"},
     {NULL, "PLAINTEXT", CMD_BYTES, "plaintext", false, "-",
      "what to seal: @FILE; standard input where it is not given"},
+    {"--re", "NUMBER", CMD_INT, "re", false, NULL, "the number (seq) of the message this one answers"},
     END,
 };
 

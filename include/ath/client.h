@@ -131,15 +131,19 @@ ATH_PUBLIC ath_err ath_attestation_create(struct ath_client *client, const char 
                                           const char *audience, int ttl_s, char **ret_jwt,
                                           int64_t *ret_expires_at) ATH_MUST_USE;
 
-/* session.seal: plaintext (at most 65,536 bytes) as a compact JWE for the session's other side. */
+/* session.seal: plaintext (at most 65,536 bytes) as a compact JWE for the session's other side. re: the
+ * number of the message that this one answers, -1: none. ret_seq (may be NULL): this one's number. */
 ATH_PUBLIC ath_err ath_session_seal(struct ath_client *client, const char *session,
-                                    const void *plaintext, size_t len, char **ret_jwe) ATH_MUST_USE;
+                                    const void *plaintext, size_t len, int64_t re, char **ret_jwe,
+                                    int64_t *ret_seq) ATH_MUST_USE;
 
 /* session.open: what the other side sealed. ret_plaintext has *ret_len bytes and a NUL behind them
- * that is not counted; free it with ath_bytes_free. ATH_ERR_DECRYPT_FAILED, ATH_ERR_SESSION_REPLAYED,
- * ATH_ERR_SESSION_NOT_FOUND, ATH_ERR_SESSION_EXPIRED. */
+ * that is not counted; free it with ath_bytes_free. ret_seq and ret_re (may be NULL): its number, and
+ * that of the message it answers, -1: none. Who asked has to compare the latter. ATH_ERR_DECRYPT_FAILED,
+ * ATH_ERR_SESSION_REPLAYED, ATH_ERR_SESSION_NOT_FOUND, ATH_ERR_SESSION_EXPIRED. */
 ATH_PUBLIC ath_err ath_session_open(struct ath_client *client, const char *session, const char *jwe,
-                                    void **ret_plaintext, size_t *ret_len) ATH_MUST_USE;
+                                    void **ret_plaintext, size_t *ret_len, int64_t *ret_seq,
+                                    int64_t *ret_re) ATH_MUST_USE;
 
 /* session.token: the access token of step 9 (client's side). ret_expires_at may be NULL. */
 ATH_PUBLIC ath_err ath_session_token(struct ath_client *client, const char *session, char **ret_token,

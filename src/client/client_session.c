@@ -41,34 +41,47 @@ ath_attestation_create(struct ath_client *client, const char *key, const char *a
     return call_for_text(client, "attestation.create", &params, "jwt", ret_jwt, ret_expires_at);
 }
 
-ath_err
-ath_session_seal(struct ath_client *client, const char *session, const void *plaintext, size_t len,
-                 char **ret_jwe)
+/* A number of a result; absent: `without`. number may be NULL. */
+static void
+take_number(const struct json *result, const char *name, int64_t without, int64_t *ret_number)
 {
-    struct json_maker params;
-
-    json_object_begin(&params);
-    json_put_string(&params, "session", session);
-    json_put_base64url(&params, "plaintext", ath_slice_of(plaintext, len));
-    return call_for_text(client, "session.seal", &params, "jwe", ret_jwe, NULL);
+    if (ret_number != NULL && !json_get_int(result, name, ret_number))
+        *ret_number = without;
 }
 
 ath_err
-ath_session_open(struct ath_client *client, const char *session, const char *jwe,
-                 void **ret_plaintext, size_t *ret_len)
+ath_session_seal(struct ath_client *client, const char *session, const void *plaintext, size_t len,
+                 int64_t re, char **ret_jwe, int64_t *ret_seq)
 {
-    struct ath_buf plaintext = {.max = 65536};
     struct json_maker params;
-    char *text = NULL, *copy;
+    struct json *result = NULL;
     ath_err err;
 
     json_object_begin(&params);
     json_put_string(&params, "session", session);
-    json_put_string(&params, "jwe", jwe);
-    err = call_for_text(client, "session.open", &params, "plaintext", &text, NULL);
-    if (err != ATH_OK)
-        goto out;
-    if (base64url_decode(ath_slice_of_string(text), &plaintext) != ATH_OK) {
+    json_put_base64url(&params, "plaintext", ath_slice_of(plaintext, len));
+    if (re >= 0)
+        json_put_int(&params, "re", re);
+    if ((err = client_call(client, "session.seal", &params, &result)) != ATH_OK)
+        return err;
+    err = client_take_string(client, result, "jwe", ret_jwe);
+    if (err == ATH_OK)
+        take_number(result, "seq", 0, ret_seq);
+    json_free(result);
+    return err;
+}
+
+/* The member `plaintext` as bytes on the heap. */
+static ath_err
+take_plaintext(struct ath_client *client, const struct json *result, void **ret_plaintext,
+               size_t *ret_len)
+{
+    struct ath_buf plaintext = {.max = 65536};
+    const char *text = json_get_string(result, "plaintext");
+    char *copy;
+    ath_err err = ATH_OK;
+
+    if (text == NULL || base64url_decode(ath_slice_of_string(text), &plaintext) != ATH_OK) {
         err = client_fail(client, ATH_ERR_INTERNAL, NULL, "athd's plaintext is not base64url");
         goto out;
     }
@@ -80,7 +93,28 @@ ath_session_open(struct ath_client *client, const char *session, const char *jwe
     *ret_len = plaintext.len;
 out:
     ath_buf_done(&plaintext);
-    ath_string_free(text);
+    return err;
+}
+
+ath_err
+ath_session_open(struct ath_client *client, const char *session, const char *jwe,
+                 void **ret_plaintext, size_t *ret_len, int64_t *ret_seq, int64_t *ret_re)
+{
+    struct json_maker params;
+    struct json *result = NULL;
+    ath_err err;
+
+    json_object_begin(&params);
+    json_put_string(&params, "session", session);
+    json_put_string(&params, "jwe", jwe);
+    if ((err = client_call(client, "session.open", &params, &result)) != ATH_OK)
+        return err;
+    err = take_plaintext(client, result, ret_plaintext, ret_len);
+    if (err == ATH_OK) {
+        take_number(result, "seq", 0, ret_seq);
+        take_number(result, "re", -1, ret_re);
+    }
+    json_free(result);
     return err;
 }
 

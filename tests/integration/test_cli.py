@@ -1,0 +1,291 @@
+"""`ath` as people and shells use it, against real athds: output, exit codes, where secrets may stand."""
+import json
+import os
+import select
+import subprocess
+import unittest
+
+from peer.agent import BIN, Athd
+from peer.scene import NO, Scene
+
+ATH = os.path.join(BIN, "ath")
+
+
+def ath(*words, socket=None, text="", **environment):
+    """Runs `ath`; says what it printed and how it ended."""
+    inherited = {name: value for name, value in os.environ.items()
+                 if name not in ("ATH_AUTH_SOCK", "XDG_RUNTIME_DIR")}
+    run = subprocess.run([ATH, *words], input=text.encode() if isinstance(text, str) else text,
+                         capture_output=True, timeout=60, check=False,
+                         env={**inherited, **({"ATH_AUTH_SOCK": socket} if socket else {}), **environment})
+    if b"Sanitizer" in run.stderr:
+        raise AssertionError(run.stderr.decode())
+    return run
+
+
+class Alone(unittest.TestCase):
+    """What needs no athd."""
+
+    def test_every_command_has_help_with_an_example(self):
+        everything = ath("--help").stdout.decode()
+        listed = everything.split("commands:\n")[1].split("\n\n")[0]
+        commands = [line[2:24].strip().split() for line in listed.splitlines()]
+        self.assertGreater(len(commands), 30)
+        for command in commands:
+            run = ath(*command, "--help")
+            self.assertEqual(run.returncode, 0, command)
+            out = run.stdout.decode()
+            self.assertIn("usage: ath " + " ".join(command), out)
+            self.assertIn("examples:", out)
+            self.assertEqual(ath("--json", *command, "-h").stdout, run.stdout)
+
+    def test_wrong_usage_is_64_and_says_what(self):
+        for words, expected in (
+                ((), b"commands:"),
+                (("key",), b"key create"),
+                (("nonsense",), b"no such command"),
+                (("key", "nonsense"), b"no such command"),
+                (("key", "create", "a"), b"--role is missing"),
+                (("key", "create", "--role", "user"), b"NAME is missing"),
+                (("key", "create", "a", "b", "--role", "user"), b"one argument too many"),
+                (("key", "create", "a", "--role"), b"is missing"),
+                (("key", "create", "a", "--role", "user", "--role", "user"), b"twice"),
+                (("key", "list", "--nonsense"), b"no such option"),
+                (("key", "create", "a", "--role", "user", "--expires", "soon"), b"takes WHEN"),
+                (("call", "agent.status", "{broken"), b"not JSON"),
+                (("--socket",), b"missing"),
+                (("key", "import", "a", "--role", "user", "--tss2", "@/nonexistent"), b"cannot read")):
+            run = ath(*words)
+            self.assertEqual(run.returncode, 64, words)
+            self.assertIn(expected, run.stdout + run.stderr, words)
+
+    def test_secrets_are_not_taken_from_the_command_line(self):
+        for words in (("session", "seal", "s", "a secret"), ("token", "verify", "ey.ey.sig", "--service", "s"),
+                      ("verify", "ey.ey.sig", "--audience", "https://a.example")):
+            run = ath(*words)
+            self.assertEqual(run.returncode, 64)
+            self.assertIn(b"every process can read", run.stderr)
+
+    def test_an_athd_that_is_not_there_is_2_and_why_is_said(self):
+        run = ath("status", "--socket", "/nonexistent/agent.sock")
+        self.assertEqual(run.returncode, 2)
+        self.assertIn(b"athd is not running", run.stderr)
+        run = ath("status", "--json", "--socket", "/nonexistent/agent.sock")
+        error = json.loads(run.stderr)
+        self.assertEqual((error["data"]["reason"], error["data"]["cause"]), ("UNREACHABLE", "not_running"))
+        run = ath("doctor", "--json", socket="/nonexistent/agent.sock")
+        self.assertEqual(run.returncode, 2)
+        self.assertFalse(json.loads(run.stdout)["ok"])
+
+    def test_version(self):
+        self.assertRegex(ath("--version").stdout.decode(), r"^ath \d+\.\d+\.\d+\n$")
+
+
+class WithOne(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls):
+        cls.athd = Athd()
+        cls.athd.__enter__()
+        cls.addClassCleanup(cls.athd.__exit__)
+
+    def ath(self, *words, status=0, **more):
+        run = ath(*words, socket=self.athd.socket, **more)
+        self.assertEqual(run.returncode, status, run.stderr.decode())
+        return run.stdout.decode()
+
+    def fails(self, status, *words, **more):
+        run = ath(*words, socket=self.athd.socket, **more)
+        self.assertEqual((run.returncode, run.stdout), (status, b""), run.stderr.decode())
+        return run.stderr.decode()
+
+    def test_json_is_the_methods_result(self):
+        made = json.loads(self.ath("key", "create", "one", "--role", "client", "--agent-id",
+                                   "https://agents.example/one", "--display-name", "Num\u00e9ro un",
+                                   "--capability", "a b", "--expires", "+30d", "--json"))
+        self.assertEqual(made, self.athd.call("key.get", name="one"))
+        self.assertEqual(made["display"], {"name": "Num\u00e9ro un", "capabilities": ["a", "b"]})
+        self.assertAlmostEqual(made["expires_at"] - made["created_at"], 30 * 86400, delta=5)
+        self.assertEqual(json.loads(self.ath("key", "list", "--json")), self.athd.call("key.list"))
+        self.assertEqual(self.ath("key", "show", "one", "--field", "did").strip(), made["did"])
+        self.assertEqual(self.ath("--field", "keys.0.role", "key", "list", "--role", "client"), "client\n")
+        self.assertIn("no nonsense", ath("key", "show", "one", "--field", "nonsense",
+                                         socket=self.athd.socket).stderr.decode())
+
+    def test_people_get_tables_and_times(self):
+        self.ath("key", "create", "two", "--role", "user")
+        table = self.ath("key", "list")
+        self.assertRegex(table, r"(?m)^NAME +ROLE +ALGORITHM +HSM +SOFTWARE +DID$")
+        self.assertRegex(table, r"(?m)^two +user +ES256 +swtpm +yes +did:ath:user_[\w-]{43}$")
+        shown = self.ath("key", "show", "two")
+        self.assertRegex(shown, r"(?m)^created_at +20\d\d-\d\d-\d\d \d\d:\d\d:\d\d UTC \(")
+        self.assertIn("a software TPM", ath("status", socket=self.athd.socket).stderr.decode())
+        self.assertEqual(ath("status", "-q", socket=self.athd.socket).stderr, b"")
+        self.assertNotIn("\033", table)
+
+    def test_what_strangers_wrote_cannot_move_the_cursor(self):
+        self.ath("key", "create", "esc", "--role", "client", "--display-name", "a\u202eb")
+        self.assertNotIn("\u202e", self.ath("key", "show", "esc"))
+
+    def test_errors_have_their_exit_codes(self):
+        self.assertIn("KEY_NOT_FOUND", self.fails(1, "key", "show", "nobody"))
+        self.assertIn("INVALID_PARAMS", self.fails(64, "key", "show", "a/b"))
+        self.assertIn("METHOD_NOT_FOUND", self.fails(1, "call", "no.such"))
+        self.assertIn("HSM_NOT_FOUND", self.fails(69, "key", "create", "x", "--role", "user", "--hsm", "no"))
+        error = json.loads(self.fails(1, "--json", "key", "show", "nobody"))
+        self.assertEqual((error["code"], error["data"]["reason"]), (-32003, "KEY_NOT_FOUND"))
+
+    def test_a_users_no_is_77(self):
+        self.ath("key", "create", "no", "--role", "user")
+        words = ("credential", "issue", "--key", "no", "--client", "did:ath:client_" + "A" * 43, "--scope",
+                 "a:b", "--ttl", "1h")
+        self.athd.answers(NO)
+        try:
+            self.assertIn("USER_DENIED", self.fails(77, *words))
+        finally:
+            self.athd.answers("OK")
+        self.assertRegex(self.ath(*words), r"^ey[\w.-]+\n$")
+
+    def test_export_prints_the_data_and_nothing_else(self):
+        self.ath("key", "create", "pub", "--role", "server")
+        pem = self.ath("key", "export", "pub")
+        self.assertRegex(pem, r"^-----BEGIN PUBLIC KEY-----\n[\w+/=\n]+-----END PUBLIC KEY-----\n$")
+        self.assertEqual(pem, self.athd.call("key.get", name="pub")["public_pem"])
+        self.assertEqual(json.loads(self.ath("key", "export", "pub", "--format", "jwk"))["crv"], "P-256")
+        self.assertIn("TSS2", self.ath("key", "export", "pub", "--format", "tss2"))
+
+    def test_attestations_go_from_hand_to_hand(self):
+        self.ath("key", "create", "att", "--role", "client", "--agent-id", "https://agents.example/att")
+        jwt = self.ath("attest", "att", "--audience", "https://a.example", "--ttl", "1m")
+        pem = os.path.join(self.athd.dir, "att.pem")
+        with open(pem, "w", encoding="utf-8") as file:
+            file.write(self.ath("key", "export", "att"))
+        claims = self.ath("verify", "--audience", "https://a.example", "--public-key", "@" + pem, text=jwt)
+        self.assertRegex(claims, r"(?m)^sub +https://agents.example/att$")
+        self.assertIn("REPLAYED", self.fails(1, "verify", "-", "--audience", "https://a.example",
+                                             "--public-key", "@" + pem, text=jwt))
+
+    def test_call_takes_params_from_anywhere(self):
+        path = os.path.join(self.athd.dir, "params.json")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('{"client":\n "me"}\n')
+        for words, text in ((("{}",), ""), (("@" + path,), ""), (("-",), '{"client":"me"}'), ((), "")):
+            out = json.loads(self.ath("call", "agent.hello", *words, text=text))
+            self.assertEqual(out["you"]["uid"], os.getuid())
+
+    def test_events_are_lines(self):
+        with subprocess.Popen([ATH, "--socket", self.athd.socket, "events", "key"],
+                              stdout=subprocess.PIPE) as events:
+            for attempt in range(100):  # nothing shows that the subscription has been made but its events
+                self.athd.call("key.create", name=f"event{attempt}", role="user")
+                if select.select([events.stdout], [], [], 0.1)[0]:
+                    break
+            event = json.loads(events.stdout.readline())
+            events.terminate()
+        self.assertEqual(event["topic"], "key")
+        self.assertRegex(event["name"], "^event")
+
+    def test_doctor_finds_a_software_tpm_and_is_content(self):
+        run = ath("doctor", "--json", socket=self.athd.socket)
+        found = {entry["what"]: entry for entry in json.loads(run.stdout)["findings"]}
+        self.assertEqual(found["socket"]["state"], "ok")
+        self.assertEqual(found["athd"]["state"], "ok")
+        self.assertIn("software TPM", found["hsm"]["found"])
+
+    def test_a_peers_name_is_kept(self):
+        did = "did:ath:server_" + "B" * 43
+        self.ath("peer", "pin", did, "--origin", "https://b.example", "--name", "bee")
+        self.assertRegex(self.ath("peer", "list"), r"(?m)^bee +https://b.example +" + did)
+        self.ath("peer", "remove", did)
+        self.assertEqual(self.ath("peer", "list"), "")
+
+
+class Handshake(unittest.TestCase):
+    def setUp(self):
+        self.scene = Scene(require_user_confirmation=True)
+        self.scene.__enter__()
+        self.addCleanup(self.scene.__exit__)
+        self.me, self.app = self.scene.me, self.scene.app
+
+    def run_handshake(self, *words, scopes="mail:read files:read"):
+        return ath("handshake", "run", "--client", self.me.socket, "--server", self.app.socket, "--key",
+                   "agent", "--service", "mail", "--scope", scopes, *words)
+
+    def test_nine_steps_are_shown_and_lead_to_a_session(self):
+        self.scene.issue(scopes=["mail:read", "files:read"])
+        run = self.run_handshake("--context", "for a test")
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        lines = run.stdout.decode().splitlines()
+        self.assertEqual([line.split()[0] for line in lines[:9]], [str(n) for n in range(1, 10)])
+        for step, key in ((2, "shop"), (3, "agent"), (5, "agent"), (6, "shop"), (7, "alice"), (9, "shop")):
+            self.assertRegex(lines[step - 1], rf"signed with the [a-z]+'s key {key}, [0-9.]+ ms in its hardware$")
+        out = run.stdout.decode()
+        self.assertIn("granted  mail:read\n", out)
+        self.assertIn("denied   files:read  (server_policy: the application does not give it to this agent)", out)
+        self.assertIn("for a test", self.me.questions())
+
+    def test_json_has_both_sides_and_the_steps(self):
+        self.scene.issue(scopes=["mail:read", "files:read"])
+        run = self.run_handshake("--json")
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        result = json.loads(run.stdout)
+        self.assertEqual(result["scopes"], ["mail:read"])
+        self.assertEqual(result["server"]["account"], "alice")
+        self.assertEqual([step["step"] for step in result["steps"]], list(range(1, 10)))
+        self.assertTrue(all(step["hardware_us"] > 0 for step in result["steps"] if "signed_by" in step))
+        mine, theirs = result["session"], result["server"]["session"]
+        secret = bytes(range(256))
+        sealed = ath("session", "seal", mine, socket=self.me.socket, text=secret)
+        opened = ath("session", "open", theirs, socket=self.app.socket, text=sealed.stdout)
+        self.assertEqual(opened.stdout, secret)
+        answer = ath("session", "seal", theirs, "-", "--re", "0", socket=self.app.socket, text="yes")
+        opened = ath("session", "open", mine, "--json", socket=self.me.socket, text=answer.stdout)
+        self.assertEqual(json.loads(opened.stdout)["re"], 0)
+        token = ath("session", "token", mine, socket=self.me.socket).stdout
+        self.assertEqual(token.decode().strip(), result["access_token"])
+        verified = ath("token", "verify", "--service", "mail", "--session", theirs, "--scope", "mail:read",
+                       socket=self.app.socket, text=token)
+        self.assertIn("mail:read", verified.stdout.decode())
+        refused = ath("token", "verify", "--service", "mail", "--session", theirs, "--scope", "mail:send",
+                      socket=self.app.socket, text=token)
+        self.assertEqual(refused.returncode, 77)
+        self.assertEqual(ath("session", "close", mine, socket=self.me.socket).returncode, 0)
+        self.assertEqual(ath("session", "list", "--json", socket=self.me.socket).stdout, b'{"sessions":[]}\n')
+
+    def test_the_user_may_be_on_another_machine(self):
+        with Athd() as other:
+            user = other.call("key.create", name="bob", role="user")
+            self.scene.put_service(users={user["did"]: "bob"}, require_user_confirmation=True)
+            run = self.run_handshake("--user", other.socket, "--user-key", "bob", "--json")
+            self.assertEqual(run.returncode, 0, run.stderr.decode())
+            self.assertEqual(json.loads(run.stdout)["user_did"], user["did"])
+            self.assertEqual(other.questions().count("CONFIRM"), 2)  # the grant, and step 6
+        self.assertEqual(self.me.questions(), "")
+
+    def test_a_grant_comes_from_a_file(self):
+        path = os.path.join(self.me.dir, "grant")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(self.scene.issue(scopes=["mail:read"])["credential"] + "\n")
+        run = self.run_handshake("--credential", "@" + path, "--json", scopes="mail:read mail:send")
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        self.assertEqual(json.loads(run.stdout)["denied"], [{"scope": "mail:send", "reason": "user_grant"}])
+
+    def test_refusals_say_who_and_why(self):
+        self.assertIn("INVALID_CREDENTIAL", self.run_handshake().stderr.decode())
+        self.scene.issue(scopes=["mail:read", "files:read"])
+        run = self.run_handshake(scopes="files:read")
+        self.assertEqual(run.returncode, 77)
+        self.assertIn("SCOPE_NOT_APPROVED", run.stderr.decode())
+        self.me.answers(NO)
+        run = self.run_handshake("--json", scopes="mail:read")
+        self.assertEqual(run.returncode, 77)
+        self.assertEqual(json.loads(run.stderr)["data"]["reason"], "USER_DENIED")
+        self.assertEqual(run.stdout, b"")
+        run = ath("handshake", "run", "--client", self.me.socket, "--server", self.app.socket, "--key",
+                  "agent", "--service", "no-such", "--scope", "mail:read")
+        self.assertEqual(run.returncode, 64)
+        for athd in (self.me, self.app):
+            self.assertEqual(athd.call("agent.status")["handshakes"], 0)
+
+
+if __name__ == "__main__":
+    unittest.main()
