@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/base64url.h"
 #include "base/clock.h"
 
 #define OPTIONS_MAX 32
@@ -332,6 +333,15 @@ read_option(struct reading *reading, const struct cmd_option *option, const char
     return put_option(reading->context, option, value);
 }
 
+/* Sessions and handshakes are called by 16 random bytes in base64url, which may begin with '-'. No flag
+ * looks like one. */
+static bool
+looks_like_id(const char *word)
+{
+    return strlen(word) == BASE64URL_LEN(16) &&
+           base64url_is_alphabet(ath_slice_of_string(word), BASE64URL_LEN(16), BASE64URL_LEN(16));
+}
+
 static ath_err
 read_word(struct reading *reading, int argc, char **argv, int *index)
 {
@@ -340,8 +350,10 @@ read_word(struct reading *reading, int argc, char **argv, int *index)
     const struct cmd_option *option;
     char name[64];
 
-    if (!reading->only_places && word[0] == '-' && word[1] != '\0') {
-        if ((option = find_flag(command, word, &value)) == NULL)
+    option = reading->only_places ? NULL : find_flag(command, word, &value);
+    if (!reading->only_places && word[0] == '-' && word[1] != '\0' &&
+        (option != NULL || !looks_like_id(word))) {
+        if (option == NULL)
             return usage_error("%s: no such option; see ath %s --help", word,
                                cmd_name(command, name, sizeof(name)));
         if (option->value == NULL)

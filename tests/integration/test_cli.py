@@ -59,6 +59,11 @@ class Alone(unittest.TestCase):
             self.assertEqual(run.returncode, 64, words)
             self.assertIn(expected, run.stdout + run.stderr, words)
 
+    def test_a_session_whose_name_begins_like_a_flag_is_none(self):
+        for name in ("-ag2Zc2vHq0Xn3SvJ4bQzw", "--g2Zc2vHq0Xn3SvJ4bQzw"):
+            self.assertEqual(ath("session", "close", name, "--socket", "/nonexistent").returncode, 2)
+        self.assertEqual(ath("session", "close", "--g2Zc2vHq0Xn3SvJ4bQz").returncode, 64)
+
     def test_secrets_are_not_taken_from_the_command_line(self):
         for words in (("session", "seal", "s", "a secret"), ("token", "verify", "ey.ey.sig", "--service", "s"),
                       ("verify", "ey.ey.sig", "--audience", "https://a.example")):
@@ -182,7 +187,7 @@ class WithOne(unittest.TestCase):
             event = json.loads(events.stdout.readline())
             events.terminate()
         self.assertEqual(event["topic"], "key")
-        self.assertRegex(event["name"], "^event")
+        self.assertRegex(event["key"], "^event")
 
     def test_doctor_finds_a_software_tpm_and_is_content(self):
         run = ath("doctor", "--json", socket=self.athd.socket)
