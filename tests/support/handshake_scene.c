@@ -248,17 +248,13 @@ seed_step(const struct scene *scene, unsigned step)
 
 /* ---- signatures ---- */
 
-/* The first part of a batch signature, the last of a JWS, or the whole. */
 static struct ath_slice
 decode_signature(const char *text, uint8_t buffer[SIGNATURE_MAX_LEN])
 {
-    struct ath_buf bytes = {.max = SIGNATURE_MAX_LEN};
-    size_t len;
+    size_t len = strlen(text) * 3 / 4;
 
-    assert_int_equal(base64url_decode(ath_slice_of_string(text), &bytes), ATH_OK);
-    len = bytes.len;
-    memcpy(buffer, bytes.data, len);
-    ath_buf_done(&bytes);
+    assert_true(len <= SIGNATURE_MAX_LEN);
+    assert_int_equal(base64url_decode_exact(ath_slice_of_string(text), buffer, len), ATH_OK);
     return ath_slice_of(buffer, len);
 }
 
@@ -301,7 +297,8 @@ make_signature(struct scene *scene, const struct party *party, enum did_role rol
     struct ath_slice message = ath_buf_slice(&scene->need.to_sign);
 
     /* what is asked for is what a key of this role may sign */
-    assert_int_equal(purpose_check(scene->need.purpose, role, message), ATH_OK);
+    if (!scene->allocations_fail)
+        assert_int_equal(purpose_check(scene->need.purpose, role, message), ATH_OK);
     if (scene->recorded != NULL)
         return recorded_signature(scene->recorded, scene->need.purpose, buffer);
     return party_sign(party, message, buffer);
@@ -742,4 +739,26 @@ void
 assert_step_taken(struct scene *scene, int step)
 {
     assert_step_refused(scene, step, ATH_OK);
+}
+
+void
+scene_replay_receiver(struct scene *scene, int step)
+{
+    const struct scene *recorded = scene->recorded;
+    struct why why = {{0}};
+
+    if (step == 1 || step == 6)
+        return;
+    if (step % 2 == 1 && step != 9) {
+        assert_int_equal(scene_server_accept(scene, recorded->m[1], &why), ATH_OK);
+        for (int i = 3; i < step; i += 2)
+            assert_int_equal(scene_server_receive(scene, recorded->m[i]), ATH_OK);
+        return;
+    }
+    assert_int_equal(scene_client_start(scene, &why), ATH_OK);
+    for (int i = 2; i < step; i++) {
+        if (i == 2 || i == 4 || i == 8)
+            assert_int_equal(scene_client_receive(scene, recorded->m[i]), ATH_OK);
+    }
+    assert_int_equal(scene->need.kind, HANDSHAKE_NEED_SEND);
 }

@@ -58,6 +58,7 @@ struct scene {
     uint64_t seed;
     bool random;                  /* real randomness instead of the seed */
     const struct scene *recorded; /* borrowed */
+    bool allocations_fail;        /* nothing of ours may allocate inside a call of a machine */
     unsigned client_signatures, server_signatures, user_signatures;
     struct scope_list *approve;   /* what the user approves; NULL: all; borrowed */
     bool user_says_no;
@@ -77,6 +78,10 @@ struct json *scene_json(const char *text);        /* text -> JSON, which must ho
 
 void scene_init(struct scene *scene, const struct scene_options *options); /* NULL: all defaults */
 void scene_done(struct scene *scene);
+
+/* Replays `recorded` into the machine that message `step` is for, up to just before it. The user's side
+ * has no state. */
+void scene_replay_receiver(struct scene *scene, int step);
 
 /* Makes all messages up to m[step] (what was made stays). Steps 6 and 7 are passed over where there is
  * no confirmation; 10 lets the client take M8 and M9. Each call must succeed. */
