@@ -108,22 +108,47 @@ fixture_read(const struct fixture *fixture, const char *name)
     return copy;
 }
 
+static struct json *
+empty_object(void)
+{
+    struct json_maker maker;
+    struct json *object = NULL;
+
+    json_object_begin(&maker);
+    return json_maker_end(&maker, &object) == ATH_OK ? object : NULL;
+}
+
+static struct caller *
+this_process(void)
+{
+    struct caller *caller = NULL;
+    int pair[2];
+
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
+    if (caller_of_socket(pair[0], &caller) != ATH_OK)
+        caller = NULL;
+    fd_close(&pair[0]);
+    fd_close(&pair[1]);
+    return caller;
+}
+
 struct request *
 fixture_request(struct fixture *fixture, enum rpc_method_id method)
 {
     struct request *request = calloc(1, sizeof(*request));
-    struct json_maker params;
-    int pair[2];
+    struct json *params = empty_object();
+    struct caller *caller = this_process();
 
-    assert_non_null(request);
+    if (request == NULL || params == NULL || caller == NULL) {
+        caller_free(caller);
+        json_free(params);
+        free(request);
+        return NULL;
+    }
     request->athd = &fixture->athd;
     request->method = method_at(method);
-    json_object_begin(&params);
-    assert_int_equal(json_maker_end(&params, &request->params), ATH_OK);
-    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
-    assert_int_equal(caller_of_socket(pair[0], &request->caller), ATH_OK);
-    fd_close(&pair[0]);
-    fd_close(&pair[1]);
+    request->params = params;
+    request->caller = caller;
     LIST_INSERT_HEAD(&fixture->athd.requests.all, request, of_athd);
     fixture->athd.requests.count++;
     request_set_deadline(request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);

@@ -28,7 +28,7 @@ const char *fixture_path(const struct fixture *fixture, const char *name);
 char *fixture_read(const struct fixture *fixture, const char *name);
 
 /* A request of this process, not on any connection, in the daemon's table. Ends by request_finish or
- * request_fail. */
+ * request_fail. NULL: an allocation failed. */
 struct request *fixture_request(struct fixture *fixture, enum rpc_method_id method);
 
 #endif
