@@ -2,6 +2,9 @@
 
 #include "athd/athd.h"
 #include "athd/peer_store.h"
+#include "protocol/protocol_limits.h"
+
+#define ANSWER_MAX_LEN (4 * MESSAGE_MAX_LEN) /* two messages and a result, or M6 */
 
 /* One message, or an array where there are several. */
 static void
@@ -48,6 +51,34 @@ handshake_answer_new(const char *state, struct handshake_need *need, struct json
     if (taken_result != NULL)
         json_put_take(&answer, "result", taken_result);
     return end(&answer);
+}
+
+void
+handshake_answer_keep(struct handshake *handshake, const struct json *answer)
+{
+    ath_buf_done(&handshake->answer);
+    handshake->answer.max = ANSWER_MAX_LEN;
+    if (answer != NULL)
+        json_write(answer, &handshake->answer);
+    if (handshake->answer.err != ATH_OK)
+        ath_buf_done(&handshake->answer);
+}
+
+struct json *
+handshake_answer_kept(const struct handshake *handshake)
+{
+    static const struct json_limits limits = {
+        .max_len = ANSWER_MAX_LEN,
+        .max_depth = 2 * MESSAGE_MAX_DEPTH,
+        .max_members = MESSAGE_MAX_MEMBERS,
+        .numbers = JSON_INTEGERS,
+    };
+    struct json *answer = NULL;
+
+    if (handshake->answer.len == 0 ||
+        json_parse(ath_buf_slice(&handshake->answer), &limits, NULL, &answer) != ATH_OK)
+        return NULL;
+    return answer;
 }
 
 static void

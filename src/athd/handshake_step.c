@@ -29,19 +29,22 @@ is_opening(const struct request *request)
     return request->method->id == RPC_HANDSHAKE_START || request->method->id == RPC_HANDSHAKE_ACCEPT;
 }
 
-/* handshake.start and accept tell {handshake, send}, the others the whole answer. */
+/* handshake.start and accept tell {handshake, send}, the others the whole answer. NULL: out of memory. */
 static void
-tell(struct handshake *handshake, struct request *request)
+tell(const struct handshake *handshake, struct request *request, struct json *taken_answer)
 {
     struct json_maker result;
+    struct json *send;
 
-    if (handshake->answer == NULL || !is_opening(request)) {
-        request_finish(request, json_clone(handshake->answer));
+    if (taken_answer == NULL || !is_opening(request)) {
+        request_finish(request, taken_answer);
         return;
     }
     json_object_begin(&result);
     json_put_string(&result, "handshake", handshake->id);
-    json_put_copy(&result, "send", json_get(handshake->answer, "send"));
+    if ((send = json_detach(taken_answer, "send")) != NULL)
+        json_put_take(&result, "send", send);
+    json_free(taken_answer);
     request_finish_maker(request, &result);
 }
 
@@ -50,9 +53,8 @@ step_answer(struct handshake *handshake, struct json *taken_answer)
 {
     struct request *request = step_end(handshake);
 
-    json_free(handshake->answer);
-    handshake->answer = taken_answer;
-    tell(handshake, request);
+    handshake_answer_keep(handshake, taken_answer);
+    tell(handshake, request, taken_answer);
     handshake_free(handshake);
 }
 
@@ -97,6 +99,7 @@ fail_with(struct handshake *handshake, ath_err err, const struct why *why, struc
         fail_machine(handshake, err, why);
         record_denied(handshake, err, NULL);
         handshake_end(handshake, err);
+        ath_buf_done(&handshake->answer); /* that of an earlier step */
     }
     step_error(handshake, err, why, taken_data);
 }
@@ -110,7 +113,7 @@ handshake_step_fail(struct handshake *handshake, ath_err err, const struct why *
 void
 handshake_step_repeat(struct handshake *handshake, struct request *request)
 {
-    tell(handshake, request);
+    tell(handshake, request, handshake_answer_kept(handshake));
 }
 
 /* ---- signatures ---- */
@@ -343,10 +346,14 @@ handshake_step_drive(struct handshake *handshake, ath_err err, struct handshake_
         return;
     }
     handshake_note_progress(handshake);
-    if (handshake->need.repeated && handshake->answer != NULL &&
+    if (handshake->need.kind == HANDSHAKE_NEED_DONE && handshake->ended_err != ATH_OK) {
+        handshake_step_fail(handshake, handshake->ended_err, NULL); /* the machine's end was not ours */
+        return;
+    }
+    if (handshake->need.repeated && handshake->answer.len > 0 &&
         handshake->need.kind != HANDSHAKE_NEED_FAILED) {
         request = step_end(handshake);
-        tell(handshake, request);
+        handshake_step_repeat(handshake, request);
         handshake_free(handshake);
         return;
     }

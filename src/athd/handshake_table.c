@@ -67,7 +67,7 @@ handshake_free(struct handshake *handshake)
     if (handshake == NULL || --handshake->references > 0)
         return;
     drop_machine(handshake);
-    json_free(handshake->answer);
+    ath_buf_done(&handshake->answer);
     key_free(handshake->key);
     key_free(handshake->user_key);
     scope_list_done(&handshake->scopes);
@@ -301,8 +301,7 @@ handshake_abort(struct handshake *handshake, ath_err err)
     if (handshake->request != NULL) /* its completion finds the machine as it left it */
         return;
     drop_machine(handshake);
-    json_free(handshake->answer);
-    handshake->answer = NULL;
+    ath_buf_done(&handshake->answer);
 }
 
 void

@@ -53,7 +53,8 @@ struct handshake { /* counted: the table, and the request that works on it */
     bool approved;                   /* the user allowed the key's use, where that is asked */
     bool stalled;                    /* `need` was not met: the same message may come again */
 
-    struct json *answer;             /* what the last step was answered with; NULL: nothing yet */
+    struct ath_buf answer;           /* what the last step was answered with; empty: nothing yet. Text:
+                                      * a tree of what a stranger chose can take forty times as much */
 };
 
 ath_err handshake_table_new(struct athd *athd, struct handshake_table **ret_table) ATH_MUST_USE;

@@ -4,6 +4,7 @@
 
 #include "athd/credential_store.h"
 #include "athd/dispatch.h"
+#include "athd/handshake_answer.h"
 #include "athd/handshake_step.h"
 #include "athd/handshake_table.h"
 #include "athd/method_support.h"
@@ -276,15 +277,18 @@ method_handshake_get(struct request *request)
 {
     static const char *const members[] = {"send", "wait", "confirm", "result"};
     struct handshake *handshake = named_handshake(request);
+    struct json *answer, *member;
     struct json_maker result;
 
     if (handshake == NULL)
         return;
+    answer = handshake_answer_kept(handshake);
     json_object_begin(&result);
     put_info(&result, handshake);
     for (size_t i = 0; i < sizeof(members) / sizeof(*members); i++)
-        if (json_get(handshake->answer, members[i]) != NULL)
-            json_put_copy(&result, members[i], json_get(handshake->answer, members[i]));
+        if ((member = json_detach(answer, members[i])) != NULL)
+            json_put_take(&result, members[i], member);
+    json_free(answer);
     request_finish_maker(request, &result);
 }
 

@@ -24,6 +24,7 @@ struct accepting {
     const char *source;
     struct handshake_hello hello; /* owned */
     char *hello_hash;             /* owned */
+    bool proved; /* the client has signed for this handshake: it is not asked for that twice */
     int64_t now;
 };
 
@@ -127,7 +128,9 @@ redeem(struct accepting *accepting, struct why *why)
         return err;
     if (!hello->has_proof)
         return why_set(why, ATH_ERR_INVALID_MESSAGE, "the proof that was asked for is missing");
-    return handshake_hello_check_proof(hello);
+    err = handshake_hello_check_proof(hello);
+    accepting->proved = err == ATH_OK;
+    return err;
 }
 
 static void
@@ -139,7 +142,7 @@ answer_retry(struct accepting *accepting, int64_t retry_after_s)
     ath_err err;
 
     err = cookie_jar_retry(accepting->entry->memory->cookies, accepting->hello.client_did,
-                           accepting->source, true, retry_after_s, accepting->now, &retry);
+                           accepting->source, !accepting->proved, retry_after_s, accepting->now, &retry);
     if (err != ATH_OK) {
         request_fail(request, err, NULL);
         return;

@@ -9,7 +9,9 @@
 struct handshake_memory { /* zero-initialise */
     bool has_message, has_answer; /* the answer comes later than the message */
     uint8_t hash[SHA256_LEN]; /* H(JCS(message)) */
-    struct handshake_need answer;
+    struct handshake_need answer; /* without confirm: */
+    struct ath_buf confirm; /* as text: M6 holds M5 whole, and a tree of what a stranger chose can take
+                             * forty times the room of its text */
 };
 
 /* Is this the last message, and was it answered? */

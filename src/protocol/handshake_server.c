@@ -179,7 +179,6 @@ handshake_server_free(struct handshake_server *server)
     public_key_free(server->client_key);
     free(server->traceparent);
     json_free(server->draft);
-    json_free(server->scope_request);
     scope_list_done(&server->requested);
     user_grant_done(&server->grant);
     ath_secret_done(&server->z);

@@ -36,7 +36,7 @@ put_client(struct json_maker *message, const struct handshake_server *server)
 }
 
 static ath_err
-build_confirmation(struct handshake_server *server)
+build_confirmation(struct handshake_server *server, const struct json *scope_request)
 {
     const struct server_confirmation *confirmation = &server->confirmation;
     struct json_maker message = {0};
@@ -51,9 +51,9 @@ build_confirmation(struct handshake_server *server)
     put_client(&message, server);
     json_put_base64url(&message, "handshake", ath_slice_of(server->t5, SHA256_LEN));
     json_put_base64url(&message, "transcript", ath_slice_of(server->t4, SHA256_LEN));
-    json_put_copy(&message, "scope_request", server->scope_request);
+    json_put_copy(&message, "scope_request", scope_request);
     handshake_put_scopes(&message, "requested_scopes", &confirmation->requested);
-    json_put_string(&message, "context", json_get_string(server->scope_request, "context"));
+    json_put_string(&message, "context", json_get_string(scope_request, "context"));
     json_put_int(&message, "ttl", confirmation->ttl);
     json_put_int(&message, "expires_at", confirmation->expires_at);
     json_put_int(&message, "timestamp", confirmation->asked_at);
@@ -90,15 +90,16 @@ server_close_gate(struct handshake_server *server, int64_t now, enum confirmatio
 }
 
 ath_err
-server_confirm(struct handshake_server *server, int64_t now, struct why *why,
-               struct handshake_need *need)
+server_confirm(struct handshake_server *server, const struct json *scope_request, int64_t now,
+               struct why *why, struct handshake_need *need)
 {
     struct server_confirmation *confirmation = &server->confirmation;
     int64_t retry_after_s = 0;
     uint8_t t0[SHA256_LEN];
     ath_err err;
 
-    if ((err = prepare(server, now)) != ATH_OK || (err = build_confirmation(server)) != ATH_OK ||
+    if ((err = prepare(server, now)) != ATH_OK ||
+        (err = build_confirmation(server, scope_request)) != ATH_OK ||
         (err = check_fits(server->draft, why)) != ATH_OK)
         return err;
     err = confirmation_gate_open(server->gate, server->grant.user_did, server->client_did, now,
@@ -127,8 +128,8 @@ server_confirm_signed(struct handshake_server *server, struct ath_slice signatur
     if ((err = message_put_signature(server->draft, NULL, "signature", signature)) != ATH_OK ||
         (err = transcript_add(confirmation->u, server->draft)) != ATH_OK)
         return err;
-    if ((need->confirm = json_clone(server->draft)) == NULL)
-        return ATH_ERR_NOMEM;
+    need->confirm = server->draft; /* ownership moves to the need */
+    server->draft = NULL;
     need->kind = HANDSHAKE_NEED_CONFIRM;
     server->state = SERVER_WAIT_CONFIRMATION;
     return ATH_OK;

@@ -55,7 +55,6 @@ struct handshake_server {
     uint8_t t4[SHA256_LEN], t5[SHA256_LEN];
 
     /* M5 */
-    struct json *scope_request; /* whole; NULL before */
     struct scope_list requested;
     int64_t ttl;
     struct user_grant grant;
@@ -88,9 +87,9 @@ ath_err server_on_proof(struct handshake_server *server, const struct json *mess
                         struct why *why, struct handshake_need *need) ATH_MUST_USE;
 ath_err server_on_scope_request(struct handshake_server *server, const struct json *message, int64_t now,
                                 struct why *why, struct handshake_need *need) ATH_MUST_USE;
-/* M6: the gate is asked, then SIGNATURE. */
-ath_err server_confirm(struct handshake_server *server, int64_t now, struct why *why,
-                       struct handshake_need *need) ATH_MUST_USE;
+/* M6 for this M5: the gate is asked, then SIGNATURE. */
+ath_err server_confirm(struct handshake_server *server, const struct json *scope_request, int64_t now,
+                       struct why *why, struct handshake_need *need) ATH_MUST_USE;
 ath_err server_confirm_signed(struct handshake_server *server, struct ath_slice signature,
                               struct handshake_need *need) ATH_MUST_USE;
 ath_err server_on_confirmation(struct handshake_server *server, const struct json *message, int64_t now,

@@ -164,8 +164,7 @@ keep_scope_request(struct handshake_server *server, const struct json *message,
         (err = transcript_add(server->t, message)) != ATH_OK)
         return err;
     memcpy(server->t5, server->t, SHA256_LEN);
-    server->scope_request = json_clone(message);
-    return server->scope_request == NULL ? ATH_ERR_NOMEM : ATH_OK;
+    return ATH_OK;
 }
 
 /* What can be granted before the user is asked again. */
@@ -194,7 +193,7 @@ server_on_scope_request(struct handshake_server *server, const struct json *mess
         (err = decide(server, why)) != ATH_OK)
         goto out;
     if (server->service->require_user_confirmation && server->decision.granted.count > 0)
-        err = server_confirm(server, now, why, need);
+        err = server_confirm(server, message, now, why, need);
     else
         err = server_finish(server, now, why, need);
 out:
