@@ -1,5 +1,6 @@
 """What athd's keys sign, judged by code that is not ours: OpenSSL's command and python3-cryptography."""
 import base64
+import hashlib
 import json
 import os
 import subprocess
@@ -89,6 +90,33 @@ class IndependentVerifiers(unittest.TestCase):
         self.assertEqual(claims["aud"], ["https://a.example", "https://b.example"])
         self.assertEqual(claims["exp"] - claims["iat"], 60)
         self.assertEqual((claims["jti"], claims["exp"]), (answer["jti"], answer["expires_at"]))
+
+    def records(self):
+        with open(os.path.join(self.athd.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
+            return [json.loads(line) for line in file]
+
+    def test_each_signatures_record_is_on_disk_before_its_answer(self):
+        key = self.key("recorded", "client", agent_id=AGENT_ID)
+        for _ in range(10):
+            answer = self.athd.call("attestation.create", key="recorded", audience="https://a.example")
+            records = self.records()
+            [record] = [one for one in records if one.get("jti") == answer["jti"]]
+            signed = answer["jwt"].rpartition(".")[0].encode()
+            self.assertEqual(decode(record["sha256"]), hashlib.sha256(signed).digest())
+            self.assertEqual((record["key"], record["jkt"]), ("recorded", key["kid"]))
+            self.assertEqual([one["index"] for one in records], list(range(len(records))))
+
+    def test_nothing_is_released_without_its_record(self):
+        with Athd() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=AGENT_ID)
+            athd.call("attestation.create", key="k", audience="https://a.example")
+            os.truncate(os.path.join(athd.state, "audit", "00000001.jsonl"), 10)
+            with self.assertRaises(Failed) as caught:
+                athd.call("attestation.create", key="k", audience="https://a.example")
+            self.assertEqual((caught.exception.code, caught.exception.reason),
+                             (-32008, "AUDIT_UNAVAILABLE"))
+            self.assertNotIn("ey", json.dumps(caught.exception.data))
+            athd.call("agent.status")
 
     def test_each_attestation_differs(self):
         self.key("repeater", "client", agent_id=AGENT_ID)
