@@ -215,6 +215,7 @@ scene_init(struct scene *scene, const struct scene_options *options)
                                           OR(options->granted, "mail:read files:read"),
                                           SCENE_NOW - 60,
                                           SCENE_NOW + OR(options->grant_ttl, 86400));
+    scene->requested = scene_scopes(OR(options->requested, "mail:read mail:send files:read"));
     params = service_params(scene);
     if (service_decode(params, &why, &scene->service) != ATH_OK)
         fail_msg("service: %s", why.text);
@@ -231,6 +232,7 @@ scene_done(struct scene *scene)
     confirmation_free(scene->asked);
     confirmation_gate_free(scene->gate);
     service_free(scene->service);
+    scope_list_done(&scene->requested);
     json_free(scene->grant);
     for (size_t i = 0; i < sizeof(scene->m) / sizeof(scene->m[0]); i++)
         json_free(scene->m[i]);
@@ -340,29 +342,25 @@ ath_err
 scene_client_start(struct scene *scene, struct why *why)
 {
     const struct scene_options *options = &scene->options;
-    struct scope_list scopes = scene_scopes(OR(options->requested, "mail:read mail:send files:read"));
     struct handshake_client_config config = {
         .client_did = scene->client.did,
         .client_key = scene->client.key,
         .server_did = options->origin == NULL ? scene->server.did : NULL,
         .origin = options->origin,
         .origin_pin = options->origin_pin,
-        .scopes = &scopes,
+        .scopes = &scene->requested,
         .ttl = OR(options->ttl, 600),
         .context = options->context,
         .traceparent = options->trace,
         .pins = options->pins,
         .credential = options->no_credential ? NULL : scene->grant,
     };
-    ath_err err;
 
     handshake_need_done(&scene->need);
     handshake_client_free(scene->c);
     scene->c = NULL;
     seed_step(scene, 1);
-    err = handshake_client_start(&config, scene->now, why, &scene->c, &scene->need);
-    scope_list_done(&scopes);
-    return err;
+    return handshake_client_start(&config, scene->now, why, &scene->c, &scene->need);
 }
 
 ath_err

@@ -47,6 +47,7 @@ struct scene {
     struct scene_options options;
     struct party user, client, server;
     struct json *grant;
+    struct scope_list requested;
     struct service *service;
     struct confirmation_gate *gate;
     struct handshake_client *c;
