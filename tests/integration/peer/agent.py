@@ -1,4 +1,5 @@
 """Starts an athd with a software TPM in a directory of its own, and speaks JSON-RPC with it."""
+import atexit
 import json
 import os
 import shutil
@@ -65,16 +66,46 @@ class Connection:
         self.socket.close()
 
 
-class Athd:
-    """`with Athd() as athd: athd.call(...)`. says: what the prompter answers to every question."""
+class Tpms:
+    """To set up a software TPM with its certificates takes over a second. That is done once for each
+    of the athds that live at the same time; who comes later takes a copy of one that nobody has."""
 
-    def __init__(self, says="OK", arguments=()):
+    def __init__(self):
+        self.unused = []
+
+    def take(self, state):
+        tpm = self.unused.pop() if self.unused else self.make()
+        os.makedirs(state, 0o700)
+        for part in ("swtpm", "swtpm-ca"):
+            if os.path.isdir(os.path.join(tpm, part)):
+                shutil.copytree(os.path.join(tpm, part), os.path.join(state, part))
+        return tpm
+
+    @staticmethod
+    def make():
+        athd = Athd(own_tpm=True)
+        atexit.register(shutil.rmtree, athd.dir, ignore_errors=True)
+        athd.start()
+        athd.wait_for_hsm()
+        athd.stop()
+        return athd.state
+
+
+class Athd:
+    """`with Athd() as athd: athd.call(...)`. says: what the prompter answers to every question.
+    own_tpm: set up its TPM as on the first start."""
+
+    tpms = Tpms()
+
+    def __init__(self, says="OK", arguments=(), own_tpm=False):
         self.dir = tempfile.mkdtemp(prefix="athd-test-")
         self.socket = os.path.join(self.dir, "socket")
         self.state = os.path.join(self.dir, "state")
         self.log = os.path.join(self.dir, "log")
         self.arguments = list(arguments)
+        self.environment = {}  # more than that of the test
         self.process = self.connection = None
+        self.own_tpm, self.tpm = own_tpm, None
         self.log_seen = 0  # what earlier runs wrote
         self.answers(says)
 
@@ -94,19 +125,36 @@ class Athd:
             return ""
 
     def start(self):
-        environment = {**os.environ, "XDG_CONFIG_HOME": self.dir, "XDG_RUNTIME_DIR": self.dir}
+        """As __enter__, for who ends it by hand, and to start it again."""
+        self.spawn()
+        self.wait_until_ready()
+        self.connection = Connection(self.socket)
+        return self
+
+    def spawn(self):
+        environment = {**os.environ, "XDG_CONFIG_HOME": self.dir, "XDG_RUNTIME_DIR": self.dir,
+                       **self.environment}
+        if not self.own_tpm and not os.path.exists(self.state):
+            self.tpm = self.tpms.take(self.state)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
                 [os.path.join(BIN, "athd"), "--software-tpm", "--state-dir", self.state, "--socket",
                  self.socket, "--prompter", os.path.join(self.dir, "prompter"), *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+
+    def wait_until_ready(self):
         deadline = time.monotonic() + 60
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError("athd did not become ready:\n" + self.read_log())
+            time.sleep(0.002)
+
+    def wait_for_hsm(self, state="ready"):
+        deadline = time.monotonic() + 60
+        while self.call("agent.status")["hsms"][0]["state"] != state:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"its hsm did not become {state}:\n" + self.read_log())
             time.sleep(0.01)
-        self.connection = Connection(self.socket)
-        return self
 
     def is_ready(self):
         return f"ready socket={self.socket}" in self.read_log()[self.log_seen:]
@@ -149,3 +197,6 @@ class Athd:
             self.stop()
         finally:
             shutil.rmtree(self.dir, ignore_errors=True)
+            if self.tpm:
+                self.tpms.unused.append(self.tpm)
+                self.tpm = None
