@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "crypto/digest.h"
+#include "crypto/random.h"
 #include "protocol/protocol_limits.h"
 
 #define CAPACITY_MIN 64u
@@ -29,6 +30,7 @@ struct replay_store {
     char *dir;
     struct replay_use *slots; /* open addressing by id; expires_at 0: free */
     size_t capacity, count;
+    uint64_t seed;
     int64_t rebuilt_at;
 
     struct waiting *queue, *queue_last;
@@ -44,8 +46,9 @@ home_of(const struct replay_store *store, const uint8_t id[REPLAY_ID_LEN])
 {
     uint64_t hash;
 
-    memcpy(&hash, id, sizeof(hash)); /* it is a hash already */
-    return (size_t)hash & (store->capacity - 1);
+    memcpy(&hash, id, sizeof(hash)); /* SHA-256 already; mixed, so that nobody can choose a slot */
+    hash = (hash ^ store->seed) * 0x9e3779b97f4a7c15u;
+    return (size_t)(hash >> 32) & (store->capacity - 1);
 }
 
 static struct replay_use *
@@ -149,7 +152,8 @@ replay_store_open(struct athd *athd, const char *dir, struct why *why, struct re
     store->athd = athd;
     store->work.data = store;
     store->cleaned_at = clock_now();
-    if ((err = file_make_private_dir(dir, why)) != ATH_OK)
+    if ((err = random_bytes((uint8_t *)&store->seed, sizeof(store->seed))) != ATH_OK ||
+        (err = file_make_private_dir(dir, why)) != ATH_OK)
         goto out;
     if ((err = replay_file_load(dir, store->cleaned_at, load_use, store, why)) != ATH_OK)
         goto out;
