@@ -75,7 +75,7 @@ add_rules(scmp_filter_ctx filter, bool network)
     for (i = 0; i < sizeof(network_families) / sizeof(network_families[0]) && result == 0 && !network;
          i++)
         result = seccomp_rule_add(filter, refuse, SCMP_SYS(socket), 1,
-                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)network_families[i]));
+                                  SCMP_A0(SCMP_CMP_EQ, (scmp_datum_t)network_families[i], 0));
     return result;
 }
 

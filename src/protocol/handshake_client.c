@@ -4,8 +4,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/traceparent.h"
 #include "protocol/handshake_client_state.h"
-#include "protocol/handshake_field.h"
 #include "protocol/handshake_message.h"
 #include "protocol/origin.h"
 #include "protocol/protocol_limits.h"

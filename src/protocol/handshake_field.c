@@ -3,28 +3,13 @@
 #include <string.h>
 
 #include "base/base64url.h"
+#include "base/traceparent.h"
 #include "crypto/public_key.h"
 #include "protocol/did.h"
 #include "protocol/protocol_limits.h"
 #include "protocol/scope.h"
 
 #define FIELD_BASE64_MAX 128 /* bytes: more than any member of fixed length has */
-
-bool
-traceparent_is_valid(const char *text)
-{
-    static const char FORM[] = "hh-hhhhhhhhhhhhhhhhhhhhhhhhhhhhhhhh-hhhhhhhhhhhhhhhh-hh";
-
-    if (strlen(text) != sizeof(FORM) - 1)
-        return false;
-    for (size_t i = 0; text[i] != '\0'; i++) {
-        bool hex = (text[i] >= '0' && text[i] <= '9') || (text[i] >= 'a' && text[i] <= 'f');
-
-        if (FORM[i] == 'h' ? !hex : text[i] != '-')
-            return false;
-    }
-    return true;
-}
 
 static ath_err
 malformed(const struct field *field, struct why *why, const char *what)

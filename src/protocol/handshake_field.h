@@ -43,7 +43,4 @@ ath_err fields_decode(const struct field *fields, size_t count, const struct jso
                       struct why *why, void *decoded) ATH_MUST_USE;
 void fields_done(const struct field *fields, size_t count, void *decoded);
 
-/* W3C Trace Context: 2-32-16-2 lower-case hexadecimal digits, joined by '-'. */
-bool traceparent_is_valid(const char *text);
-
 #endif

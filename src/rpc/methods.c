@@ -5,6 +5,7 @@
 
 #include "base/base64url.h"
 #include "base/name.h"
+#include "base/traceparent.h"
 #include "rpc/methods_table.h"
 
 #define ELEMENT_LEN_MAX 2048u /* of one string in an array */
@@ -205,27 +206,6 @@ check_value(const struct rpc_param *param, const struct json *value, struct why 
                    param->name);
 }
 
-/* ---- trace ---- */
-
-/* Lower-case hexadecimal digits at `at`, followed by the separator. */
-static bool
-is_hex_field(const char *text, size_t at, size_t len, char separator)
-{
-    return strspn(text + at, "0123456789abcdef") == len && text[at + len] == separator;
-}
-
-/* W3C Trace Context 3.2: version "-" trace-id "-" parent-id "-" flags; version ff and ids that are
- * all zero are not valid. Later versions may append fields; those are refused. */
-static bool
-is_traceparent(const char *text)
-{
-    if (text == NULL || strlen(text) != 55)
-        return false;
-    return is_hex_field(text, 0, 2, '-') && is_hex_field(text, 3, 32, '-') &&
-           is_hex_field(text, 36, 16, '-') && is_hex_field(text, 53, 2, '\0') &&
-           strncmp(text, "ff", 2) != 0 && strspn(text + 3, "0") < 32 && strspn(text + 36, "0") < 16;
-}
-
 /* ---- all of them ---- */
 
 static const struct rpc_param *
@@ -249,7 +229,7 @@ check_members(const struct rpc_method *method, const struct json *params, struct
         const struct rpc_param *param = find_param(method, json_name(member));
 
         if (strcmp(json_name(member), TRACE) == 0) {
-            if (!is_traceparent(json_string(member)))
+            if (!traceparent_is_valid(json_string(member)))
                 return why_set(why, ATH_ERR_INVALID_PARAMS,
                                "\"" TRACE "\" must be a W3C traceparent (00-...-...-01)");
             continue;

@@ -282,18 +282,6 @@ test_unknown_members_are_ignored(void **state)
 /* ---- small things ---- */
 
 static void
-test_traceparent_has_one_form(void **state)
-{
-    (void)state;
-    assert_true(traceparent_is_valid(SCENE_TRACE));
-    assert_false(traceparent_is_valid(""));
-    assert_false(traceparent_is_valid("00-0AF7651916CD43DD8448EB211C80319C-b7ad6b7169203331-01"));
-    assert_false(traceparent_is_valid("00_0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"));
-    assert_false(traceparent_is_valid("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-0"));
-    assert_false(traceparent_is_valid("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-011"));
-}
-
-static void
 test_error_member_and_codes_fit_each_other(void **state)
 {
     struct why why = {"because"};
@@ -321,7 +309,6 @@ main(void)
         cmocka_unit_test(test_types_are_known_by_their_exact_names),
         cmocka_unit_test(test_each_member_removed_or_of_another_type_is_refused),
         cmocka_unit_test(test_unknown_members_are_ignored),
-        cmocka_unit_test(test_traceparent_has_one_form),
         cmocka_unit_test(test_error_member_and_codes_fit_each_other),
     };
 
