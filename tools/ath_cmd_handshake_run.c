@@ -2,9 +2,8 @@
  * `ath handshake run`: what the network does between three machines, done between their sockets. It
  * holds nothing but messages; who answers what, and whether, is athd's business on each side.
  */
-#include "ath_cmd.h"
+#include "ath_cmd_handshake.h"
 
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -12,140 +11,6 @@
 #include "base/clock.h"
 
 #define MESSAGES_MAX 64 /* nine, and room for retries: a peer that sends for ever is cut off */
-
-struct party {
-    const char *label;
-    struct ath_client *client;
-    bool shared; /* `client` is another party's */
-    struct ath_handshake_step step;
-};
-
-struct run {
-    struct cmd_context *context;
-    struct party client, server, user;
-    const char *client_key, *service;
-    char *server_key, *user_key; /* names of keys, for people */
-    char *server_did;
-    char *credential; /* NULL: a stored one */
-    struct json_maker steps;
-    uint64_t total_us;
-    unsigned messages;
-};
-
-/* What it took to make a message: in all, and of that in the hardware. */
-struct cost {
-    uint64_t us, hardware_us;
-};
-
-/* The nine messages: who sends, and which key has signed what. */
-static const struct message_kind {
-    const char *type;
-    int step;
-    char from, to, signer; /* c, s, u; signer 0: nobody */
-    const char *what;
-} message_kinds[] = {
-    {"handshake_request", 1, 'c', 's', 0, "who I am, whom I want, a nonce"},
-    {"handshake_retry", 0, 's', 'c', 0, "busy: come back with this cookie"},
-    {"handshake_response", 2, 's', 'c', 's', "who I am, a nonce"},
-    {"identity_proof", 3, 'c', 's', 'c', "proof of the agent's key"},
-    {"identity_result", 4, 's', 'c', 0, "I know you"},
-    {"scope_request", 5, 'c', 's', 'c', "these scopes, with the user's grant and a key share"},
-    {"authorization_confirmation_request", 6, 's', 'u', 's', "shall this agent have these scopes?"},
-    {"authorization_confirmation_response", 7, 'u', 's', 'u', "the user's answer"},
-    {"scope_result", 8, 's', 'c', 0, "what was granted, what was not"},
-    {"handshake_complete", 9, 's', 'c', 's', "key share, access token"},
-};
-
-static const struct message_kind *
-kind_of(const char *type)
-{
-    size_t i;
-
-    for (i = 0; type != NULL && i < sizeof(message_kinds) / sizeof(message_kinds[0]); i++) {
-        if (strcmp(message_kinds[i].type, type) == 0)
-            return &message_kinds[i];
-    }
-    return NULL;
-}
-
-static const char *
-party_word(char party)
-{
-    return party == 'c' ? "agent" : party == 's' ? "application" : "user";
-}
-
-static const char *
-signer_key(const struct run *run, char signer)
-{
-    const char *name = signer == 'c' ? run->client_key : signer == 's' ? run->server_key
-                                                                        : run->user_key;
-    return name == NULL ? "" : name;
-}
-
-/* ---- showing a step ---- */
-
-static void
-print_step(const struct run *run, const struct message_kind *kind, const struct cost *cost)
-{
-    const char *bold = run->context->colour ? "\033[1m" : "";
-    const char *plain = run->context->colour ? "\033[0m" : "";
-    char key[160] = "not signed", took[32] = "", number[16] = " ";
-
-    if (run->context->json || run->context->quiet || run->context->field != NULL)
-        return;
-    if (kind->signer != 0)
-        snprintf(key, sizeof(key), "signed with the %s's key %s", party_word(kind->signer),
-                 signer_key(run, kind->signer));
-    if (kind->signer != 0 && cost->hardware_us > 0)
-        snprintf(key + strlen(key), sizeof(key) - strlen(key), ", %.1f ms in its hardware",
-                 (double)cost->hardware_us / 1000.0);
-    if (cost->us > 0)
-        snprintf(took, sizeof(took), "%.1f ms", (double)cost->us / 1000.0);
-    if (kind->step > 0)
-        snprintf(number, sizeof(number), "%d", kind->step);
-    printf("%s%2s  %-11s -> %-11s%s  %-35s %9s  ", bold, number, party_word(kind->from),
-           party_word(kind->to), plain, kind->type, took);
-    cmd_print_text(stdout, key);
-    printf("\n");
-    fflush(stdout);
-}
-
-static void
-record_step(struct run *run, const struct message_kind *kind, const struct cost *cost)
-{
-    struct json_maker step;
-
-    json_object_begin(&step);
-    if (kind->step > 0)
-        json_put_int(&step, "step", kind->step);
-    json_put_string(&step, "type", kind->type);
-    json_put_string(&step, "from", party_word(kind->from));
-    json_put_string(&step, "to", party_word(kind->to));
-    json_put_int(&step, "us", (int64_t)cost->us);
-    if (kind->signer != 0) {
-        json_put_string(&step, "signed_by", signer_key(run, kind->signer));
-        json_put_int(&step, "hardware_us", (int64_t)cost->hardware_us);
-    }
-    json_put_maker(&run->steps, NULL, &step);
-}
-
-/* A message is about to be carried. The cost is shown once: of several messages that one call made, the
- * first has its time, the signed one that of the hardware. */
-static void
-show_message(struct run *run, const char *message, struct cost *cost)
-{
-    struct json *tree = cmd_parse(message);
-    const struct message_kind *kind = kind_of(json_get_string(tree, "type"));
-
-    if (kind != NULL) {
-        print_step(run, kind, cost);
-        record_step(run, kind, cost);
-        cost->us = 0;
-        if (kind->signer != 0)
-            cost->hardware_us = 0;
-    }
-    json_free(tree);
-}
 
 /* ---- the exchange ---- */
 
@@ -209,7 +74,7 @@ carry_to_client(struct run *run, struct cost *cost)
     ath_err err = ATH_OK;
 
     for (i = 0; i < count && err == ATH_OK; i++) {
-        show_message(run, messages[i], cost);
+        run_show_message(run, messages[i], cost);
         err = receive(run, &run->client, messages[i], &client_cost);
         if (err != ATH_OK)
             return fail_by(run, &run->client, err);
@@ -219,7 +84,7 @@ carry_to_client(struct run *run, struct cost *cost)
             cmd_note(run->context, "(waiting %d s, as the application asks)", run->client.step.wait_s);
             sleep((unsigned)run->client.step.wait_s);
         }
-        show_message(run, run->client.step.send[0], &client_cost);
+        run_show_message(run, run->client.step.send[0], &client_cost);
     }
     return ATH_OK;
 }
@@ -233,14 +98,14 @@ ask_user(struct run *run, struct cost *cost)
     char *answer = NULL;
     ath_err err;
 
-    show_message(run, run->server.step.confirm, cost);
+    run_show_message(run, run->server.step.confirm, cost);
     began_us = clock_monotonic_us();
     err = ath_confirmation_answer(run->user.client, run->user_key == NULL ? "" : run->user_key,
                                   run->server.step.confirm, run->server_did, &answer);
     if (err != ATH_OK)
         return fail_by(run, &run->user, err);
     user_cost = cost_since(run, &run->user, began_us);
-    show_message(run, answer, &user_cost);
+    run_show_message(run, answer, &user_cost);
     err = receive(run, &run->server, answer, cost);
     ath_string_free(answer);
     return err;
@@ -275,13 +140,6 @@ carry_round(struct run *run)
     return err == ATH_OK ? ATH_OK : fail_by(run, &run->server, err);
 }
 
-static void
-put_member(struct json_maker *maker, const char *name, const struct json *from)
-{
-    if (from != NULL)
-        json_put_copy(maker, name, from);
-}
-
 /* handshake.start, with whatever the options said. */
 static ath_err
 start(struct run *run)
@@ -310,7 +168,7 @@ start(struct run *run)
         return fail_by(run, &run->client, err);
     cost = cost_since(run, &run->client, began_us);
     if (run->client.step.send_count > 0)
-        show_message(run, run->client.step.send[0], &cost);
+        run_show_message(run, run->client.step.send[0], &cost);
     return ATH_OK;
 }
 
@@ -406,7 +264,7 @@ issue_grant(struct run *run)
     json_put_string(&maker, "key", run->user_key);
     json_put_string(&maker, "client", client_did);
     json_put_string(&maker, "audience", run->server_did);
-    put_member(&maker, "scopes", json_get(params, "scopes"));
+    json_put_copy(&maker, "scopes", json_get(params, "scopes"));
     json_put_int(&maker, "ttl", json_get_int(params, "ttl", &ttl) ? ttl : 3600);
     free(client_did);
     if ((err = json_maker_end(&maker, &call)) != ATH_OK)
@@ -417,86 +275,6 @@ issue_grant(struct run *run)
         err = ATH_ERR_NOMEM;
     json_free(issued);
     return err;
-}
-
-/* ---- the end ---- */
-
-static const char *
-why_denied(const char *reason)
-{
-    if (reason != NULL && strcmp(reason, "server_policy") == 0)
-        return "the application does not give it to this agent";
-    if (reason != NULL && strcmp(reason, "user_grant") == 0)
-        return "the user's grant does not hold it";
-    if (reason != NULL && strcmp(reason, "user_confirmation") == 0)
-        return "the user did not confirm it";
-    return "";
-}
-
-static void
-print_outcome(const struct run *run, const struct json *result)
-{
-    const struct json *denied;
-    struct ath_buf text = {0};
-
-    if (run->context->quiet)
-        return;
-    cmd_print_value("scopes", json_get(result, "scopes"), &text);
-    printf("\ngranted  %s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
-    for (denied = json_first(json_get(result, "denied")); denied != NULL; denied = json_next(denied)) {
-        const char *scope = json_get_string(denied, "scope");
-        const char *reason = json_get_string(denied, "reason");
-
-        printf("denied   ");
-        cmd_print_text(stdout, scope != NULL ? scope : "?");
-        printf("  (");
-        cmd_print_text(stdout, reason != NULL ? reason : "?");
-        printf(": %s)\n", why_denied(reason));
-    }
-    ath_buf_clear(&text);
-    cmd_print_value("expires_at", json_get(result, "expires_at"), &text);
-    printf("until    %s\nsession  ", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
-    cmd_print_text(stdout, json_get_string(result, "session") != NULL
-                               ? json_get_string(result, "session")
-                               : "-");
-    printf("\nin all   %.1f ms\n", (double)run->total_us / 1000.0);
-    ath_buf_done(&text);
-}
-
-/* The client's result, with what the server has and the steps beside it. */
-static int
-print_json(struct run *run, struct json *result, const struct json *server_result)
-{
-    struct json_maker maker = {.root = result};
-    struct ath_buf text = {.max = 4 * 1024 * 1024};
-    int status = EXIT_SUCCESS;
-
-    json_put_maker(&maker, "steps", &run->steps);
-    put_member(&maker, "server", server_result);
-    json_put_int(&maker, "total_us", (int64_t)run->total_us);
-    json_write(result, &text);
-    if (run->context->field != NULL)
-        status = cmd_print_field(run->context->field, result);
-    else
-        printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
-    ath_buf_done(&text);
-    return status;
-}
-
-static int
-finish(struct run *run)
-{
-    struct json *result = cmd_parse(run->client.step.result);
-    struct json *server_result = cmd_parse(run->server.step.result);
-    int status = result == NULL ? EXIT_FAILURE : EXIT_SUCCESS;
-
-    if (result != NULL && (run->context->json || run->context->field != NULL))
-        status = print_json(run, result, server_result);
-    else if (result != NULL)
-        print_outcome(run, result);
-    json_free(result);
-    json_free(server_result);
-    return status;
 }
 
 /* What was begun and cannot be finished is given up on both sides, so that nothing lingers. */
@@ -601,7 +379,7 @@ cmd_run_handshake(struct cmd_context *context)
         give_up(&run);
         status = ath_err_exit_status(err);
     } else {
-        status = finish(&run);
+        status = run_finish(&run);
     }
 out:
     run_done(&run);
