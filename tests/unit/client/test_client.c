@@ -274,6 +274,10 @@ test_what_is_not_json_rpc_ends_the_connection(void **state)
 
 /* ---- handshake steps ---- */
 
+#define REFUSED_WITH_M4                                                                            \
+    "\"error\":{\"code\":-32009,\"message\":\"no\",\"data\":{\"reason\":\"INVALID_SIGNATURE\","       \
+    "\"send\":{\"type\":\"identity_result\"}}}"
+
 static void
 serve_handshake(int fd)
 {
@@ -282,8 +286,7 @@ serve_handshake(int fd)
         "\"result\":{\"state\":\"waiting\",\"wait\":7,\"send\":{\"type\":\"again\"}}",
         "\"result\":{\"state\":\"confirm\",\"confirm\":{\"type\":\"m6\"}}",
         "\"result\":{\"state\":\"done\",\"send\":[{\"n\":8},{\"n\":9}],\"result\":{\"session\":\"s\"}}",
-        "\"error\":{\"code\":-32009,\"message\":\"no\",\"data\":{\"reason\":\"INVALID_SIGNATURE\","
-        "\"send\":{\"type\":\"identity_result\"}}}",
+        REFUSED_WITH_M4,
     };
     char line[LINE], answer[LINE];
     size_t i;
