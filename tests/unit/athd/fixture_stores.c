@@ -6,12 +6,10 @@
 
 #include "athd/audit_log.h"
 #include "athd/hsm_pool.h"
-#include "base/fd.h"
+#include "athd/service_store.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "crypto/digest.h"
-
-#include <fcntl.h>
 
 void
 stores_begin(struct stores *stores)
@@ -105,4 +103,51 @@ stores_wait(struct stores *stores, struct store_answer *answer)
         assert_true(uv_run(&stores->loop, UV_RUN_ONCE) != 0 || answer->has_come);
     answer->has_come = false;
     return answer->err;
+}
+
+struct timer_search {
+    const void *owner;
+    uv_timer_t *found;
+};
+
+static void
+look_at_handle(uv_handle_t *handle, void *ctx)
+{
+    struct timer_search *search = ctx;
+
+    if (handle->type == UV_TIMER && handle->data == search->owner)
+        search->found = (uv_timer_t *)handle;
+}
+
+void
+stores_fire_timer(struct stores *stores, const void *owner)
+{
+    struct timer_search search = {owner, NULL};
+    uv_timer_cb callback;
+
+    uv_walk(&stores->loop, look_at_handle, &search);
+    assert_non_null(search.found);
+    assert_true(uv_is_active((uv_handle_t *)search.found));
+    callback = search.found->timer_cb;
+    (void)uv_timer_stop(search.found);
+    callback(search.found);
+}
+
+struct service_entry *
+stores_service(const char *name, const char *rules_json)
+{
+    const struct json_limits limits = {65536, 8, 64, JSON_INTEGERS};
+    struct service_entry *entry = calloc(1, sizeof(*entry));
+    struct json *object = NULL;
+
+    assert_int_equal(json_parse(ath_slice_of_string(rules_json), &limits, NULL, &object), ATH_OK);
+    assert_int_equal(service_decode(object, NULL, &entry->rules), ATH_OK);
+    assert_string_equal(entry->rules->name, name);
+    json_free(object);
+    entry->references = 1;
+    entry->memory = calloc(1, sizeof(*entry->memory));
+    entry->memory->references = 1;
+    assert_int_equal(confirmation_gate_new(&entry->memory->gate), ATH_OK);
+    assert_int_equal(cookie_jar_new(&entry->memory->cookies), ATH_OK);
+    return entry;
 }

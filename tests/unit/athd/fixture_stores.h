@@ -29,4 +29,11 @@ struct store_answer {
 void on_store_answer(void *ctx, ath_err err, const struct why *why);
 ath_err stores_wait(struct stores *stores, struct store_answer *answer);
 
+/* Lets the timer whose data is `owner` fire now. */
+void stores_fire_timer(struct stores *stores, const void *owner);
+
+/* A service that is in no store; the caller drops the reference. */
+struct service_entry;
+struct service_entry *stores_service(const char *name, const char *rules_json);
+
 #endif
