@@ -46,8 +46,8 @@ has_nouns_command(const char *noun)
 static bool
 wants_help(const char *word)
 {
-    return word != NULL && (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 ||
-                            strcmp(word, "help") == 0);
+    return word != NULL &&
+           (strcmp(word, "--help") == 0 || strcmp(word, "-h") == 0 || strcmp(word, "help") == 0);
 }
 
 static int

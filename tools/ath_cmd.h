@@ -1,7 +1,7 @@
 /*
- * `ath`: one table of commands. A command names its method and says how options become params and how
- * the result is shown; parsing, --help and the call are derived from that. What needs more than one
- * call has a function of its own.
+ * `ath`: one table of commands. A command names its method and says how options become params and
+ * how the result is shown; parsing, --help and the call are derived from that. What needs more than
+ * one call has a function of its own.
  */
 #ifndef TOOLS_ATH_CMD_H
 #define TOOLS_ATH_CMD_H
@@ -33,7 +33,7 @@ struct cmd_option {
     const char *flag;  /* "--ttl"; NULL: it has no name but a place */
     const char *value; /* what the help calls its value; NULL: a switch */
     enum cmd_kind kind;
-    const char *param; /* member of params, "a.b" for a member's member; NULL: for the command's code */
+    const char *param; /* member of params ("a.b": of a member); NULL: for the command's code */
     bool required;
     const char *fallback; /* taken where it is not given */
     const char *help;
@@ -57,8 +57,8 @@ struct cmd_context {
     const char *field; /* NULL: the whole result */
     int timeout_ms;
     bool json, quiet, colour;
-    struct json *params;   /* for the method */
-    struct json *extra;    /* values of options without a param, by flag ("--user") */
+    struct json *params; /* for the method */
+    struct json *extra;  /* values of options without a param, by flag ("--user") */
 };
 
 typedef int cmd_run_fn(struct cmd_context *context); /* the exit status */
@@ -72,7 +72,7 @@ struct cmd {
     const struct cmd_option *options; /* ends with an empty one */
     enum cmd_show show;
     const char *member;
-    const char *fields; /* separated by spaces; NULL: all */
+    const char *fields;     /* separated by spaces; NULL: all */
     cmd_show_fn *show_with; /* instead of `show` */
     cmd_run_fn *run;        /* instead of calling the method */
     const char *about;      /* more, for --help; NULL: nothing */
@@ -82,21 +82,25 @@ struct cmd {
 /* The table, in the order of the help; ends with an empty command. */
 extern const struct cmd *const cmd_groups[];
 
-extern const struct cmd cmd_agent_group[], cmd_key_group[], cmd_attest_group[], cmd_credential_group[],
-    cmd_service_group[], cmd_handshake_group[], cmd_session_group[], cmd_peer_group[];
+extern const struct cmd cmd_agent_group[], cmd_key_group[], cmd_attest_group[],
+    cmd_credential_group[], cmd_service_group[], cmd_handshake_group[], cmd_session_group[],
+    cmd_peer_group[];
 
 /* ---- ath_cmd_options.c ---- */
 
-/* Reads the words behind the command's name. Prints what is wrong and returns ATH_ERR_USAGE (or what
- * reading a file met). *ret_help: --help was among them. */
-ath_err cmd_options_read(struct cmd_context *context, int argc, char **argv, bool *ret_help) ATH_MUST_USE;
+/* Reads the words behind the command's name. Prints what is wrong and returns ATH_ERR_USAGE (or
+ * what reading a file met). *ret_help: --help was among them. */
+ath_err cmd_options_read(struct cmd_context *context, int argc, char **argv,
+                         bool *ret_help) ATH_MUST_USE;
 /* Is it one of the flags that every command has? Takes its value from *index. */
-bool cmd_global_flag(struct cmd_context *context, int argc, char **argv, int *index, ath_err *ret_err);
+bool cmd_global_flag(struct cmd_context *context, int argc, char **argv, int *index,
+                     ath_err *ret_err);
 
 /* ---- ath_cmd_input.c ---- */
 
 /* The content an option's value stands for, at most 1 MiB. Prints what is wrong. */
-ath_err cmd_input_read(const char *flag, const char *value, bool literal_allowed, struct ath_buf *out) ATH_MUST_USE;
+ath_err cmd_input_read(const char *flag, const char *value, bool literal_allowed,
+                       struct ath_buf *out) ATH_MUST_USE;
 /* CMD_DURATION and CMD_TIME; false: not understood. */
 bool cmd_input_duration(const char *text, int64_t *ret_seconds);
 bool cmd_input_time(const char *text, int64_t now, int64_t *ret_seconds);
@@ -112,7 +116,8 @@ const char *cmd_name(const struct cmd *command, char *buffer, size_t size);
 /* ---- ath_cmd_print.c: all text from elsewhere is made harmless for a terminal ---- */
 
 void cmd_print_fields(const struct json *object, const char *fields);
-void cmd_print_table(const struct cmd_context *context, const struct json *rows, const char *fields);
+void cmd_print_table(const struct cmd_context *context, const struct json *rows,
+                     const char *fields);
 /* One value as a person reads it; the name decides (expires_at is a time, ttl a duration). */
 void cmd_print_value(const char *name, const struct json *value, struct ath_buf *out);
 void cmd_print_duration(int64_t seconds, struct ath_buf *out);
@@ -123,8 +128,10 @@ int cmd_print_field(const char *path, const struct json *result); /* --field */
 
 /* ---- ath_cmd_call.c: calling, and saying what failed ---- */
 
-/* A connected client; NULL after saying why not, with *ret_status set. socket NULL: the context's. */
-struct ath_client *cmd_connect(const struct cmd_context *context, const char *socket, int *ret_status);
+/* A connected client (socket NULL: of the context's); NULL after saying why not, with *ret_status.
+ */
+struct ath_client *cmd_connect(const struct cmd_context *context, const char *socket,
+                               int *ret_status);
 /* Says what the client's last call failed with, and returns the exit status for it. */
 int cmd_fail(const struct cmd_context *context, const struct ath_client *client, ath_err err);
 /* Calls with params (borrowed; NULL: {}); says what failed. The caller frees *ret_result. */

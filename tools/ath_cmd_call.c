@@ -46,7 +46,8 @@ cmd_parse(const char *text)
 {
     struct json *tree = NULL;
 
-    if (text == NULL || json_parse(ath_slice_of_string(text), &answer_limits, NULL, &tree) != ATH_OK)
+    if (text == NULL ||
+        json_parse(ath_slice_of_string(text), &answer_limits, NULL, &tree) != ATH_OK)
         return NULL;
     return tree;
 }

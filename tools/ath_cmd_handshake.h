@@ -1,4 +1,4 @@
-/* `ath handshake run`: what its exchange (ath_cmd_handshake_run.c) and what it shows of it share. */
+/* `ath handshake run`: what carrying (ath_cmd_handshake_run.c) and showing it share. */
 #ifndef TOOLS_ATH_CMD_HANDSHAKE_H
 #define TOOLS_ATH_CMD_HANDSHAKE_H
 
@@ -29,7 +29,8 @@ struct cost {
 };
 
 /* A message is about to be carried: it is printed and kept for --json. The cost is shown once: of
- * several messages that one call made, the first has its time, the signed one that of the hardware. */
+ * several messages that one call made, the first has its time, the signed one that of the hardware.
+ */
 void run_show_message(struct run *run, const char *message, struct cost *cost);
 /* What came of it; the exit status. */
 int run_finish(struct run *run);

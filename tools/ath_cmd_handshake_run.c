@@ -23,7 +23,8 @@ fail_by(const struct run *run, const struct party *party, ath_err err)
     return err;
 }
 
-/* What has been done for a party since `began_us`; its athd tells of each signature, before the answer. */
+/* What has been done for a party since `began_us`; its athd tells of each signature, before the
+ * answer. */
 static struct cost
 cost_since(struct run *run, struct party *party, uint64_t began_us)
 {
@@ -81,7 +82,8 @@ carry_to_client(struct run *run, struct cost *cost)
     }
     if (run->client.step.send_count > 0) {
         if (run->client.step.wait_s > 0) {
-            cmd_note(run->context, "(waiting %d s, as the application asks)", run->client.step.wait_s);
+            cmd_note(run->context, "(waiting %d s, as the application asks)",
+                     run->client.step.wait_s);
             sleep((unsigned)run->client.step.wait_s);
         }
         run_show_message(run, run->client.step.send[0], &client_cost);
@@ -271,7 +273,8 @@ issue_grant(struct run *run)
         return err;
     err = cmd_call(run->context, run->user.client, "credential.issue", call, &issued);
     json_free(call);
-    if (err == ATH_OK && (run->credential = ath_strdup(json_get_string(issued, "credential"))) == NULL)
+    if (err == ATH_OK &&
+        (run->credential = ath_strdup(json_get_string(issued, "credential"))) == NULL)
         err = ATH_ERR_NOMEM;
     json_free(issued);
     return err;
@@ -364,7 +367,9 @@ int
 cmd_run_handshake(struct cmd_context *context)
 {
     struct run run = {.context = context,
-                      .client.label = "agent", .server.label = "application", .user.label = "user",
+                      .client.label = "agent",
+                      .server.label = "application",
+                      .user.label = "user",
                       .client_key = json_get_string(context->params, "key"),
                       .service = json_get_string(context->extra, "--service")};
     int status;

@@ -44,8 +44,9 @@ party_word(char party)
 static const char *
 signer_key(const struct run *run, char signer)
 {
-    const char *name = signer == 'c' ? run->client_key : signer == 's' ? run->server_key
-                                                                        : run->user_key;
+    const char *name = signer == 'c'   ? run->client_key
+                       : signer == 's' ? run->server_key
+                                       : run->user_key;
     return name == NULL ? "" : name;
 }
 
@@ -134,7 +135,8 @@ print_outcome(const struct run *run, const struct json *result)
         return;
     cmd_print_value("scopes", json_get(result, "scopes"), &text);
     printf("\ngranted  %s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
-    for (denied = json_first(json_get(result, "denied")); denied != NULL; denied = json_next(denied)) {
+    for (denied = json_first(json_get(result, "denied")); denied != NULL;
+         denied = json_next(denied)) {
         const char *scope = json_get_string(denied, "scope");
         const char *reason = json_get_string(denied, "reason");
 

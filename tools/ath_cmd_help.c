@@ -21,7 +21,8 @@ print_summary(const struct cmd *command)
 
 static const char global_help[] =
     "everywhere:\n"
-    "  --socket PATH          athd's socket, instead of $ATH_AUTH_SOCK, $XDG_RUNTIME_DIR/ath/agent.sock,\n"
+    "  --socket PATH          athd's socket, instead of $ATH_AUTH_SOCK, "
+    "$XDG_RUNTIME_DIR/ath/agent.sock,\n"
     "                         /run/ath/agent.sock\n"
     "  --json                 the method's result as JSON; errors too, on standard error\n"
     "  --field NAME           only this member of the result: did, hsms.0.state\n"
@@ -31,7 +32,8 @@ static const char global_help[] =
     "  --help                 what the command does, with examples\n"
     "  --version              the version\n"
     "\n"
-    "exit status: 0 done, 1 failed, 2 athd cannot be reached, 64 wrong usage, 69 hardware unavailable,\n"
+    "exit status: 0 done, 1 failed, 2 athd cannot be reached, 64 wrong usage, 69 hardware "
+    "unavailable,\n"
     "75 try again later, 77 denied by policy or user\n";
 
 void
@@ -107,15 +109,14 @@ print_options(const struct cmd *command)
     if (command->options->help != NULL)
         printf("\n");
     for (option = command->options; option->help != NULL; option++) {
-        bool repeats = option->kind == CMD_LIST || option->kind == CMD_MAP ||
-                       option->kind == CMD_MAP_LIST;
+        bool repeats =
+            option->kind == CMD_LIST || option->kind == CMD_MAP || option->kind == CMD_MAP_LIST;
 
         snprintf(left, sizeof(left), "%s%s%s", option->flag == NULL ? "" : option->flag,
                  option->flag == NULL || option->value == NULL ? "" : " ",
                  option->value == NULL ? "" : option->value);
         printf(strlen(left) > 26 ? "  %s\n  %-26s " : "  %-26s%s ", left, "");
-        printf("%s%s\n", option->help,
-               repeats && option->flag != NULL ? "; may be repeated" : "");
+        printf("%s%s\n", option->help, repeats && option->flag != NULL ? "; may be repeated" : "");
     }
 }
 
@@ -127,8 +128,9 @@ cmd_help_command(const struct cmd *command)
         printf("%s\n", command->about);
     print_options(command);
     if (command->method != NULL)
-        printf("\nIt calls the method %s (docs/api.md). `ath --help` has the flags of all commands.\n",
-               command->method);
+        printf(
+            "\nIt calls the method %s (docs/api.md). `ath --help` has the flags of all commands.\n",
+            command->method);
     if (command->examples != NULL)
         printf("\nexamples:\n%s", command->examples);
 }

@@ -45,7 +45,8 @@ read_file(const char *flag, const char *path, struct ath_buf *out)
     err = read_all(fd, out);
     if (err != ATH_OK)
         cmd_error("%s: cannot read %s: %s", flag, path,
-                  err == ATH_ERR_LIMIT_EXCEEDED ? "it is longer than 1 MiB" : ath_err_sentence(err));
+                  err == ATH_ERR_LIMIT_EXCEEDED ? "it is longer than 1 MiB"
+                                                : ath_err_sentence(err));
     if (fd != STDIN_FILENO)
         close(fd);
     return err == ATH_OK ? ATH_OK : ATH_ERR_USAGE;

@@ -3,31 +3,53 @@
 
 #include <string.h>
 
-#define END {0}
-
 #define DESCRIPTION_OPTIONS                                                                        \
-    {"--agent-id", "URI", CMD_TEXT, "agent_id", false, NULL,                                       \
+    {"--agent-id",                                                                                 \
+     "URI",                                                                                        \
+     CMD_TEXT,                                                                                     \
+     "agent_id",                                                                                   \
+     false,                                                                                        \
+     NULL,                                                                                         \
      "client keys: the https URI of the agent's identity document"},                               \
-    {"--display-name", "TEXT", CMD_TEXT, "display.name", false, NULL,                              \
-     "client keys: the agent's name, as people see it"},                                           \
-    {"--developer-name", "TEXT", CMD_TEXT, "display.developer.name", false, NULL, "who made it"},  \
-    {"--developer-id", "ID", CMD_TEXT, "display.developer.id", false, NULL, "the maker's id"},     \
-    {"--developer-contact", "TEXT", CMD_TEXT, "display.developer.contact", false, NULL,            \
-     "how to reach the maker"},                                                                    \
-    {"--capability", "NAME", CMD_LIST, "display.capabilities", false, NULL,                        \
-     "what it can do"},                                                                            \
-    {"--confirm", "never|always|session", CMD_TEXT, "confirm", false, NULL,                        \
-     "ask you before it signs (user keys: always, others: never)"},                                \
-    {"--expires", "WHEN", CMD_TIME, "expires_at", false, NULL,                                     \
-     "2027-01-31, or +30d: it signs nothing after that"},                                          \
-    {"--hsm", "NAME", CMD_TEXT, "hsm", false, NULL, "the TPM or token (the first of `ath status`)"}
+        {"--display-name",                                                                         \
+         "TEXT",                                                                                   \
+         CMD_TEXT,                                                                                 \
+         "display.name",                                                                           \
+         false,                                                                                    \
+         NULL,                                                                                     \
+         "client keys: the agent's name, as people see it"},                                       \
+        {"--developer-name", "TEXT", CMD_TEXT, "display.developer.name", false, NULL,              \
+         "who made it"},                                                                           \
+        {"--developer-id", "ID", CMD_TEXT, "display.developer.id", false, NULL, "the maker's id"}, \
+        {"--developer-contact",   "TEXT", CMD_TEXT, "display.developer.contact", false, NULL,      \
+         "how to reach the maker"},                                                                \
+        {"--capability", "NAME", CMD_LIST, "display.capabilities", false, NULL, "what it can do"}, \
+        {"--confirm",                                                                              \
+         "never|always|session",                                                                   \
+         CMD_TEXT,                                                                                 \
+         "confirm",                                                                                \
+         false,                                                                                    \
+         NULL,                                                                                     \
+         "ask you before it signs (user keys: always, others: never)"},                            \
+        {"--expires",                                                                              \
+         "WHEN",                                                                                   \
+         CMD_TIME,                                                                                 \
+         "expires_at",                                                                             \
+         false,                                                                                    \
+         NULL,                                                                                     \
+         "2027-01-31, or +30d: it signs nothing after that"},                                      \
+    {                                                                                              \
+        "--hsm", "NAME", CMD_TEXT, "hsm", false, NULL,                                             \
+            "the TPM or token (the first of `ath status`)"                                         \
+    }
 
 static const struct cmd_option create_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "what you call it"},
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
-    {"--algorithm", "ES256|ES384", CMD_TEXT, "algorithm", false, NULL, "ES256 where it is not given"},
+    {"--algorithm", "ES256|ES384", CMD_TEXT, "algorithm", false, NULL,
+     "ES256 where it is not given"},
     DESCRIPTION_OPTIONS,
-    END,
+    {0},
 };
 
 static const struct cmd_option import_options[] = {
@@ -35,31 +57,32 @@ static const struct cmd_option import_options[] = {
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
     {"--tss2", "@FILE", CMD_CONTENT, "tss2_pem", false, NULL,
      "a TSS2 PRIVATE KEY file of this machine's TPM"},
-    {"--pkcs11", "URI", CMD_TEXT, "pkcs11_uri", false, NULL, "or an RFC 7512 URI of a key in a token"},
+    {"--pkcs11", "URI", CMD_TEXT, "pkcs11_uri", false, NULL,
+     "or an RFC 7512 URI of a key in a token"},
     DESCRIPTION_OPTIONS,
-    END,
+    {0},
 };
 
 static const struct cmd_option list_options[] = {
     {"--role", "user|client|server", CMD_TEXT, "role", false, NULL, "only these"},
-    END,
+    {0},
 };
 
 static const struct cmd_option name_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "which key"},
-    END,
+    {0},
 };
 
 static const struct cmd_option export_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "which key"},
     {"--format", "FORMAT", CMD_TEXT, "format", false, "pem",
      "jwk, pem, did, ssh, tss2 or agent.json (pem)"},
-    END,
+    {0},
 };
 
-static const char key_fields[] =
-    "name role did algorithm kid hsm hsm_kind software confirm agent_id display created_at expires_at "
-    "hardware note";
+static const char key_fields[] = "name role did algorithm kid hsm hsm_kind software confirm "
+                                 "agent_id display created_at expires_at "
+                                 "hardware note";
 
 void
 cmd_show_key(const struct cmd_context *context, const struct json *result)
@@ -70,36 +93,67 @@ cmd_show_key(const struct cmd_context *context, const struct json *result)
 }
 
 const struct cmd cmd_key_group[] = {
-    {.noun = "key", .verb = "create", .method = "key.create", .summary = "Make a key inside the hardware",
-     .options = create_options, .show_with = cmd_show_key,
-     .about = "A user key signs your grants and confirmations, a client key an AI agent's side of the\n"
-              "handshake, a server key an application's.",
-     .examples = "  ath key create me --role user\n"
-                 "  ath key create travel --role client --agent-id https://agents.example/travel \\\n"
-                 "      --display-name 'Travel agent'\n"
-                 "  ath key create flights --role server\n"},
-    {.noun = "key", .verb = "list", .method = "key.list", .summary = "The keys athd has",
-     .options = list_options, .show = CMD_SHOW_TABLE, .member = "keys",
+    {.noun = "key",
+     .verb = "create",
+     .method = "key.create",
+     .summary = "Make a key inside the hardware",
+     .options = create_options,
+     .show_with = cmd_show_key,
+     .about =
+         "A user key signs your grants and confirmations, a client key an AI agent's side of the\n"
+         "handshake, a server key an application's.",
+     .examples =
+         "  ath key create me --role user\n"
+         "  ath key create travel --role client --agent-id https://agents.example/travel \\\n"
+         "      --display-name 'Travel agent'\n"
+         "  ath key create flights --role server\n"},
+    {.noun = "key",
+     .verb = "list",
+     .method = "key.list",
+     .summary = "The keys athd has",
+     .options = list_options,
+     .show = CMD_SHOW_TABLE,
+     .member = "keys",
      .fields = "name role algorithm hsm software did",
      .examples = "  ath key list\n  ath key list --role client --json\n"},
-    {.noun = "key", .verb = "show", .method = "key.get", .summary = "All about a key",
-     .options = name_options, .show_with = cmd_show_key, .examples = "  ath key show travel\n"},
-    {.noun = "key", .verb = "delete", .method = "key.delete", .summary = "Delete a key",
-     .options = name_options, .show = CMD_SHOW_DONE, .member = "deleted key",
-     .about = "Of a TPM's key the only blob athd holds is removed; an earlier copy of the file would still\n"
+    {.noun = "key",
+     .verb = "show",
+     .method = "key.get",
+     .summary = "All about a key",
+     .options = name_options,
+     .show_with = cmd_show_key,
+     .examples = "  ath key show travel\n"},
+    {.noun = "key",
+     .verb = "delete",
+     .method = "key.delete",
+     .summary = "Delete a key",
+     .options = name_options,
+     .show = CMD_SHOW_DONE,
+     .member = "deleted key",
+     .about = "Of a TPM's key the only blob athd holds is removed; an earlier copy of the file "
+              "would still\n"
               "work in this TPM.",
      .examples = "  ath key delete travel\n"},
-    {.noun = "key", .verb = "import", .method = "key.import",
-     .summary = "Adopt a key that already is in this hardware", .options = import_options,
+    {.noun = "key",
+     .verb = "import",
+     .method = "key.import",
+     .summary = "Adopt a key that already is in this hardware",
+     .options = import_options,
      .show_with = cmd_show_key,
      .examples = "  ath key import travel --role client --tss2 @travel.tss2.pem\n"},
-    {.noun = "key", .verb = "export", .method = "key.export", .summary = "Print a key's public half",
-     .options = export_options, .show = CMD_SHOW_RAW, .member = "data",
-     .about = "tss2 is the wrapped blob: of use only to this TPM. agent.json is the identity document that\n"
+    {.noun = "key",
+     .verb = "export",
+     .method = "key.export",
+     .summary = "Print a key's public half",
+     .options = export_options,
+     .show = CMD_SHOW_RAW,
+     .member = "data",
+     .about = "tss2 is the wrapped blob: of use only to this TPM. agent.json is the identity "
+              "document that\n"
               "belongs at the key's agent_id.",
      .examples = "  ath key export travel --format agent.json > agent.json\n"
                  "  ath key export flights --format did\n"},
-    END,
+    {0},
 };
 
 /* ---- grants ---- */
@@ -110,13 +164,13 @@ static const struct cmd_option issue_options[] = {
     {"--scope", "SCOPE", CMD_LIST, "scopes", true, NULL, "what it may do, as flights:search"},
     {"--audience", "DID", CMD_LIST, "audience", false, NULL, "at which server only"},
     {"--ttl", "SECONDS", CMD_DURATION, "ttl", true, NULL, "for how long: 3600, 2h, 30d"},
-    END,
+    {0},
 };
 
 static const struct cmd_option put_options[] = {
     {NULL, "GRANT", CMD_CONTENT, "credential", false, "-",
      "the grant (@FILE); standard input where it is not given"},
-    END,
+    {0},
 };
 
 static const struct cmd_option credential_verify_options[] = {
@@ -124,26 +178,46 @@ static const struct cmd_option credential_verify_options[] = {
      "the grant (@FILE); standard input where it is not given"},
     {"--client", "DID", CMD_TEXT, "client", false, NULL, "whom it must be for"},
     {"--audience", "DID", CMD_TEXT, "audience", false, NULL, "the server it must allow"},
-    END,
+    {0},
 };
 
-static const struct cmd_option no_options[] = {END};
+static const struct cmd_option no_options[] = {{0}};
 
 const struct cmd cmd_credential_group[] = {
-    {.noun = "credential", .verb = "issue", .method = "credential.issue",
-     .summary = "Grant an agent scopes, with your user key", .options = issue_options,
-     .show = CMD_SHOW_RAW, .member = "credential",
-     .about = "You are asked before it is signed. The grant is stored, and printed for another machine.",
+    {.noun = "credential",
+     .verb = "issue",
+     .method = "credential.issue",
+     .summary = "Grant an agent scopes, with your user key",
+     .options = issue_options,
+     .show = CMD_SHOW_RAW,
+     .member = "credential",
+     .about =
+         "You are asked before it is signed. The grant is stored, and printed for another machine.",
      .examples = "  ath credential issue --key me --client did:ath:client_... \\\n"
                  "      --scope 'flights:search flights:book' --ttl 30d\n"},
-    {.noun = "credential", .verb = "put", .method = "credential.put",
-     .summary = "Keep a grant that came from another machine", .options = put_options,
-     .show = CMD_SHOW_DONE, .member = "kept the grant", .examples = "  ath credential put @grant.jwt\n"},
-    {.noun = "credential", .verb = "verify", .method = "credential.verify", .summary = "Check a grant",
-     .options = credential_verify_options, .show = CMD_SHOW_FIELDS,
+    {.noun = "credential",
+     .verb = "put",
+     .method = "credential.put",
+     .summary = "Keep a grant that came from another machine",
+     .options = put_options,
+     .show = CMD_SHOW_DONE,
+     .member = "kept the grant",
+     .examples = "  ath credential put @grant.jwt\n"},
+    {.noun = "credential",
+     .verb = "verify",
+     .method = "credential.verify",
+     .summary = "Check a grant",
+     .options = credential_verify_options,
+     .show = CMD_SHOW_FIELDS,
      .examples = "  ath credential verify @grant.jwt --client did:ath:client_...\n"},
-    {.noun = "credential", .verb = "list", .method = "credential.list", .summary = "The grants athd holds",
-     .options = no_options, .show = CMD_SHOW_TABLE, .member = "credentials",
-     .fields = "jti scopes expires_at client_did user_did", .examples = "  ath credential list\n"},
-    END,
+    {.noun = "credential",
+     .verb = "list",
+     .method = "credential.list",
+     .summary = "The grants athd holds",
+     .options = no_options,
+     .show = CMD_SHOW_TABLE,
+     .member = "credentials",
+     .fields = "jti scopes expires_at client_did user_did",
+     .examples = "  ath credential list\n"},
+    {0},
 };

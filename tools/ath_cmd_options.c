@@ -13,8 +13,7 @@
 static const struct json_limits content_limits = {
     .max_len = 1024 * 1024, .max_depth = 64, .max_members = 65536, .numbers = JSON_DOUBLES};
 
-static ath_err ATH_PRINTF(1, 2)
-usage_error(const char *fmt, ...)
+static ath_err ATH_PRINTF(1, 2) usage_error(const char *fmt, ...)
 {
     char text[512];
     va_list args;
@@ -324,8 +323,8 @@ static ath_err
 read_option(struct reading *reading, const struct cmd_option *option, const char *value)
 {
     size_t index = (size_t)(option - reading->context->command->options);
-    bool may_repeat = option->kind == CMD_LIST || option->kind == CMD_MAP ||
-                      option->kind == CMD_MAP_LIST;
+    bool may_repeat =
+        option->kind == CMD_LIST || option->kind == CMD_MAP || option->kind == CMD_MAP_LIST;
 
     if (reading->given[index] && !may_repeat)
         return usage_error("%s is given twice", name_of(option));
@@ -333,8 +332,8 @@ read_option(struct reading *reading, const struct cmd_option *option, const char
     return put_option(reading->context, option, value);
 }
 
-/* Sessions and handshakes are called by 16 random bytes in base64url, which may begin with '-'. No flag
- * looks like one. */
+/* Sessions and handshakes are called by 16 random bytes in base64url, which may begin with '-'. No
+ * flag looks like one. */
 static bool
 looks_like_id(const char *word)
 {

@@ -87,7 +87,8 @@ put_number(const char *name, int64_t number, struct ath_buf *out)
     if (ends_with(name, "_at") || strcmp(name, "exp") == 0 || strcmp(name, "iat") == 0 ||
         strcmp(name, "nbf") == 0)
         put_time(number, out);
-    else if (strcmp(name, "uptime") == 0 || ends_with(name, "ttl") || strcmp(name, "retry_after") == 0)
+    else if (strcmp(name, "uptime") == 0 || ends_with(name, "ttl") ||
+             strcmp(name, "retry_after") == 0)
         cmd_print_duration(number, out);
     else
         ath_buf_printf(out, "%" PRId64, number);
@@ -294,7 +295,8 @@ columns_of(const struct json *rows, const char *fields, struct column *columns)
     const struct json *row;
     size_t count = 0;
 
-    while (count < COLUMNS_MAX && next_word(&fields, columns[count].name, sizeof(columns[0].name))) {
+    while (count < COLUMNS_MAX &&
+           next_word(&fields, columns[count].name, sizeof(columns[0].name))) {
         struct column *column = &columns[count++];
 
         column->width = strlen(column->name);

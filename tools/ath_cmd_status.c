@@ -42,9 +42,8 @@ colour_of(const struct doctor *doctor, enum finding finding)
 }
 
 /* One finding: what was looked at, what was found, and (NULL: nothing) what to do. */
-static void ATH_PRINTF(5, 6)
-found(struct doctor *doctor, enum finding finding, const char *what, const char *advice,
-      const char *fmt, ...)
+static void ATH_PRINTF(5, 6) found(struct doctor *doctor, enum finding finding, const char *what,
+                                   const char *advice, const char *fmt, ...)
 {
     static const char *const words[] = {"ok", "note", "WRONG"};
     struct json_maker entry;
@@ -78,8 +77,10 @@ look_at_tpm_device(struct doctor *doctor)
 
     if (access(device, F_OK) != 0)
         found(doctor, HINT, "tpm",
-              "on a machine with one, turn it on in the firmware; else athd --software-tpm is for trying",
-              "there is no %s: this machine has no TPM 2.0, or its kernel does not show it", device);
+              "on a machine with one, turn it on in the firmware; else athd --software-tpm is for "
+              "trying",
+              "there is no %s: this machine has no TPM 2.0, or its kernel does not show it",
+              device);
     else if (access(device, R_OK | W_OK) != 0)
         found(doctor, HINT, "tpm", "sudo usermod -aG tss \"$USER\", then log in again",
               "%s is there, but you may not use it (athd may, if it runs as another user)", device);
@@ -95,7 +96,8 @@ look_at_socket_file(struct doctor *doctor, const char *path)
     if (stat(path, &info) != 0)
         return;
     if ((info.st_mode & 077) != 0)
-        found(doctor, HINT, "socket", "chmod 600 it, unless this machine's packager meant others to use it",
+        found(doctor, HINT, "socket",
+              "chmod 600 it, unless this machine's packager meant others to use it",
               "%s is open to others (mode %03o); athd answers its owner only", path,
               (unsigned)info.st_mode & 0777);
 }
@@ -119,8 +121,10 @@ look_at_prompter(struct doctor *doctor)
     }
     if (!there)
         found(doctor, WRONG, "prompter",
-              "sudo apt-get install pinentry-curses (or pinentry-gnome3, pinentry-qt), or athd --prompter",
-              "no pinentry in $PATH: athd cannot ask you, and what needs your yes ends as NO_PROMPTER");
+              "sudo apt-get install pinentry-curses (or pinentry-gnome3, pinentry-qt), or athd "
+              "--prompter",
+              "no pinentry in $PATH: athd cannot ask you, and what needs your yes ends as "
+              "NO_PROMPTER");
     else if (!window && (gpg_tty == NULL || *gpg_tty == '\0') && terminal)
         found(doctor, HINT, "prompter",
               "export GPG_TTY=$(tty) before athd is started, so that pinentry knows your terminal",
@@ -144,10 +148,13 @@ look_at_hsm(struct doctor *doctor, const struct json *hsm)
         found(doctor, WRONG, "hsm", "look at athd's log; a reset TPM needs a reboot",
               "%s has failed: its keys cannot sign", name);
     else if (strcmp(state, "locked") == 0)
-        found(doctor, WRONG, "hsm", "wait: a TPM in lockout lets go by itself (tpm2_getcap properties-variable shows when)",
-              "%s is locked after too many wrong PINs", name);
+        found(
+            doctor, WRONG, "hsm",
+            "wait: a TPM in lockout lets go by itself (tpm2_getcap properties-variable shows when)",
+            "%s is locked after too many wrong PINs", name);
     else if (json_is_true(json_get(hsm, "software")))
-        found(doctor, HINT, "hsm", "with a TPM, start athd without --software-tpm, and make new keys",
+        found(doctor, HINT, "hsm",
+              "with a TPM, start athd without --software-tpm, and make new keys",
               "%s is a software TPM: only file permissions protect its keys", name);
     else
         found(doctor, FINE, "hsm", NULL, "%s is ready%s%s", name, model == NULL ? "" : ": ",
@@ -163,7 +170,8 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
 
     if (cmd_call(context, client, "agent.hello", NULL, &hello) != ATH_OK ||
         cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK) {
-        found(doctor, WRONG, "athd", "see the message above, and athd's log", "it does not answer as it must");
+        found(doctor, WRONG, "athd", "see the message above, and athd's log",
+              "it does not answer as it must");
         goto out;
     }
     found(doctor, FINE, "athd", NULL, "version %s answers",
@@ -171,7 +179,8 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
     if (json_is_true(json_get(status, "locked")))
         found(doctor, WRONG, "athd", "ath unlock", "it is locked");
     if (json_first(json_get(status, "hsms")) == NULL)
-        found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0", "no hardware is configured");
+        found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0",
+              "no hardware is configured");
     for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))
         look_at_hsm(doctor, hsm);
 out:

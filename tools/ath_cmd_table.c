@@ -2,52 +2,65 @@
 #include "ath_cmd.h"
 
 const struct cmd *const cmd_groups[] = {
-    cmd_agent_group,   cmd_key_group,       cmd_attest_group,  cmd_credential_group,
-    cmd_service_group, cmd_handshake_group, cmd_session_group, cmd_peer_group,
-    NULL,
+    cmd_agent_group,      cmd_key_group,     cmd_attest_group,
+    cmd_credential_group, cmd_service_group, cmd_handshake_group,
+    cmd_session_group,    cmd_peer_group,    NULL,
 };
 
-#define END {0}
-
-static const struct cmd_option no_options[] = {END};
+static const struct cmd_option no_options[] = {{0}};
 
 static const struct cmd_option hello_options[] = {
     {NULL, "CLIENT", CMD_TEXT, "client", false, "ath", "how the caller calls itself"},
-    END,
+    {0},
 };
 
 static const struct cmd_option events_options[] = {
     {NULL, "TOPIC", CMD_LIST, "topics", false, "consent hsm key audit",
      "consent, hsm, key or audit; all where none is named"},
-    END,
+    {0},
 };
 
 static const struct cmd_option call_options[] = {
     {NULL, "METHOD", CMD_TEXT, NULL, true, NULL, "name of a method of docs/api.md"},
-    {NULL, "JSON", CMD_JSON, NULL, false, NULL, "its params: an object, @FILE, or - for standard input"},
-    END,
+    {NULL, "JSON", CMD_JSON, NULL, false, NULL,
+     "its params: an object, @FILE, or - for standard input"},
+    {0},
 };
 
 const struct cmd cmd_agent_group[] = {
-    {.noun = "doctor", .summary = "Look at everything that can be wrong, and say what to do",
-     .options = no_options, .run = cmd_run_doctor,
-     .about = "It finds the socket, asks athd how its TPMs and tokens are, and looks at permissions, the\n"
+    {.noun = "doctor",
+     .summary = "Look at everything that can be wrong, and say what to do",
+     .options = no_options,
+     .run = cmd_run_doctor,
+     .about = "It finds the socket, asks athd how its TPMs and tokens are, and looks at "
+              "permissions, the\n"
               "prompter and the terminal. Exit status 1 if anything would keep athd from its work.",
      .examples = "  ath doctor\n  ath doctor --json\n"},
-    {.noun = "status", .method = "agent.status", .summary = "What athd is doing, and how its hardware is",
-     .options = no_options, .show_with = cmd_show_status,
+    {.noun = "status",
+     .method = "agent.status",
+     .summary = "What athd is doing, and how its hardware is",
+     .options = no_options,
+     .show_with = cmd_show_status,
      .examples = "  ath status\n  ath status --json | jq .hsms\n"},
-    {.noun = "hello", .method = "agent.hello",
-     .summary = "Who athd takes you for, and what it can do", .options = hello_options,
+    {.noun = "hello",
+     .method = "agent.hello",
+     .summary = "Who athd takes you for, and what it can do",
+     .options = hello_options,
      .examples = "  ath hello\n"},
-    {.noun = "events", .method = "events.subscribe",
-     .summary = "Print what happens, a line of JSON an event, until ended", .options = events_options,
-     .run = cmd_run_events, .examples = "  ath events\n  ath events hsm key\n"},
-    {.noun = "call", .summary = "Call any method", .options = call_options, .run = cmd_run_call,
+    {.noun = "events",
+     .method = "events.subscribe",
+     .summary = "Print what happens, a line of JSON an event, until ended",
+     .options = events_options,
+     .run = cmd_run_events,
+     .examples = "  ath events\n  ath events hsm key\n"},
+    {.noun = "call",
+     .summary = "Call any method",
+     .options = call_options,
+     .run = cmd_run_call,
      .examples = "  ath call agent.status\n"
                  "  ath call key.get '{\"name\":\"travel\"}'\n"
                  "  ath call handshake.receive @message.json\n"},
-    END,
+    {0},
 };
 
 /* ---- attestations ---- */
@@ -58,29 +71,39 @@ static const struct cmd_option attest_options[] = {
     {"--ttl", "SECONDS", CMD_DURATION, "ttl", false, NULL, "how long it is valid (5m; at most 1h)"},
     {"--capability", "NAME", CMD_LIST, "capabilities", false, NULL, "a capability to claim"},
     {"--issuer", "agent_id|origin", CMD_TEXT, "issuer", false, NULL, "what `iss` is"},
-    END,
+    {0},
 };
 
 static const struct cmd_option verify_options[] = {
-    {NULL, "JWT", CMD_SECRET, "jwt", false, "-", "the attestation: @FILE; standard input where it is not given"},
+    {NULL, "JWT", CMD_SECRET, "jwt", false, "-",
+     "the attestation: @FILE; standard input where it is not given"},
     {"--audience", "URI", CMD_TEXT, "audience", true, NULL, "whom it must be for"},
-    {"--public-key", "@FILE", CMD_PUBLIC_KEY, "public_key", false, NULL, "PEM or JWK of who must have signed it"},
+    {"--public-key", "@FILE", CMD_PUBLIC_KEY, "public_key", false, NULL,
+     "PEM or JWK of who must have signed it"},
     {"--identity-document", "@FILE", CMD_JSON, "identity_document", false, NULL,
      "or the agent's identity document"},
-    END,
+    {0},
 };
 
 const struct cmd cmd_attest_group[] = {
-    {.noun = "attest", .method = "attestation.create",
-     .summary = "Make an attestation, a JWT signed in the hardware", .options = attest_options,
-     .show = CMD_SHOW_RAW, .member = "jwt",
+    {.noun = "attest",
+     .method = "attestation.create",
+     .summary = "Make an attestation, a JWT signed in the hardware",
+     .options = attest_options,
+     .show = CMD_SHOW_RAW,
+     .member = "jwt",
      .examples = "  ath attest travel --audience https://flights.example\n"
-                 "  curl -H \"Authorization: Bearer $(ath attest travel --audience https://flights.example)\" ...\n"},
-    {.noun = "verify", .method = "attestation.verify", .summary = "Verify somebody's attestation",
-     .options = verify_options, .member = "claims",
+                 "  curl -H \"Authorization: Bearer $(ath attest travel --audience "
+                 "https://flights.example)\" ...\n"},
+    {.noun = "verify",
+     .method = "attestation.verify",
+     .summary = "Verify somebody's attestation",
+     .options = verify_options,
+     .member = "claims",
      .about = "It is taken once: a second time it is REPLAYED.",
-     .examples = "  ath verify @attestation.jwt --audience https://me.example --public-key @agent.pem\n"},
-    END,
+     .examples =
+         "  ath verify @attestation.jwt --audience https://me.example --public-key @agent.pem\n"},
+    {0},
 };
 
 /* ---- peers ---- */
@@ -91,24 +114,41 @@ static const struct cmd_option peer_pin_options[] = {
      "its key, PEM or JWK, unless the DID proves it by itself"},
     {"--origin", "ORIGIN", CMD_TEXT, "origin", false, NULL, "the https origin that is this DID"},
     {"--name", "NAME", CMD_TEXT, "name", false, NULL, "how questions to you call it"},
-    END,
+    {0},
 };
 
 static const struct cmd_option peer_remove_options[] = {
     {NULL, "DID", CMD_TEXT, "did", true, NULL, "whom"},
-    END,
+    {0},
 };
 
 const struct cmd cmd_peer_group[] = {
-    {.noun = "peer", .verb = "pin", .method = "peer.pin", .summary = "Tie a DID to a key, an origin, a name",
-     .options = peer_pin_options, .show = CMD_SHOW_DONE, .member = "pinned",
-     .examples = "  ath peer pin did:ath:server_... --origin https://flights.example --name flights\n"
-                 "  ath peer pin did:web:flights.example --public-key @server.pem\n"},
-    {.noun = "peer", .verb = "list", .method = "peer.list", .summary = "Who is pinned",
-     .options = no_options, .show = CMD_SHOW_TABLE, .member = "peers",
-     .fields = "name origin did", .examples = "  ath peer list\n"},
-    {.noun = "peer", .verb = "remove", .method = "peer.remove", .summary = "Forget a pin",
-     .options = peer_remove_options, .show = CMD_SHOW_DONE, .member = "removed",
+    {.noun = "peer",
+     .verb = "pin",
+     .method = "peer.pin",
+     .summary = "Tie a DID to a key, an origin, a name",
+     .options = peer_pin_options,
+     .show = CMD_SHOW_DONE,
+     .member = "pinned",
+     .examples =
+         "  ath peer pin did:ath:server_... --origin https://flights.example --name flights\n"
+         "  ath peer pin did:web:flights.example --public-key @server.pem\n"},
+    {.noun = "peer",
+     .verb = "list",
+     .method = "peer.list",
+     .summary = "Who is pinned",
+     .options = no_options,
+     .show = CMD_SHOW_TABLE,
+     .member = "peers",
+     .fields = "name origin did",
+     .examples = "  ath peer list\n"},
+    {.noun = "peer",
+     .verb = "remove",
+     .method = "peer.remove",
+     .summary = "Forget a pin",
+     .options = peer_remove_options,
+     .show = CMD_SHOW_DONE,
+     .member = "removed",
      .examples = "  ath peer remove did:web:flights.example\n"},
-    END,
+    {0},
 };

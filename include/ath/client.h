@@ -2,10 +2,11 @@
  * libath: athd's socket from C. Blocking calls, one socket a client, no threads of its own.
  *
  *     struct ath_client *client = ath_client_new();
+ *     const char *audience = "https://flights.example";
  *     char *jwt = NULL;
  *
  *     if (ath_client_connect(client, NULL) != ATH_OK ||
- *         ath_attestation_create(client, "travel", "https://flights.example", 0, &jwt, NULL) != ATH_OK)
+ *         ath_attestation_create(client, "travel", audience, 0, &jwt, NULL) != ATH_OK)
  *         fprintf(stderr, "%s\n", ath_client_error_message(client));
  *     ath_string_free(jwt);
  *     ath_client_free(client);
@@ -44,7 +45,7 @@ struct ath_client;
 /* A client that is not connected. NULL when out of memory. Free it with ath_client_free. */
 ATH_PUBLIC struct ath_client *ath_client_new(void);
 
-/* Closes the connection and frees. What athd was still doing for it is dropped there. NULL is fine. */
+/* Closes the connection and frees; athd drops what it was still doing for it. NULL is fine. */
 ATH_PUBLIC void ath_client_free(struct ath_client *client);
 
 /*
@@ -65,8 +66,8 @@ ATH_PUBLIC ath_err ath_client_connect(struct ath_client *client, const char *pat
  * when out of memory. The caller frees it with ath_string_free. */
 ATH_PUBLIC char *ath_client_socket_path(void);
 
-/* Milliseconds that each later call may take in all, as it begins with ATH_CLIENT_TIMEOUT_MS; -1: as
- * long as it takes. */
+/* Milliseconds that each later call may take in all, as it begins with ATH_CLIENT_TIMEOUT_MS; -1:
+ * as long as it takes. */
 ATH_PUBLIC void ath_client_set_timeout(struct ath_client *client, int timeout_ms);
 
 /* The socket, for poll(2); -1 when not connected. It remains the client's. */
@@ -75,21 +76,21 @@ ATH_PUBLIC int ath_client_fd(const struct ath_client *client);
 /* ---- calls ---- */
 
 /*
- * Calls a method and waits. params: a JSON object, NULL for {}. ret_result (may be NULL): the result
- * as JSON text. ATH_ERR_UNREACHABLE, ATH_ERR_NOMEM; ATH_ERR_PARSE and ATH_ERR_INVALID_PARAMS: params
- * is not JSON, or no object. Everything else is athd's own answer.
+ * Calls a method and waits. params: a JSON object, NULL for {}. ret_result (may be NULL): the
+ * result as JSON text. ATH_ERR_UNREACHABLE, ATH_ERR_NOMEM; ATH_ERR_PARSE and
+ * ATH_ERR_INVALID_PARAMS: params is not JSON, or no object. Everything else is athd's own answer.
  */
-ATH_PUBLIC ath_err ath_client_call(struct ath_client *client, const char *method, const char *params,
-                                   char **ret_result) ATH_MUST_USE;
+ATH_PUBLIC ath_err ath_client_call(struct ath_client *client, const char *method,
+                                   const char *params, char **ret_result) ATH_MUST_USE;
 
 /*
  * Pipelining: sends a call and does not wait; ret_id is its number. athd carries out at most 128 at
- * once for a connection. ath_client_receive waits for the next answer, whichever call it belongs to.
- * An error answer is returned as its ath_err with *ret_id set and no result; *ret_id is 0 where the
- * error belongs to no call (as in ath_client_call). ret_result may be NULL.
+ * once for a connection. ath_client_receive waits for the next answer, whichever call it belongs
+ * to. An error answer is returned as its ath_err with *ret_id set and no result; *ret_id is 0 where
+ * the error belongs to no call (as in ath_client_call). ret_result may be NULL.
  */
-ATH_PUBLIC ath_err ath_client_send(struct ath_client *client, const char *method, const char *params,
-                                   int64_t *ret_id) ATH_MUST_USE;
+ATH_PUBLIC ath_err ath_client_send(struct ath_client *client, const char *method,
+                                   const char *params, int64_t *ret_id) ATH_MUST_USE;
 ATH_PUBLIC ath_err ath_client_receive(struct ath_client *client, int64_t *ret_id,
                                       char **ret_result) ATH_MUST_USE;
 
@@ -131,23 +132,25 @@ ATH_PUBLIC ath_err ath_attestation_create(struct ath_client *client, const char 
                                           const char *audience, int ttl_s, char **ret_jwt,
                                           int64_t *ret_expires_at) ATH_MUST_USE;
 
-/* session.seal: plaintext (at most 65,536 bytes) as a compact JWE for the session's other side. re: the
- * number of the message that this one answers, -1: none. ret_seq (may be NULL): this one's number. */
+/* session.seal: plaintext (at most 65,536 bytes) as a compact JWE for the session's other side. re:
+ * the number of the message that this one answers, -1: none. ret_seq (may be NULL): this one's
+ * number. */
 ATH_PUBLIC ath_err ath_session_seal(struct ath_client *client, const char *session,
                                     const void *plaintext, size_t len, int64_t re, char **ret_jwe,
                                     int64_t *ret_seq) ATH_MUST_USE;
 
 /* session.open: what the other side sealed. ret_plaintext has *ret_len bytes and a NUL behind them
- * that is not counted; free it with ath_bytes_free. ret_seq and ret_re (may be NULL): its number, and
- * that of the message it answers, -1: none. Who asked has to compare the latter. ATH_ERR_DECRYPT_FAILED,
- * ATH_ERR_SESSION_REPLAYED, ATH_ERR_SESSION_NOT_FOUND, ATH_ERR_SESSION_EXPIRED. */
+ * that is not counted; free it with ath_bytes_free. ret_seq and ret_re (may be NULL): its number,
+ * and that of the message it answers, -1: none. Who asked has to compare the latter.
+ * ATH_ERR_DECRYPT_FAILED, ATH_ERR_SESSION_REPLAYED, ATH_ERR_SESSION_NOT_FOUND,
+ * ATH_ERR_SESSION_EXPIRED. */
 ATH_PUBLIC ath_err ath_session_open(struct ath_client *client, const char *session, const char *jwe,
                                     void **ret_plaintext, size_t *ret_len, int64_t *ret_seq,
                                     int64_t *ret_re) ATH_MUST_USE;
 
 /* session.token: the access token of step 9 (client's side). ret_expires_at may be NULL. */
-ATH_PUBLIC ath_err ath_session_token(struct ath_client *client, const char *session, char **ret_token,
-                                     int64_t *ret_expires_at) ATH_MUST_USE;
+ATH_PUBLIC ath_err ath_session_token(struct ath_client *client, const char *session,
+                                     char **ret_token, int64_t *ret_expires_at) ATH_MUST_USE;
 
 /* session.close: both keys are wiped. */
 ATH_PUBLIC ath_err ath_session_close(struct ath_client *client, const char *session) ATH_MUST_USE;
@@ -155,9 +158,9 @@ ATH_PUBLIC ath_err ath_session_close(struct ath_client *client, const char *sess
 /* token.verify (server's side): a token that came through `session` (NULL: `proof`, a DPoP proof of
  * RFC 9449; NULL too: only where the service takes bearer tokens), for `scope` (NULL: any).
  * ret_claims: the token's claims as JSON. */
-ATH_PUBLIC ath_err ath_token_verify(struct ath_client *client, const char *service, const char *token,
-                                    const char *scope, const char *session, const char *proof,
-                                    char **ret_claims) ATH_MUST_USE;
+ATH_PUBLIC ath_err ath_token_verify(struct ath_client *client, const char *service,
+                                    const char *token, const char *scope, const char *session,
+                                    const char *proof, char **ret_claims) ATH_MUST_USE;
 
 /* Wipes and frees what ath_session_open gave. NULL is fine. */
 ATH_PUBLIC void ath_bytes_free(void *bytes, size_t len);
@@ -175,11 +178,11 @@ enum ath_handshake_state {
 struct ath_handshake_step {
     char *handshake; /* athd's name of it; NULL where athd kept no state (a handshake_retry) */
     enum ath_handshake_state state;
-    char **send;      /* messages to carry to the other side, in order, each JSON text */
+    char **send; /* messages to carry to the other side, in order, each JSON text */
     size_t send_count;
-    int wait_s;       /* to wait before sending: a busy server asked for it; usually 0 */
-    char *confirm;    /* server: M6, for the user's channel only; else NULL */
-    char *result;     /* {session, peer, scopes, denied, …} once done or failed; else NULL */
+    int wait_s;    /* to wait before sending: a busy server asked for it; usually 0 */
+    char *confirm; /* server: M6, for the user's channel only; else NULL */
+    char *result;  /* {session, peer, scopes, denied, …} once done or failed; else NULL */
 };
 
 /* Frees what the step holds and zeroes it. */
@@ -187,16 +190,16 @@ ATH_PUBLIC void ath_handshake_step_done(struct ath_handshake_step *step);
 
 /* What a client wants. Zero-initialise; members that stay NULL or 0 are left out. */
 struct ath_handshake_request {
-    const char *key;              /* name of the client key; required */
-    const char *const *scopes;    /* what is asked for; required */
+    const char *key;           /* name of the client key; required */
+    const char *const *scopes; /* what is asked for; required */
     size_t scope_count;
-    const char *server_did;       /* one of these two is required: the server's DID, */
-    const char *server_origin;    /* or its origin, "https://host[:port]" */
-    const char *credential;       /* the user's grant, a compact JWS */
-    const char *user_key;         /* or the user key here that issues one (the user is asked) */
-    const char *context;          /* words for the user, at most 1,024 bytes */
-    int ttl_s;                    /* 1 to 3600 */
-    const char *traceparent;      /* W3C Trace Context */
+    const char *server_did;    /* one of these two is required: the server's DID, */
+    const char *server_origin; /* or its origin, "https://host[:port]" */
+    const char *credential;    /* the user's grant, a compact JWS */
+    const char *user_key;      /* or the user key here that issues one (the user is asked) */
+    const char *context;       /* words for the user, at most 1,024 bytes */
+    int ttl_s;                 /* 1 to 3600 */
+    const char *traceparent;   /* W3C Trace Context */
 };
 
 /* handshake.start (client): the first message. */
@@ -204,23 +207,24 @@ ATH_PUBLIC ath_err ath_handshake_start(struct ath_client *client,
                                        const struct ath_handshake_request *request,
                                        struct ath_handshake_step *step) ATH_MUST_USE;
 
-/* handshake.accept (server): a client's first message for `service`. source: where it came from, for
- * limits; may be NULL. */
+/* handshake.accept (server): a client's first message for `service`. source: where it came from,
+ * for limits; may be NULL. */
 ATH_PUBLIC ath_err ath_handshake_accept(struct ath_client *client, const char *service,
                                         const char *message, const char *source,
                                         struct ath_handshake_step *step) ATH_MUST_USE;
 
 /* handshake.receive (both): the other side's next message, or the user's M7 at the server. step is
- * the one that start or accept filled. A refusal is the method's error; where there is a message that
- * tells the other side, step->send has it also then. */
+ * the one that start or accept filled. A refusal is the method's error; where there is a message
+ * that tells the other side, step->send has it also then. */
 ATH_PUBLIC ath_err ath_handshake_receive(struct ath_client *client, const char *message,
                                          struct ath_handshake_step *step) ATH_MUST_USE;
 
 /* handshake.abort. */
-ATH_PUBLIC ath_err ath_handshake_abort(struct ath_client *client, const char *handshake) ATH_MUST_USE;
+ATH_PUBLIC ath_err ath_handshake_abort(struct ath_client *client,
+                                       const char *handshake) ATH_MUST_USE;
 
-/* confirmation.answer (user): athd asks the user about M6; ret_send is M7, also when the answer is no.
- * server_did: whom M6 came from; may be NULL. */
+/* confirmation.answer (user): athd asks the user about M6; ret_send is M7, also when the answer is
+ * no. server_did: whom M6 came from; may be NULL. */
 ATH_PUBLIC ath_err ath_confirmation_answer(struct ath_client *client, const char *key,
                                            const char *message, const char *server_did,
                                            char **ret_send) ATH_MUST_USE;

@@ -115,7 +115,8 @@ give_result(struct ath_client *client, struct json *result, char **ret_text)
 }
 
 ath_err
-ath_client_call(struct ath_client *client, const char *method, const char *params, char **ret_result)
+ath_client_call(struct ath_client *client, const char *method, const char *params,
+                char **ret_result)
 {
     struct json *tree = NULL, *result = NULL;
     ath_err err;
@@ -153,7 +154,8 @@ ath_client_receive(struct ath_client *client, int64_t *ret_id, char **ret_result
 
     client_forget_error(client);
     *ret_id = 0;
-    if ((err = client_next_message(client, &any_answer, client_deadline(client), &message)) != ATH_OK)
+    if ((err = client_next_message(client, &any_answer, client_deadline(client), &message)) !=
+        ATH_OK)
         return err;
     if ((err = client_open_answer(client, message, ret_id, &result)) != ATH_OK)
         return err;
@@ -169,7 +171,8 @@ ath_client_event(struct ath_client *client, char **ret_event)
     ath_err err;
 
     client_forget_error(client);
-    if ((err = client_next_message(client, &any_event, client_deadline(client), &message)) != ATH_OK)
+    if ((err = client_next_message(client, &any_event, client_deadline(client), &message)) !=
+        ATH_OK)
         return err;
     text = client_json_text(json_get(message, "params"));
     json_free(message);
@@ -207,7 +210,8 @@ client_take_string(struct ath_client *client, const struct json *result, const c
     char *copy;
 
     if (text == NULL)
-        return client_fail(client, ATH_ERR_INTERNAL, NULL, "athd's answer lacks a member it must have");
+        return client_fail(client, ATH_ERR_INTERNAL, NULL,
+                           "athd's answer lacks a member it must have");
     if ((copy = ath_strdup(text)) == NULL)
         return client_fail(client, ATH_ERR_NOMEM, NULL, NULL);
     *ret_text = copy;

@@ -17,7 +17,7 @@ client_forget_error(struct ath_client *client)
 /* What came with the error; where memory is short the ath_err's own words stand in. */
 void
 client_set_error(struct ath_client *client, ath_err err, int code, const char *message,
-          const struct json *data)
+                 const struct json *data)
 {
     client_forget_error(client);
     client->err = err;

@@ -6,8 +6,10 @@
 #define EVENTS_KEPT_MAX 256u
 
 /* An answer may be longer than a call may be: a list of everything. */
-static const struct json_limits answer_limits = {
-    .max_len = CONNECTION_LINE_MAX, .max_depth = 64, .max_members = 65536, .numbers = JSON_INTEGERS};
+static const struct json_limits answer_limits = {.max_len = CONNECTION_LINE_MAX,
+                                                 .max_depth = 64,
+                                                 .max_members = 65536,
+                                                 .numbers = JSON_INTEGERS};
 
 void
 client_disconnect(struct ath_client *client)
@@ -17,7 +19,8 @@ client_disconnect(struct ath_client *client)
 }
 
 ath_err
-client_fail_transport(struct ath_client *client, ath_err err, const struct connection_failure *failure)
+client_fail_transport(struct ath_client *client, ath_err err,
+                      const struct connection_failure *failure)
 {
     client_disconnect(client);
     if (err == ATH_ERR_UNREACHABLE)
@@ -37,7 +40,7 @@ client_deadline(const struct ath_client *client)
 
 ath_err
 client_send(struct ath_client *client, const char *method, const struct json *params,
-          uint64_t deadline_ms)
+            uint64_t deadline_ms)
 {
     struct connection_failure failure = {"failed", ""};
     struct ath_buf line = {.max = CONNECTION_LINE_MAX};
@@ -77,8 +80,8 @@ read_message(struct ath_client *client, uint64_t deadline_ms, struct json **ret_
     return err == ATH_OK ? ATH_OK : client_fail_transport(client, err, &failure);
 }
 
-/* An error that belongs to no call (a line that athd could not read) can only be about the last one,
- * so it is taken by whoever waits. */
+/* An error that belongs to no call (a line that athd could not read) can only be about the last
+ * one, so it is taken by whoever waits. */
 static bool
 is_wanted(const struct json *message, const struct wanted *wanted)
 {
@@ -89,7 +92,7 @@ is_wanted(const struct json *message, const struct wanted *wanted)
     return wanted->id == 0 || !json_get_int(message, "id", &id) || id == wanted->id;
 }
 
-/* Takes message. Of events the oldest makes room: who does not ask for them must not pay for them. */
+/* Takes message. The oldest event makes room: who does not ask for them must not pay for them. */
 static ath_err
 keep_for_later(struct ath_client *client, struct json *message)
 {
@@ -104,7 +107,7 @@ keep_for_later(struct ath_client *client, struct json *message)
 
 ath_err
 client_next_message(struct ath_client *client, const struct wanted *wanted, uint64_t deadline_ms,
-             struct json **ret_message)
+                    struct json **ret_message)
 {
     struct json *message = NULL;
     ath_err err;
@@ -128,14 +131,15 @@ client_next_message(struct ath_client *client, const struct wanted *wanted, uint
 
 ath_err
 client_open_answer(struct ath_client *client, struct json *message, int64_t *ret_id,
-            struct json **ret_result)
+                   struct json **ret_result)
 {
     struct connection_failure failure = {"failed", "athd sent something that is not JSON-RPC"};
     struct rpc_answer answer = {0};
     ath_err err = rpc_answer_decode(message, &answer);
 
     if (err != ATH_OK) {
-        err = client_fail_transport(client, err == ATH_ERR_NOMEM ? err : ATH_ERR_UNREACHABLE, &failure);
+        err = client_fail_transport(client, err == ATH_ERR_NOMEM ? err : ATH_ERR_UNREACHABLE,
+                                    &failure);
         goto out;
     }
     *ret_id = answer.has_id ? answer.id : 0;
@@ -152,7 +156,7 @@ out:
 
 ath_err
 client_call_tree(struct ath_client *client, const char *method, const struct json *params,
-          struct json **ret_result)
+                 struct json **ret_result)
 {
     uint64_t deadline_ms = client_deadline(client);
     struct wanted wanted = {.event = false};

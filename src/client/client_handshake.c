@@ -60,7 +60,8 @@ take_member(struct ath_client *client, const struct json *answer, const char *na
 }
 
 static ath_err
-take_state(struct ath_client *client, const struct json *answer, enum ath_handshake_state *ret_state)
+take_state(struct ath_client *client, const struct json *answer,
+           enum ath_handshake_state *ret_state)
 {
     static const char *const names[] = {"waiting", "confirm", "done", "failed"};
     const char *state = json_get_string(answer, "state");
@@ -98,13 +99,13 @@ fill_step(struct ath_client *client, const struct json *answer, struct ath_hands
     return take_member(client, answer, "result", &step->result);
 }
 
-/* What a refusal still wants sent to the other side stands in the error's data. That memory is short
- * leaves the refusal as it is: it matters more than its farewell. */
+/* What a refusal still wants sent to the other side stands in the error's data. That memory is
+ * short leaves the refusal as it is: it matters more than its farewell. */
 static void
 fill_step_of_refusal(const struct ath_client *client, struct ath_handshake_step *step)
 {
-    const struct json_limits limits = {.max_len = CONNECTION_LINE_MAX, .max_depth = 64,
-                                       .max_members = 65536};
+    const struct json_limits limits = {
+        .max_len = CONNECTION_LINE_MAX, .max_depth = 64, .max_members = 65536};
     struct json *data = NULL;
 
     step->state = ATH_HANDSHAKE_FAILED;
@@ -189,7 +190,8 @@ ath_handshake_accept(struct ath_client *client, const char *service, const char 
 }
 
 ath_err
-ath_handshake_receive(struct ath_client *client, const char *message, struct ath_handshake_step *step)
+ath_handshake_receive(struct ath_client *client, const char *message,
+                      struct ath_handshake_step *step)
 {
     struct json_maker params;
     char *handshake = ath_strdup(step->handshake);

@@ -87,9 +87,8 @@ read_some(struct connection *connection, struct connection_failure *failure)
     ssize_t n;
 
     if (room == NULL)
-        return connection->in.err == ATH_ERR_NOMEM
-                   ? ATH_ERR_NOMEM
-                   : lost(failure, "failed", TOO_LONG);
+        return connection->in.err == ATH_ERR_NOMEM ? ATH_ERR_NOMEM
+                                                   : lost(failure, "failed", TOO_LONG);
     n = recv(connection->fd, room, READ_STEP, MSG_DONTWAIT);
     if (n == 0)
         return lost_connection(0, failure);
@@ -109,9 +108,9 @@ connection_write(struct connection *connection, struct ath_slice line, uint64_t 
 
     while (line.len > 0) {
         short events = 0;
-        ssize_t n = connection->fd < 0 ? 0
-                                       : send(connection->fd, line.data, line.len,
-                                              MSG_NOSIGNAL | MSG_DONTWAIT);
+        ssize_t n = connection->fd < 0
+                        ? 0
+                        : send(connection->fd, line.data, line.len, MSG_NOSIGNAL | MSG_DONTWAIT);
 
         if (n > 0) {
             line = ath_slice_of(line.data + n, line.len - (size_t)n);

@@ -40,11 +40,11 @@ ath_err connection_write(struct connection *connection, struct ath_slice line, u
 
 /* The next line without its line end, valid until the next call. Errors as connection_write. */
 ath_err connection_read(struct connection *connection, uint64_t deadline_ms,
-                        struct ath_slice *ret_line, struct connection_failure *ret_failure)
-    ATH_MUST_USE;
+                        struct ath_slice *ret_line,
+                        struct connection_failure *ret_failure) ATH_MUST_USE;
 
-/* $ATH_AUTH_SOCK, $XDG_RUNTIME_DIR/ath/agent.sock, /run/ath/agent.sock: the first that is there, else
- * the first that could be. On the heap; NULL when out of memory. */
+/* $ATH_AUTH_SOCK, $XDG_RUNTIME_DIR/ath/agent.sock, /run/ath/agent.sock: the first that is there,
+ * else the first that could be. On the heap; NULL when out of memory. */
 char *connection_default_path(void);
 
 #endif

@@ -53,7 +53,7 @@ out:
 }
 
 static ath_err ATH_PRINTF(3, 4)
-unreachable(struct connection_failure *failure, const char *cause, const char *fmt, ...)
+    unreachable(struct connection_failure *failure, const char *cause, const char *fmt, ...)
 {
     va_list args;
 
@@ -72,14 +72,16 @@ explain_forbidden(const char *path, struct connection_failure *failure)
     struct stat info;
 
     if (stat(path, &info) == 0 && info.st_uid != geteuid())
-        return unreachable(failure, "forbidden",
-                           "the socket %s belongs to uid %u and you are uid %u: athd serves its owner only",
-                           path, (unsigned)info.st_uid, (unsigned)geteuid());
-    return unreachable(failure, "forbidden",
-                       "not allowed to use the socket %s: athd may well be running, but a sandbox, "
-                       "container or security module forbids this path; allow it there (or bind-mount "
-                       "it) and name it in ATH_AUTH_SOCK",
-                       path);
+        return unreachable(
+            failure, "forbidden",
+            "the socket %s belongs to uid %u and you are uid %u: athd serves its owner only", path,
+            (unsigned)info.st_uid, (unsigned)geteuid());
+    return unreachable(
+        failure, "forbidden",
+        "not allowed to use the socket %s: athd may well be running, but a sandbox, "
+        "container or security module forbids this path; allow it there (or bind-mount "
+        "it) and name it in ATH_AUTH_SOCK",
+        path);
 }
 
 static ath_err
@@ -90,24 +92,27 @@ explain(const char *path, int error, struct connection_failure *failure)
     switch (error) {
     case ENOENT:
     case ENOTDIR:
-        return unreachable(failure, "not_running",
-                           "athd is not running: there is no socket %s (start athd, or name its socket "
-                           "with --socket or ATH_AUTH_SOCK)",
-                           path);
+        return unreachable(
+            failure, "not_running",
+            "athd is not running: there is no socket %s (start athd, or name its socket "
+            "with --socket or ATH_AUTH_SOCK)",
+            path);
     case ECONNREFUSED:
         if (stat(path, &info) == 0 && !S_ISSOCK(info.st_mode))
             return unreachable(failure, "invalid", "%s is no socket", path);
-        return unreachable(failure, "stale",
-                           "nobody listens at %s: athd has ended and left its socket behind (start it "
-                           "again)",
-                           path);
+        return unreachable(
+            failure, "stale",
+            "nobody listens at %s: athd has ended and left its socket behind (start it "
+            "again)",
+            path);
     case EACCES:
     case EPERM:
         return explain_forbidden(path, failure);
     case EAFNOSUPPORT:
-        return unreachable(failure, "forbidden",
-                           "this process may not use unix sockets at all: a sandbox (such as systemd's "
-                           "RestrictAddressFamilies=) forbids them");
+        return unreachable(
+            failure, "forbidden",
+            "this process may not use unix sockets at all: a sandbox (such as systemd's "
+            "RestrictAddressFamilies=) forbids them");
     case EAGAIN:
         return unreachable(failure, "failed", "athd at %s has too many connections waiting", path);
     case ENOTSOCK:

@@ -26,7 +26,7 @@ fake_athd_address(const char *path, struct sockaddr_un *ret_address)
     memcpy(ret_address->sun_path, path, strlen(path) + 1);
 }
 
-/* A socket in a directory of its own; nobody answers if serve is NULL (and the socket is closed). */
+/* A socket in a directory of its own; serve NULL: it is closed, and nobody answers. */
 static inline void
 fake_athd_start(struct fake_athd *athd, fake_athd_fn *serve)
 {

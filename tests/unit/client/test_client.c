@@ -70,7 +70,8 @@ test_params_that_are_no_object_are_refused_here(void **state)
     assert_int_equal(ath_client_call(client, "m", "{\"a\":1", NULL), ATH_ERR_PARSE);
     assert_int_equal(ath_client_call(client, "m", "{\"a\":1,\"a\":2}", NULL), ATH_ERR_PARSE);
     assert_non_null(strstr(ath_client_error_message(client), "a"));
-    assert_int_equal(ath_client_call(client, "m", "{}", NULL), ATH_OK); /* nothing was sent before */
+    assert_int_equal(ath_client_call(client, "m", "{}", NULL),
+                     ATH_OK); /* nothing was sent before */
     end(client, &athd);
 }
 
@@ -80,8 +81,9 @@ serve_error(int fd)
     char line[LINE];
 
     while (fake_athd_read(fd, line, sizeof(line)))
-        fake_athd_say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32003,\"message\":\"no key "
-                          "k\",\"data\":{\"reason\":\"KEY_NOT_FOUND\",\"name\":\"k\"}}}\n");
+        fake_athd_say(
+            fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"error\":{\"code\":-32003,\"message\":\"no key "
+                "k\",\"data\":{\"reason\":\"KEY_NOT_FOUND\",\"name\":\"k\"}}}\n");
 }
 
 static void
@@ -98,7 +100,8 @@ test_an_error_keeps_reason_message_and_data(void **state)
     assert_string_equal(ath_client_error_reason(client), "KEY_NOT_FOUND");
     assert_string_equal(ath_client_error_message(client), "no key k");
     assert_int_equal(ath_client_error_code(client), -32003);
-    assert_string_equal(ath_client_error_data(client), "{\"reason\":\"KEY_NOT_FOUND\",\"name\":\"k\"}");
+    assert_string_equal(ath_client_error_data(client),
+                        "{\"reason\":\"KEY_NOT_FOUND\",\"name\":\"k\"}");
     end(client, &athd);
 }
 
@@ -112,11 +115,12 @@ serve_backwards(int fd)
 
     for (i = 0; i < 3; i++)
         fake_athd_read(fd, line, sizeof(line));
-    fake_athd_say(fd, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"topic\":\"key\"}}\n"
-                      "{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":\"third\"}\n"
-                      "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"first\"}\n"
-                      "{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-32007,\"message\":\"slow\","
-                      "\"data\":{\"reason\":\"RATE_LIMITED\"}}}\n");
+    fake_athd_say(fd,
+                  "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"topic\":\"key\"}}\n"
+                  "{\"jsonrpc\":\"2.0\",\"id\":3,\"result\":\"third\"}\n"
+                  "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":\"first\"}\n"
+                  "{\"jsonrpc\":\"2.0\",\"id\":2,\"error\":{\"code\":-32007,\"message\":\"slow\","
+                  "\"data\":{\"reason\":\"RATE_LIMITED\"}}}\n");
     fake_athd_read(fd, line, sizeof(line));
 }
 
@@ -160,7 +164,8 @@ serve_flood(int fd)
     memset(answer, 'x', sizeof(answer) - 1);
     for (i = 0; i < 20; i++) {
         char head[80];
-        size_t len = (size_t)snprintf(head, sizeof(head), "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":\"", i + 1);
+        size_t len = (size_t)snprintf(head, sizeof(head),
+                                      "{\"jsonrpc\":\"2.0\",\"id\":%d,\"result\":\"", i + 1);
 
         memcpy(answer, head, len);
         memcpy(answer + sizeof(answer) - 4, "\"}\n", 4);
@@ -274,6 +279,9 @@ test_what_is_not_json_rpc_ends_the_connection(void **state)
 
 /* ---- handshake steps ---- */
 
+#define DONE_WITH_M8_AND_M9                                                                        \
+    "\"result\":{\"state\":\"done\",\"send\":[{\"n\":8},{\"n\":9}],"                               \
+    "\"result\":{\"session\":\"s\"}}"
 #define REFUSED_WITH_M4                                                                            \
     "\"error\":{\"code\":-32009,\"message\":\"no\",\"data\":{\"reason\":\"INVALID_SIGNATURE\","       \
     "\"send\":{\"type\":\"identity_result\"}}}"
@@ -285,7 +293,7 @@ serve_handshake(int fd)
         "\"result\":{\"handshake\":\"h1\",\"send\":{\"type\":\"handshake_request\"}}",
         "\"result\":{\"state\":\"waiting\",\"wait\":7,\"send\":{\"type\":\"again\"}}",
         "\"result\":{\"state\":\"confirm\",\"confirm\":{\"type\":\"m6\"}}",
-        "\"result\":{\"state\":\"done\",\"send\":[{\"n\":8},{\"n\":9}],\"result\":{\"session\":\"s\"}}",
+        DONE_WITH_M8_AND_M9,
         REFUSED_WITH_M4,
     };
     char line[LINE], answer[LINE];
@@ -298,7 +306,8 @@ serve_handshake(int fd)
         if (i > 0 && (strstr(line, "\"handshake\":\"h1\"") == NULL ||
                       strstr(line, "\"message\":\"{\\\"a\\\": 1}\"") == NULL))
             return;
-        snprintf(answer, sizeof(answer), "{\"jsonrpc\":\"2.0\",\"id\":%zu,%s}\n", i + 1, answers[i]);
+        snprintf(answer, sizeof(answer), "{\"jsonrpc\":\"2.0\",\"id\":%zu,%s}\n", i + 1,
+                 answers[i]);
         fake_athd_say(fd, answer);
     }
     fake_athd_read(fd, line, sizeof(line));
@@ -308,8 +317,8 @@ static void
 test_a_handshakes_steps_say_what_to_carry(void **state)
 {
     static const char *const scopes[] = {"a:b", "c:d"};
-    struct ath_handshake_request request = {.key = "k", .scopes = scopes, .scope_count = 2,
-                                            .server_did = "did:ath:x"};
+    struct ath_handshake_request request = {
+        .key = "k", .scopes = scopes, .scope_count = 2, .server_did = "did:ath:x"};
     struct ath_handshake_step step = {0};
     struct fake_athd athd;
     struct ath_client *client = connect_to(&athd, serve_handshake);
