@@ -73,24 +73,41 @@ deferred_remove(struct deferred_queue *queue, struct deferred *deferred)
 static void
 run_spare(void *ctx)
 {
-    struct deferred_spare spare = *(struct deferred_spare *)ctx;
+    struct deferred_spare *waiting = ctx, spare = *waiting;
 
+    if (spare.is_on_heap)
+        free(waiting);
     spare.call(spare.done, spare.ctx, spare.err);
+}
+
+/* A caller can make any number of requests fail in one turn: the spares are only for when there is no
+ * memory. */
+static struct deferred_spare *
+spare_of(struct deferred_queue *queue)
+{
+    struct deferred_spare *spare = calloc(1, sizeof(*spare));
+    size_t i;
+
+    if (spare != NULL) {
+        spare->is_on_heap = true;
+        return spare;
+    }
+    for (i = 0; i < DEFERRED_SPARES && queue->spares[i].deferred.waiting; i++)
+        ;
+    if (i == DEFERRED_SPARES)
+        abort();
+    return &queue->spares[i];
 }
 
 void
 deferred_fail(struct deferred_queue *queue, deferred_fail_fn *call, void (*done)(void), void *ctx,
               ath_err err)
 {
-    size_t i;
+    struct deferred_spare *spare = spare_of(queue);
 
-    for (i = 0; i < DEFERRED_SPARES && queue->spares[i].deferred.waiting; i++)
-        ;
-    if (i == DEFERRED_SPARES)
-        abort();
-    queue->spares[i].call = call;
-    queue->spares[i].done = done;
-    queue->spares[i].ctx = ctx;
-    queue->spares[i].err = err;
-    deferred_add(queue, &queue->spares[i].deferred, run_spare, &queue->spares[i]);
+    spare->call = call;
+    spare->done = done;
+    spare->ctx = ctx;
+    spare->err = err;
+    deferred_add(queue, &spare->deferred, run_spare, spare);
 }
