@@ -1,0 +1,81 @@
+/* A prompter that says anything. First byte: how the bytes are cut into reads; then a description, a
+ * zero byte, and what the prompter says. Whatever that is, athd says one command a line, in the order
+ * it planned, CONFIRM only behind the description's pages, and takes nothing for a yes but a yes. */
+#include <assert.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "pinentry/pinentry.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+
+/* Every line is a command of ours, whole, and not longer than Assuan allows. */
+static void
+check_commands(const struct ath_buf *out)
+{
+    static const char *const commands[] = {"OPTION ", "SETTITLE ", "SETPROMPT ", "SETOK ", "SETNOTOK ",
+                                           "SETTIMEOUT ", "SETDESC ", "CONFIRM\n", "BYE\n"};
+    size_t begin = 0, end, i;
+
+    while (begin < out->len) {
+        for (end = begin; end < out->len && out->data[end] != '\n'; end++)
+            assert(out->data[end] >= 0x20 && out->data[end] != 0x7F);
+        assert(end < out->len && end - begin <= PINENTRY_LINE_MAX);
+        for (i = 0; i < sizeof(commands) / sizeof(commands[0]); i++)
+            if (strncmp((const char *)out->data + begin, commands[i], strlen(commands[i])) == 0)
+                break;
+        assert(i < sizeof(commands) / sizeof(commands[0]));
+        begin = end + 1;
+    }
+}
+
+static unsigned
+count_lines(struct ath_slice text, const char *line)
+{
+    size_t len = strlen(line), i;
+    unsigned count = 0;
+
+    for (i = 0; i + len <= text.len; i++)
+        count += (i == 0 || text.data[i - 1] == '\n') && memcmp(text.data + i, line, len) == 0;
+    return count;
+}
+
+static void
+talk(struct pinentry *pinentry, struct ath_slice said, size_t step)
+{
+    struct ath_buf out = {.max = 65536};
+    struct ath_slice all = said;
+    ath_err err = ATH_OK;
+
+    while (err == ATH_OK && said.len > 0 && !pinentry_is_done(pinentry)) {
+        size_t len = said.len < step ? said.len : step;
+
+        err = pinentry_receive(pinentry, ath_slice_of(said.data, len), &out);
+        said = ath_slice_of(said.data + len, said.len - len);
+    }
+    check_commands(&out);
+    assert(err != ATH_OK || !pinentry_is_done(pinentry) ||
+           count_lines(all, "OK") > count_lines(ath_buf_slice(&out), "CONFIRM"));
+    assert(err == ATH_OK || !pinentry_is_done(pinentry));
+    ath_buf_done(&out);
+}
+
+int
+LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    const uint8_t *end;
+    struct pinentry_question question = {.title = "athd", .ok = "Allow", .not_ok = "Deny",
+                                         .timeout_s = 120};
+    struct pinentry *pinentry = NULL;
+    char *description;
+
+    if (size < 2 || (end = memchr(data + 1, '\0', size - 1)) == NULL)
+        return 0;
+    description = ath_slice_dup(ath_slice_of(data + 1, (size_t)(end - data) - 1));
+    question.description = question.ttyname = description;
+    if (pinentry_new(&question, &pinentry) == ATH_OK)
+        talk(pinentry, ath_slice_of(end + 1, size - (size_t)(end - data) - 1), (size_t)data[0] + 1);
+    pinentry_free(pinentry);
+    free(description);
+    return 0;
+}
