@@ -8,15 +8,14 @@ static void
 on_idle(uv_idle_t *idle)
 {
     struct deferred_queue *queue = idle->data;
-    struct deferred *last = queue->last, *deferred;
+    size_t count = queue->count;
+    struct deferred *deferred;
 
     /* what is added meanwhile waits for the next turn, so that sockets get theirs */
-    do {
-        if ((deferred = queue->first) == NULL)
-            break;
+    for (; count > 0 && (deferred = queue->first) != NULL; count--) {
         deferred_remove(queue, deferred);
         deferred->run(deferred->ctx);
-    } while (deferred != last);
+    }
 }
 
 ath_err
@@ -47,6 +46,7 @@ deferred_add(struct deferred_queue *queue, struct deferred *deferred, void (*run
     else
         queue->last->next = deferred;
     queue->last = deferred;
+    queue->count++;
     uv_idle_start(&queue->idle, on_idle);
 }
 
@@ -66,6 +66,7 @@ deferred_remove(struct deferred_queue *queue, struct deferred *deferred)
     if (queue->last == deferred)
         queue->last = before;
     deferred->waiting = false;
+    queue->count--;
     if (queue->first == NULL)
         uv_idle_stop(&queue->idle);
 }

@@ -25,6 +25,7 @@ typedef void deferred_fail_fn(void (*done)(void), void *ctx, ath_err err);
 struct deferred_queue {
     uv_idle_t idle;
     struct deferred *first, *last;
+    size_t count;
     /* for those whose storage could not be allocated */
     struct deferred_spare {
         struct deferred deferred;
