@@ -1,11 +1,16 @@
 """athd against the Python peer (tests/integration/peer) in each role, and the peer by itself: it can
 serve as a judge of athd only if it takes what is right and refuses what is wrong."""
 import json
+import os
 import unittest
+from unittest import mock
 from urllib.parse import unquote
 
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import load_pem_private_key
+
 from peer import jws, transcript as tr, user
-from peer.agent import Athd, Failed
+from peer.agent import SOURCE, Athd, Failed
 from peer.client import Client
 from peer.encoding import Refused, b64u, b64u_decode, jcs, parse
 from peer.keys import Key, PublicKey, merkle_path, merkle_root, merkle_root_of_path, sha256
@@ -202,6 +207,86 @@ class Handshake(unittest.TestCase):
         self.assertEqual(b64u(tr.T0), b64u(sha256(b"ATH-TB1")))
         self.assertRegex(tr.string("client-identity", tr.T0, {"a": 1}).decode(),
                          r"^ATH-TB1 client-identity [\w-]{43} [\w-]{43}$")
+
+
+class Vectors(unittest.TestCase):
+    """tests/vectors, which athd's C code made and replays, taken by the Python roles."""
+
+    def roles_take(self, name):
+        with open(os.path.join(SOURCE, "tests", "vectors", name), encoding="utf-8") as file:
+            vector = json.load(file)
+        steps = {entry["step"]: entry for entry in vector["steps"]}
+        messages = {step: parse(json.dumps(entry["message"])) for step, entry in steps.items()}
+        transcript = {step: b64u_decode(entry["transcript"]) for step, entry in steps.items()
+                      if "transcript" in entry}
+        with mock.patch.object(tr, "now", lambda: vector["now"]):
+            self.client_takes(vector, messages, transcript)
+            self.server_takes(vector, messages, transcript)
+            if 6 in messages:
+                user.check_m6(messages[6], self.key_of(vector, "user"),
+                              vector["parties"]["server"]["did"])
+        return vector
+
+    def key_of(self, vector, party):
+        return Key(load_pem_private_key(vector["parties"][party]["TEST_ONLY_private_key_pem"].encode(),
+                                        None))
+
+    def ephemeral_of(self, vector, party):
+        scalar = int.from_bytes(b64u_decode(vector["TEST_ONLY_ephemeral"][party]["private"]), "big")
+        key = Key(ec.derive_private_key(scalar, ec.SECP256R1()))
+        self.assertEqual(key.share, vector["TEST_ONLY_ephemeral"][party]["share"])
+        return key
+
+    def client_takes(self, vector, messages, transcript):
+        m5 = messages[5]
+        client = Client(self.key_of(vector, "client"), vector["parties"]["server"]["did"],
+                        vector["grant"], m5["scopes"], m5["ttl"], m5.get("context"))
+        client.ephemeral, client.m1 = self.ephemeral_of(vector, "client"), messages[1]
+        client.transcript = tr.add(tr.T0, messages[1])
+        self.assertEqual(client.transcript, transcript[1])
+        client.on_response(messages[2])
+        client.transcript = transcript[3]  # ECDSA: our M3 has another signature
+        made = client.on_identity_result(messages[4])
+        self.assertEqual(tr.without(made, "user_authorization", "signature"),
+                         tr.without(m5, "user_authorization", "signature"))
+        client.transcript = transcript[5]
+        client.on_scope_result(messages[8])
+        self.assertEqual(client.transcript, transcript[8])
+        client.on_complete(messages[9])
+        self.assertEqual(client.session.sid, vector["session"]["sid"])
+        for sealed in vector["session"]["sealed"]:
+            if sealed["dir"] == "s2c":
+                self.assertEqual(client.session.open(sealed["jwe"]),
+                                 (sealed["plaintext"].encode(), sealed["seq"], sealed.get("re")))
+
+    def server_takes(self, vector, messages, transcript):
+        rules = vector["service"]
+        service = Service(self.key_of(vector, "server"), rules["agents"], rules["users"],
+                          rules["scopes_supported"], rules["require_user_confirmation"],
+                          rules["token_max_ttl"], rules["origins"])
+        server = Server(service)
+        server.ephemeral = self.ephemeral_of(vector, "server")
+        server.on_request(messages[1])
+        server.transcript = transcript[2]
+        self.assertEqual(server.on_proof(messages[3]), messages[4])
+        self.assertEqual(server.transcript, transcript[4])
+        kind, out = server.on_scope_request(messages[5])
+        self.assertEqual(server.transcript, transcript[5])
+        if kind == "confirm":
+            server.m6 = messages[6]
+            server.asked = messages[6]["requested_scopes"]
+            out = server.on_confirmation(messages[7])
+        self.assertEqual(out[0], tr.without(messages[8], "restrictions"))
+
+    def test_the_roles_take_a_plain_handshake(self):
+        self.roles_take("handshake-plain.json")
+
+    def test_the_roles_take_a_confirmed_handshake(self):
+        self.assertIn("restrictions", self.roles_take("handshake-confirmed.json")["service"])
+
+    def test_the_roles_take_a_batch(self):
+        vector = self.roles_take("handshake-batch.json")
+        self.assertEqual(vector["steps"][1]["message"]["signature"].count("."), 3)
 
 
 class WithAthd(unittest.TestCase):

@@ -78,8 +78,8 @@ class PublicKey:
 class Key(PublicKey):
     """A key of our own. (A real peer keeps it in hardware.)"""
 
-    def __init__(self):
-        self.private = ec.generate_private_key(ec.SECP256R1())
+    def __init__(self, private=None):
+        self.private = private or ec.generate_private_key(ec.SECP256R1())
         super().__init__(self.private.public_key().public_bytes(
             serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint))
 
