@@ -118,7 +118,8 @@ key_from_bytes(const uint8_t bytes[MAX_BYTES], struct why *why, struct public_ke
     }
     if (bytes[0] == 0 && memcmp(bytes + 1, ed25519->did_key_prefix, PREFIX_LEN) == 0)
         return public_key_new(ed25519, bytes + 1 + PREFIX_LEN, why, ret_key);
-    return why_set(why, ATH_ERR_INVALID_PUBLIC_KEY, "the did:key is neither P-256 nor Ed25519");
+    (void)why_set(why, ATH_ERR_INVALID_PUBLIC_KEY, "the did:key is neither P-256 nor Ed25519");
+    return ATH_ERR_INVALID_PUBLIC_KEY;
 }
 
 ath_err
