@@ -13,6 +13,7 @@
 
 #define PAUSE_AT 65536u         /* unread bytes from which on nothing more is read */
 #define LOSE_EVENTS_AT 262144u  /* unread bytes from which on events are lost */
+#define CALLS_A_TURN 16u        /* carried out before others have their turn */
 
 /* One for all: libuv reads into it and calls on_read at once, in the one thread there is. */
 static char read_chunk[RPC_READ_CHUNK];
@@ -59,6 +60,7 @@ connection_close(struct connection *connection)
     if (connection->is_closing)
         return;
     connection->is_closing = true;
+    deferred_remove(&connection->athd->deferred, &connection->next_turn);
     uv_close((uv_handle_t *)&connection->pipe, on_closed);
     drop_requests(connection);
 }
@@ -298,21 +300,34 @@ refuse_long_line(struct connection *connection)
     connection_refuse(connection, ATH_ERR_LIMIT_EXCEEDED, &why);
 }
 
-/* Carries out lines until there are no more, or answers pile up. */
+static void
+on_next_turn(void *ctx)
+{
+    handle_lines(ctx);
+}
+
+/* Carries out lines until there are no more, answers pile up, or it is somebody else's turn. */
 static void
 take_lines(struct connection *connection)
 {
     struct ath_slice line;
     ath_err err = ATH_OK;
+    size_t calls = 0;
 
     while (!connection->is_closing && !connection->is_draining) {
         if (backlog(connection) >= PAUSE_AT) {
             connection->is_paused = true;
             return;
         }
+        if (calls >= CALLS_A_TURN) {
+            if (!connection->next_turn.waiting)
+                deferred_add(&connection->athd->deferred, &connection->next_turn, on_next_turn,
+                             connection);
+            return;
+        }
         if ((err = frame_reader_next(&connection->reader, &line)) != ATH_OK)
             break;
-        dispatch_line(connection, line);
+        calls += dispatch_line(connection, line);
     }
     if (err == ATH_ERR_LIMIT_EXCEEDED)
         refuse_long_line(connection);
@@ -330,7 +345,8 @@ handle_lines(struct connection *connection)
     take_lines(connection);
     if (connection->is_closing)
         return;
-    if (connection->is_paused || connection->is_ended || connection->is_draining)
+    if (connection->is_paused || connection->is_ended || connection->is_draining ||
+        connection->next_turn.waiting)
         uv_read_stop((uv_stream_t *)&connection->pipe);
     else
         uv_read_start((uv_stream_t *)&connection->pipe, on_alloc, on_read);

@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "athd/caller.h"
+#include "athd/deferred.h"
 #include "athd/request.h"
 #include "rpc/frame.h"
 
@@ -29,6 +30,7 @@ struct connection {
     uv_write_t write;
     struct frame_reader reader;
     uint64_t read_at_ms;   /* when the last bytes came */
+    struct deferred next_turn; /* waits: there are more lines in `reader` */
     struct ath_buf out;    /* behind `writing` */
     struct ath_buf writing;
     bool is_writing;

@@ -70,42 +70,46 @@ dispatch_call(struct connection *connection, struct batch *batch, struct json *t
         dispatch(request);
 }
 
-static void
+static size_t
 dispatch_batch(struct connection *connection, struct json *array)
 {
+    size_t count = json_count(array);
     struct batch *batch;
     struct json *entry;
     struct why why;
 
-    if (json_count(array) == 0 || json_count(array) > RPC_BATCH_MAX) {
-        ath_err err = json_count(array) == 0 ? ATH_ERR_INVALID_REQUEST : ATH_ERR_LIMIT_EXCEEDED;
+    if (count == 0 || count > RPC_BATCH_MAX) {
+        ath_err err = count == 0 ? ATH_ERR_INVALID_REQUEST : ATH_ERR_LIMIT_EXCEEDED;
 
         why_set(&why, err, "a batch has 1 to %u entries", RPC_BATCH_MAX);
         connection_answer_error(connection, NULL, NULL, err, &why);
-        return;
+        return 1;
     }
     if ((batch = batch_new()) == NULL) {
         connection_answer_error(connection, NULL, NULL, ATH_ERR_NOMEM, NULL);
-        return;
+        return 1;
     }
     while (!connection->is_closing && (entry = json_detach_first(array)) != NULL)
         dispatch_call(connection, batch, entry);
     batch_release(batch, connection->is_closing ? NULL : connection);
+    return count;
 }
 
-void
+size_t
 dispatch_line(struct connection *connection, struct ath_slice line)
 {
     struct json *message = NULL;
+    size_t count = 1;
     struct why why = {{0}};
     ath_err err = json_parse(line, &RPC_JSON_LIMITS, &why, &message);
 
     if (err != ATH_OK) {
         connection_answer_error(connection, NULL, NULL, err, &why);
     } else if (json_is_array(message)) {
-        dispatch_batch(connection, message);
+        count = dispatch_batch(connection, message);
         json_free(message);
     } else {
         dispatch_call(connection, NULL, message);
     }
+    return count;
 }

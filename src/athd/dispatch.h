@@ -13,8 +13,9 @@ typedef void method_fn(struct request *request);
  * holds the table's length). method_table.c. */
 extern method_fn *const method_table[RPC_METHOD_COUNT];
 
-/* One line: a call or a batch of them. Each is answered, now or later, on the connection. */
-void dispatch_line(struct connection *connection, struct ath_slice line);
+/* One line: a call or a batch of them. Each is answered, now or later, on the connection. Gives how
+ * many there were. */
+size_t dispatch_line(struct connection *connection, struct ath_slice line);
 
 /* Policy for the caller and the method, then the method. */
 void dispatch(struct request *request);
