@@ -104,8 +104,12 @@ sign_on(struct helper *helper, struct hsm_key *key, const struct hsm_request *re
 
     response->err = helper->ops->sign_begin(helper->hsm, key, request->data, &begin_fault);
     /* The hardware works; meanwhile: */
-    if ((err = release_last(helper)) != ATH_OK)
+    if ((err = release_last(helper)) != ATH_OK) {
+        /* nobody is there to hear it, but a TPM that is waited for can be shut down cleanly */
+        if (response->err == ATH_OK)
+            response->err = helper->ops->sign_finish(helper->hsm, &helper->fault, signature);
         return err;
+    }
     helper->fault = begin_fault;
     if (response->err != ATH_OK)
         return respond(helper, response);

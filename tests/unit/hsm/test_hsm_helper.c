@@ -23,6 +23,7 @@ struct hsm_key {
 static struct double_state {
     ath_err open_err, sign_err;
     bool bad_signature;
+    bool caller_leaves; /* when the second signature has begun */
     int peer; /* where answers arrive, to see when */
     unsigned opened, closed, keys_open;
     int answered_at_begin[8], answered_at_finish[8]; /* bytes that had arrived */
@@ -150,6 +151,8 @@ double_sign_begin(struct hsm *hsm, struct hsm_key *key, struct ath_slice message
     if (hardware.begun < 8)
         hardware.answered_at_begin[hardware.begun] = arrived();
     hardware.begun++;
+    if (hardware.caller_leaves && hardware.begun == 2)
+        assert_int_equal(shutdown(hardware.peer, SHUT_RD), 0);
     if (hardware.sign_err == ATH_ERR_PIN_REQUIRED) { /* refused before anything is sent */
         EVP_MD_CTX_free(ctx);
         return why_set(&fault->why, hardware.sign_err, "no PIN");
@@ -582,6 +585,22 @@ test_hardware_that_vanishes_ends_the_loop(void **state)
 }
 
 static void
+test_hardware_is_heard_out_though_the_caller_is_gone(void **state)
+{
+    struct run *run = *state;
+
+    hardware.caller_leaves = true;
+    ask_info(run);
+    ask_open(run, 2, 7);
+    ask_sign(run, 3, 7, "a");
+    ask_sign(run, 4, 7, "b");
+    serve(run);
+    assert_int_equal(run->result, ATH_ERR_IO);
+    assert_int_equal(hardware.begun, 2);
+    assert_int_equal(hardware.finished, 2);
+}
+
+static void
 test_garbage_ends_the_loop(void **state)
 {
     struct run *run = *state;
@@ -646,6 +665,7 @@ main(void)
         TEST(test_refused_begin_is_answered_after_the_one_before),
         TEST(test_failing_hardware_is_reported_with_its_code),
         TEST(test_hardware_that_vanishes_ends_the_loop),
+        TEST(test_hardware_is_heard_out_though_the_caller_is_gone),
         TEST(test_garbage_ends_the_loop),
         TEST(test_frame_above_the_limit_ends_the_loop),
         TEST(test_half_a_frame_at_the_end_is_the_end),
