@@ -5,6 +5,7 @@
 
 #define PAGE_MAX 900u /* bytes of a description's page, escaped */
 #define STEPS_MAX (8u + 2u * PINENTRY_PAGES_MAX)
+#define HEARD_MAX 65536u /* bytes a prompter may say, comments and status lines included */
 
 /* libgpg-error's codes; the upper byte of what comes over the wire says which program it is from. */
 #define CODE_MASK 0xFFFFu
@@ -25,6 +26,7 @@ struct pinentry {
     size_t count;
     size_t next;            /* the step to be sent; the one before it waits for its answer */
     struct ath_buf in;
+    size_t heard;
     bool is_greeted;
     bool is_done;
 };
@@ -253,8 +255,9 @@ begins_with_word(struct ath_slice line, const char *word)
            (line.len == len || line.data[len] == ' ');
 }
 
+/* has_asked: a command lies in `out` that the prompter cannot have seen yet. */
 static ath_err
-take_line(struct pinentry *pinentry, struct ath_slice line, struct ath_buf *out)
+take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, struct ath_buf *out)
 {
     enum step_kind waiting;
 
@@ -262,6 +265,8 @@ take_line(struct pinentry *pinentry, struct ath_slice line, struct ath_buf *out)
         return ATH_OK; /* a comment */
     if (begins_with_word(line, "S") || begins_with_word(line, "D"))
         return ATH_OK; /* status, data: nothing we asked for */
+    if (has_asked)
+        return ATH_ERR_NO_PROMPTER; /* who answers before the question has not read it */
     if (!pinentry->is_greeted) {
         if (!begins_with_word(line, "OK"))
             return ATH_ERR_NO_PROMPTER;
@@ -285,9 +290,12 @@ take_line(struct pinentry *pinentry, struct ath_slice line, struct ath_buf *out)
 ath_err
 pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes, struct ath_buf *out)
 {
+    size_t i, before = out->len;
     ath_err err = ATH_OK;
-    size_t i;
 
+    pinentry->heard += bytes.len;
+    if (pinentry->heard > HEARD_MAX)
+        return ATH_ERR_NO_PROMPTER;
     for (i = 0; i < bytes.len && err == ATH_OK && !pinentry->is_done; i++) {
         if (bytes.data[i] != '\n') {
             ath_buf_put_byte(&pinentry->in, bytes.data[i]);
@@ -297,7 +305,7 @@ pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes, struct ath_b
         }
         if (pinentry->in.len > 0 && pinentry->in.data[pinentry->in.len - 1] == '\r')
             pinentry->in.len--;
-        err = take_line(pinentry, ath_buf_slice(&pinentry->in), out);
+        err = take_line(pinentry, ath_buf_slice(&pinentry->in), out->len > before, out);
         ath_buf_clear(&pinentry->in);
     }
     return err;

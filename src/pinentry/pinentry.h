@@ -31,8 +31,8 @@ void pinentry_free(struct pinentry *pinentry);
 /*
  * Takes what the prompter said; what it is to be told next is appended to `out`.
  * ATH_OK: go on, or, when pinentry_is_done, the person said yes. ATH_ERR_USER_DENIED (not confirmed, or
- * cancelled), ATH_ERR_CONSENT_TIMEOUT, ATH_ERR_NO_PROMPTER (any other error, or not this protocol),
- * ATH_ERR_NOMEM: it is over.
+ * cancelled), ATH_ERR_CONSENT_TIMEOUT, ATH_ERR_NO_PROMPTER (any other error, or not this protocol: an
+ * answer that comes before its question, talk without end), ATH_ERR_NOMEM: it is over.
  */
 ath_err pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes, struct ath_buf *out) ATH_MUST_USE;
 bool pinentry_is_done(const struct pinentry *pinentry);

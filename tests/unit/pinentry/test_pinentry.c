@@ -91,6 +91,35 @@ test_confirm_is_never_said_before_its_description_was_taken(void **state)
 }
 
 static void
+test_answers_that_come_before_their_questions_are_no_yes(void **state)
+{
+    (void)state;
+    begin(&plain);
+    assert_int_equal(receive("OK Pleased to meet you\nOK\nOK\nOK\nOK\nOK\nOK\nOK\nOK\n"), ATH_ERR_NO_PROMPTER);
+    end(NULL);
+    begin(&plain);
+    run_to_confirm();
+    assert_int_equal(receive("OK\nOK\n"), ATH_OK); /* what follows the last answer is nobody's */
+    assert_true(pinentry_is_done(pinentry));
+    end(NULL);
+    begin(&plain);
+    assert_int_equal(receive("OK\n# welcome\nS STATUS\n"), ATH_OK);
+}
+
+static void
+test_prompter_that_talks_without_end_is_none(void **state)
+{
+    ath_err err = ATH_OK;
+    int i;
+
+    (void)state;
+    begin(&plain);
+    for (i = 0; i < 10000 && err == ATH_OK; i++)
+        err = receive("S PROGRESS 1 2\n# still here\n");
+    assert_int_equal(err, ATH_ERR_NO_PROMPTER);
+}
+
+static void
 test_errors_are_told_apart_by_their_code_not_their_source(void **state)
 {
     static const struct {
@@ -241,7 +270,9 @@ make_once(void *ctx)
 
     (void)ctx;
     if ((err = pinentry_new(&plain, &made)) == ATH_OK)
-        err = pinentry_receive(made, ath_slice_of_string("OK\nOK\n"), &said);
+        err = pinentry_receive(made, ath_slice_of_string("OK\n"), &said);
+    if (err == ATH_OK)
+        err = pinentry_receive(made, ath_slice_of_string("OK\n"), &said);
     pinentry_free(made);
     ath_buf_done(&said);
     return err;
@@ -260,6 +291,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_teardown(test_commands_come_one_by_one_each_after_an_answer, end),
         cmocka_unit_test_teardown(test_confirm_is_never_said_before_its_description_was_taken, end),
+        cmocka_unit_test_teardown(test_answers_that_come_before_their_questions_are_no_yes, end),
+        cmocka_unit_test_teardown(test_prompter_that_talks_without_end_is_none, end),
         cmocka_unit_test_teardown(test_errors_are_told_apart_by_their_code_not_their_source, end),
         cmocka_unit_test_teardown(test_program_that_does_not_greet_is_no_prompter, end),
         cmocka_unit_test_teardown(test_line_without_end_is_refused_at_its_limit, end),
