@@ -8,7 +8,8 @@ import unittest
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519
 from cryptography.hazmat.primitives.asymmetric.utils import encode_dss_signature
-from cryptography.hazmat.primitives.serialization import load_pem_private_key, load_pem_public_key
+from cryptography.hazmat.primitives.serialization import (Encoding, PublicFormat, load_pem_private_key,
+                                                          load_pem_public_key)
 
 from peer.encoding import b64u, b64u_decode, jcs, parse
 from peer.keys import merkle_root, merkle_root_of_path, sha256
@@ -32,6 +33,10 @@ def verify(pem, message, signature):
     key.verify(encode_dss_signature(r, s), message, ec.ECDSA(digest))
 
 
+def der(public_key):
+    return public_key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
+
+
 def thumbprint(jwk):
     names = ("crv", "kty", "x") if jwk["kty"] == "OKP" else ("crv", "kty", "x", "y")
     return b64u(sha256(jcs({name: jwk[name] for name in names})))
@@ -52,12 +57,7 @@ class Vectors(unittest.TestCase):
                 self.assertEqual(party["did"], f"did:ath:{role}_{party['jkt']}")
                 private = load_pem_private_key(party["TEST_ONLY_private_key_pem"].encode(), None)
                 public = load_pem_public_key(party["public_key_pem"].encode())
-                self.assertEqual(private.public_key().public_numbers()
-                                 if isinstance(public, ec.EllipticCurvePublicKey)
-                                 else private.public_key().public_bytes_raw(),
-                                 public.public_numbers()
-                                 if isinstance(public, ec.EllipticCurvePublicKey)
-                                 else public.public_bytes_raw())
+                self.assertEqual(der(private.public_key()), der(public))
 
     def test_transcripts_follow_from_the_messages(self):
         for vector, steps in self.each():
