@@ -200,8 +200,7 @@ look_at_socket(struct doctor *doctor)
         goto fail;
     ath_client_set_timeout(client, 10000);
     if (ath_client_connect(client, path) != ATH_OK) {
-        found(doctor, WRONG, "socket", "ath --help says where it is looked for", "%s",
-              ath_client_error_message(client));
+        found(doctor, WRONG, "socket", NULL, "%s", ath_client_error_message(client));
         goto fail;
     }
     found(doctor, FINE, "socket", NULL, "%s", path);
