@@ -85,14 +85,27 @@ bool hsm_unit_is_gone(const struct hsm_unit *unit);
 void hsm_unit_kill(struct hsm_unit *unit);
 void hsm_unit_done(struct hsm_unit *unit); /* frees what it owns; after the loop */
 
+/* ---- hsm_flight.c ---- */
 /* The job is the unit's until its completion. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_HSM_BUSY as hsm_pool.h. */
 ath_err hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job) ATH_MUST_USE;
 void hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why);
 void hsm_unit_forget(struct hsm_unit *unit, uint32_t key);
+/* Sends as much as the window and the helper's state allow. */
+void hsm_unit_pump(struct hsm_unit *unit);
+uint32_t hsm_unit_next_id(struct hsm_unit *unit);
+struct hsm_job *hsm_unit_find_flying(const struct hsm_unit *unit, uint32_t id, enum hsm_op op); /* NULL: none */
+/* The answer to a job: its completion, unless it was cancelled. */
+void hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_response *response);
+/* The helper is gone: what flew is queued again, if it may be repeated, or fails. */
+void hsm_unit_lose_flying(struct hsm_unit *unit);
+/* The job ends with err at the loop's next turn; it is not queued any more. */
+void hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why);
+void hsm_job_free(struct hsm_job *job);
+
+/* ---- hsm_unit.c ---- */
 /* Deadlines, hangs. */
 void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
-void hsm_job_free(struct hsm_job *job);
 /* hsm_pool.c: hsm_unit_tick from now on, until no unit wants it. */
 void hsm_pool_want_ticks(struct hsm_pool *pool);
 
