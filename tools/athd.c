@@ -1,17 +1,21 @@
 /* athd: the daemon. See docs/api.md, "Programs". */
+#include <fcntl.h>
 #include <stdio.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "ath/version.h"
 #include "athd/athd.h"
 #include "base/secret.h"
 
 static const char usage[] =
-    "usage: athd [--config FILE] [--state-dir DIR] [--socket PATH] [--hsm URI]... [--software-tpm]\n"
+    "usage: athd [--config FILE] [--state-dir DIR] [--socket PATH] [--hsm URI]... "
+    "[--software-tpm]\n"
     "            [--prompter PROGRAM] [--log-level error|warning|info|debug] [--system]\n"
     "            [--check-config] [--version] [--help]\n"
     "Holds keys in a TPM or PKCS#11 token for the Agent Trust Handshake, behind a socket.\n"
-    "  --software-tpm  a private TPM in software, to try athd without hardware: it protects nothing\n"
+    "  --software-tpm  a private TPM in software, to try athd without hardware: it protects "
+    "nothing\n"
     "  --hsm URI       tpm:device=/dev/tpmrm0, tpm:tcti=..., swtpm:, pkcs11:...\n";
 
 /* A wrong file is "failed"; the rest as docs/api.md, "Exit codes". */
@@ -46,6 +50,20 @@ run(struct config *config)
     return athd_run(&athd);
 }
 
+/* A socket must not become what somebody else takes for standard error. */
+static bool
+open_standard_descriptors(void)
+{
+    int fd;
+
+    do
+        fd = open("/dev/null", O_RDWR);
+    while (fd >= 0 && fd <= 2);
+    if (fd > 2)
+        close(fd);
+    return fd > 2;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -54,6 +72,8 @@ main(int argc, char **argv)
     ath_err err;
     int status = 0;
 
+    if (!open_standard_descriptors())
+        return 1;
     secret_protect_process();
     umask(077);
     log_set_name("athd");

@@ -9,9 +9,6 @@
 #include "base/file.h"
 #include "base/name.h"
 
-#ifndef ATH_LIBEXEC_DIR
-#define ATH_LIBEXEC_DIR "/usr/libexec/ath"
-#endif
 #define HELPER_NAME "ath-hsm-helper"
 #define CONSENT_TIMEOUT_DEFAULT_S 120
 #define CONF_FILES_MAX 64
@@ -197,7 +194,9 @@ ath_err
 config_from_arguments(int argc, char **argv, struct why *why, struct config *ret_config)
 {
     struct config config = {.consent_timeout_s = CONSENT_TIMEOUT_DEFAULT_S,
-                            .log_level = LOG_LEVEL_INFO, .argc = argc, .argv = argv};
+                            .log_level = LOG_LEVEL_INFO,
+                            .argc = argc,
+                            .argv = argv};
     ath_err err = ATH_OK;
     int flag;
 
@@ -351,8 +350,7 @@ settle_socket(struct config *config, struct why *why)
         return replace(&config->socket, SYSTEM_SOCKET);
     if (getenv("LISTEN_FDS") != NULL)
         return ATH_OK; /* the listener knows its socket */
-    return why_set(why, ATH_ERR_USAGE,
-                   "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
+    return why_set(why, ATH_ERR_USAGE, "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
 }
 
 static ath_err
