@@ -26,9 +26,9 @@
 #include "crypto/digest.h"
 
 #define END_STEP_MS 10u
-#define END_WAIT_MS 5000u    /* for what is in flight */
-#define END_LIMIT_MS 10000u  /* whatever still hangs then is left behind */
-#define DESCRIPTORS 8192u    /* 1,024 connections a uid, and more than one uid */
+#define END_WAIT_MS 5000u   /* for what is in flight */
+#define END_LIMIT_MS 10000u /* whatever still hangs then is left behind */
+#define DESCRIPTORS 8192u   /* 1,024 connections a uid, and more than one uid */
 
 static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -228,7 +228,8 @@ open_stores(struct athd *athd, struct why *why)
         (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
         (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
         (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK)
-        athd->pins = peer_store_pins(athd->peers); /* grants are checked with them as they are read */
+        athd->pins =
+            peer_store_pins(athd->peers); /* grants are checked with them as they are read */
     if (err == ATH_OK &&
         (err = service_store_open(athd, dirs[2], why, &athd->services)) == ATH_OK &&
         (err = credential_store_open(athd, dirs[3], why, &athd->credentials)) == ATH_OK)

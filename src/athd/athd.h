@@ -36,8 +36,9 @@ struct athd {
     struct did_pins pins; /* peer_store's, for the protocol layer */
 
     unsigned topics_wanted; /* 1 << enum event_topic: asked for since the start */
-    struct { /* agent.status counters */
-        uint64_t requests, errors, signatures, denials, prompts, helper_restarts, connections_refused;
+    struct {                /* agent.status counters */
+        uint64_t requests, errors, signatures, denials, prompts, helper_restarts,
+            connections_refused;
     } counters;
 
     /* private to athd.c */
@@ -50,8 +51,8 @@ struct athd {
     int state_lock;
 };
 
-/* Makes everything and listens. Exit statuses of docs/api.md come from the ath_err. On failure there
- * is nothing left to end. */
+/* Makes everything and listens. Exit statuses of docs/api.md come from the ath_err. On failure
+ * there is nothing left to end. */
 ath_err athd_start(struct athd *athd, struct config *config, struct why *why) ATH_MUST_USE;
 /* Runs until SIGTERM or SIGINT, ends cleanly, returns the exit status. */
 int athd_run(struct athd *athd);

@@ -63,7 +63,8 @@ parse_index(struct ath_slice line, uint64_t *ret_index)
     return good;
 }
 
-/* Where the last good record of the tail ends (behind its line feed), 0 if there is none; its index. */
+/* Where the last good record of the tail ends (behind its line feed), 0 if there is none; its
+ * index. */
 static size_t
 last_record(struct ath_slice tail, uint64_t *ret_index)
 {

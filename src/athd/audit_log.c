@@ -30,14 +30,14 @@ struct audit_log {
     struct athd *athd;
     struct audit_file file;
     struct record_list waiting;
-    struct record_list group;   /* being written */
+    struct record_list group; /* being written */
     uint64_t group_count;
     struct ath_buf group_text;
-    uint64_t size;              /* records on disk; the file's own is the thread's while it writes */
+    uint64_t size; /* records on disk; the file's own is the thread's while it writes */
     uv_work_t work;
     ath_err work_err;
     bool is_writing;
-    bool is_failing;            /* the last group could not be written; said once */
+    bool is_failing; /* the last group could not be written; said once */
     void (*closed)(void *ctx);
     void *closed_ctx;
     struct deferred closing;
@@ -91,7 +91,8 @@ on_work(uv_work_t *work)
 {
     struct audit_log *log = work->data;
 
-    log->work_err = audit_file_append(&log->file, ath_buf_slice(&log->group_text), log->group_count);
+    log->work_err =
+        audit_file_append(&log->file, ath_buf_slice(&log->group_text), log->group_count);
 }
 
 static void
@@ -106,8 +107,7 @@ static void
 put_line(struct audit_log *log, const struct record *record)
 {
     ath_buf_printf(&log->group_text, "{\"index\":%llu,\"timestamp\":\"%s\",",
-                   (unsigned long long)(log->size + log->group_count),
-                   record->timestamp);
+                   (unsigned long long)(log->size + log->group_count), record->timestamp);
     ath_buf_put_slice(&log->group_text, ath_buf_slice(&record->body));
     ath_buf_put_byte(&log->group_text, '\n');
 }
@@ -143,7 +143,8 @@ start_group(struct audit_log *log)
         log->group_count++;
     }
     if (log->group_text.err != ATH_OK)
-        ath_buf_done(&log->group_text); /* the thread refuses an empty text: one end for all failures */
+        ath_buf_done(
+            &log->group_text); /* the thread refuses an empty text: one end for all failures */
     log->work.data = log;
     uv_queue_work(log->athd->loop, &log->work, on_work, on_worked);
 }
@@ -218,7 +219,8 @@ audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *don
 /* ---- life ---- */
 
 ath_err
-audit_log_open(struct athd *athd, const char *state_dir, struct why *why, struct audit_log **ret_log)
+audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
+               struct audit_log **ret_log)
 {
     struct audit_log *log = calloc(1, sizeof(*log));
     char *dir = file_path(state_dir, "audit");

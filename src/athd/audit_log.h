@@ -1,6 +1,7 @@
 /*
  * No signature without its record: audit/00000001.jsonl, one JSON object a line, `index` from 0,
- * written and fdatasynced in groups on libuv's thread pool. Its completion says the record is on disk.
+ * written and fdatasynced in groups on libuv's thread pool. Its completion says the record is on
+ * disk.
  */
 #ifndef ATHD_AUDIT_LOG_H
 #define ATHD_AUDIT_LOG_H
@@ -13,7 +14,8 @@ typedef void audit_done_fn(void *ctx, ath_err err); /* ATH_OK or ATH_ERR_AUDIT_U
 
 /* Opens the log in state_dir/audit, cuts a torn last line, goes on behind the last index. Blocking
  * (start-up). ATH_ERR_IO with why. */
-ath_err audit_log_open(struct athd *athd, const char *state_dir, struct why *why, struct audit_log **ret_log) ATH_MUST_USE;
+ath_err audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
+                       struct audit_log **ret_log) ATH_MUST_USE;
 /* Writes what is queued, then calls done. */
 void audit_log_close(struct audit_log *log, void (*done)(void *ctx), void *ctx);
 void audit_log_free(struct audit_log *log);
@@ -22,10 +24,11 @@ void audit_log_free(struct audit_log *log);
  * event, then members of ATH's audit shape where they apply (agent_id, user_id, provider_id,
  * requested_scopes, effective_scopes, denied_scopes, denial_reason), key, jkt, purpose, audience,
  * sha256 (of what is signed), jti or handshake, trace, caller. */
-void audit_record_begin(struct json_maker *record, const char *event, const struct request *request);
+void audit_record_begin(struct json_maker *record, const char *event,
+                        const struct request *request);
 
-/* Ends and appends it. done is called once, from the event loop, never from inside this call (also on
- * failure). done may be NULL: nobody waits. */
+/* Ends and appends it. done is called once, from the event loop, never from inside this call (also
+ * on failure). done may be NULL: nobody waits. */
 void audit_append(struct audit_log *log, struct json_maker *record, audit_done_fn *done, void *ctx);
 
 /* For agent.status: number of records; the root is not computed yet and is left out. */

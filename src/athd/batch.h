@@ -7,7 +7,7 @@
 struct connection;
 
 struct batch {
-    unsigned references;   /* calls that are not answered yet, and the dispatcher while it reads */
+    unsigned references;    /* calls that are not answered yet, and the dispatcher while it reads */
     struct ath_buf answers; /* objects separated by commas */
 };
 

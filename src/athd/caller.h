@@ -14,8 +14,8 @@ struct caller {
     pid_t pid;
     uid_t uid;
     gid_t gid;
-    char exe[256];       /* "" : unknown */
-    uint64_t identity;   /* fair queueing and limits are per identity; now: the uid and pid */
+    char exe[256];     /* "" : unknown */
+    uint64_t identity; /* fair queueing and limits are per identity; now: the uid and pid */
 };
 
 /* SO_PEERCRED of a connected socket. ATH_ERR_IO, ATH_ERR_NOMEM. */

@@ -52,7 +52,8 @@ run(const struct child_params *params, pid_t parent)
 {
     if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
         _exit(EXIT_CANNOT_RUN); /* the parent died before the kernel was told */
-    /* a session, not only a group: what shares athd's terminal would be stopped when it draws there */
+    /* a session, not only a group: what shares athd's terminal would be stopped when it draws there
+     */
     if (params->own_group && setsid() < 0)
         _exit(EXIT_CANNOT_RUN);
     if (!place_descriptors(params->input, params->output))

@@ -26,10 +26,10 @@ struct config_hsm {
 struct config {
     struct config_hsm hsms[CONFIG_HSMS_MAX];
     size_t hsm_count;
-    char *socket;    /* NULL until config_settle */
+    char *socket; /* NULL until config_settle */
     char *state_dir;
     char *prompter;
-    char *helper;    /* path of ath-hsm-helper */
+    char *helper; /* path of ath-hsm-helper */
     int64_t consent_timeout_s;
     enum log_level log_level;
     char *file;      /* --config */
@@ -37,12 +37,13 @@ struct config {
     bool check_only; /* --check-config */
     bool show_version, show_help;
     unsigned from_flags; /* enum config_item bits: files do not change these */
-    int argc;        /* for config_reload; borrowed: main's */
+    int argc;            /* for config_reload; borrowed: main's */
     char **argv;
 };
 
 /* Flags: docs/api.md, "Programs". ATH_ERR_USAGE with why. */
-ath_err config_from_arguments(int argc, char **argv, struct why *why, struct config *ret_config) ATH_MUST_USE;
+ath_err config_from_arguments(int argc, char **argv, struct why *why,
+                              struct config *ret_config) ATH_MUST_USE;
 /* Reads the files and adds what no flag said; then defaults (XDG). why has file and line.
  * ATH_ERR_INVALID_PARAMS: a file is wrong; ATH_ERR_USAGE: nowhere to listen (exit 64);
  * ATH_ERR_HSM_UNAVAILABLE: no hsm configured and no /dev/tpmrm0 (exit 69). */
@@ -54,7 +55,8 @@ void config_done(struct config *config);
 
 /* config_file.c: takes over what one file says and no flag said (a later file wins; lists of hsms
  * grow).
- * ATH_ERR_NOT_FOUND: there is no such file; ATH_ERR_INVALID_PARAMS with file and line; ATH_ERR_IO. */
+ * ATH_ERR_NOT_FOUND: there is no such file; ATH_ERR_INVALID_PARAMS with file and line; ATH_ERR_IO.
+ */
 ath_err config_read_file(struct config *config, const char *path, struct why *why) ATH_MUST_USE;
 /* The same for text that is at hand; `path` is only named in why. */
 ath_err config_read_text(struct config *config, struct ath_slice text, const char *path,

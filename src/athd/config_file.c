@@ -103,8 +103,8 @@ add_hsm(const struct reading *reading, const struct json *item)
         if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0)
             return refuse(reading, json_name(member), "is not known here");
     if ((err = config_add_hsm(reading->config, json_string(name), uri, &why)) != ATH_OK)
-        return why_set(reading->why, err, "%s:%u: %s", reading->path,
-                       line_of(reading->text, uri), why_text(&why, err));
+        return why_set(reading->why, err, "%s:%u: %s", reading->path, line_of(reading->text, uri),
+                       why_text(&why, err));
     return ATH_OK;
 }
 

@@ -11,9 +11,9 @@
 #include "base/clock.h"
 #include "rpc/rpc_limits.h"
 
-#define PAUSE_AT 65536u         /* unread bytes from which on nothing more is read */
-#define LOSE_EVENTS_AT 262144u  /* unread bytes from which on events are lost */
-#define CALLS_A_TURN 16u        /* carried out before others have their turn */
+#define PAUSE_AT 65536u        /* unread bytes from which on nothing more is read */
+#define LOSE_EVENTS_AT 262144u /* unread bytes from which on events are lost */
+#define CALLS_A_TURN 16u       /* carried out before others have their turn */
 
 /* One for all: libuv reads into it and calls on_read at once, in the one thread there is. */
 static char read_chunk[RPC_READ_CHUNK];
@@ -198,8 +198,7 @@ connection_send(struct connection *connection, struct ath_buf *line)
 void
 connection_send_or_lose(struct connection *connection, struct ath_slice line)
 {
-    if (!connection->is_closing && !connection->is_draining &&
-        backlog(connection) < LOSE_EVENTS_AT)
+    if (!connection->is_closing && !connection->is_draining && backlog(connection) < LOSE_EVENTS_AT)
         send_line(connection, line);
 }
 

@@ -1,7 +1,7 @@
 /*
- * One caller's connection: lines in, lines out, and the limits of docs/api.md, "Transport". It never
- * buffers without bound: while a caller does not read its answers nothing more is read from it, and
- * at RPC_WRITE_BACKLOG_MAX unread bytes it is cut off. An idle connection owns no buffer.
+ * One caller's connection: lines in, lines out, and the limits of docs/api.md, "Transport". It
+ * never buffers without bound: while a caller does not read its answers nothing more is read from
+ * it, and at RPC_WRITE_BACKLOG_MAX unread bytes it is cut off. An idle connection owns no buffer.
  */
 #ifndef ATHD_CONNECTION_H
 #define ATHD_CONNECTION_H
@@ -18,9 +18,9 @@
 #define CONNECTION_ANSWER_MAX (16u * 1024u * 1024u) /* one answer, or one batch of them */
 
 struct connection {
-    struct athd *athd;     /* borrowed: outlives its connections */
+    struct athd *athd; /* borrowed: outlives its connections */
     struct caller *caller;
-    unsigned topics;       /* 1 << enum event_topic; set by events.subscribe */
+    unsigned topics; /* 1 << enum event_topic; set by events.subscribe */
 
     /* private to connection.c, request.c (requests, in_flight) and listener.c (entry) */
     LIST_HEAD(, request) requests;
@@ -29,20 +29,21 @@ struct connection {
     uv_pipe_t pipe;
     uv_write_t write;
     struct frame_reader reader;
-    uint64_t read_at_ms;   /* when the last bytes came */
+    uint64_t read_at_ms;       /* when the last bytes came */
     struct deferred next_turn; /* waits: there are more lines in `reader` */
-    struct ath_buf out;    /* behind `writing` */
+    struct ath_buf out;        /* behind `writing` */
     struct ath_buf writing;
     bool is_writing;
-    bool is_paused;        /* the caller does not read */
-    bool is_ended;         /* the caller has said all it will say */
-    bool is_draining;      /* ended or refused: closes when all is answered and written */
+    bool is_paused;   /* the caller does not read */
+    bool is_ended;    /* the caller has said all it will say */
+    bool is_draining; /* ended or refused: closes when all is answered and written */
     bool is_closing;
 };
 
-/* Accepts the connection that waits at `server` and reads from it. When it cannot be served it is told
- * why and closed. ATH_ERR_NOMEM, ATH_ERR_IO: it is closed. */
-ath_err connection_accept(struct athd *athd, uv_stream_t *server, struct connection **ret_connection) ATH_MUST_USE;
+/* Accepts the connection that waits at `server` and reads from it. When it cannot be served it is
+ * told why and closed. ATH_ERR_NOMEM, ATH_ERR_IO: it is closed. */
+ath_err connection_accept(struct athd *athd, uv_stream_t *server,
+                          struct connection **ret_connection) ATH_MUST_USE;
 void connection_start(struct connection *connection);
 /* One error line, then the end. */
 void connection_refuse(struct connection *connection, ath_err err, const struct why *why);
@@ -52,8 +53,8 @@ void connection_send(struct connection *connection, struct ath_buf *line);
 /* Sends unless the caller is slow to read; then the line is lost. */
 void connection_send_or_lose(struct connection *connection, struct ath_slice line);
 /* An error that no request exists for; id may be NULL. In a batch it goes there. */
-void connection_answer_error(struct connection *connection, struct batch *batch, const struct json *id,
-                             ath_err err, const struct why *why);
+void connection_answer_error(struct connection *connection, struct batch *batch,
+                             const struct json *id, ath_err err, const struct why *why);
 
 /* No more calls are read; the answers of those under way are still sent. */
 void connection_stop_reading(struct connection *connection);
@@ -61,8 +62,8 @@ void connection_stop_reading(struct connection *connection);
 void connection_close(struct connection *connection);
 /* Closes it if it has only been waiting for answers and all are sent. Called when one was. */
 void connection_drain(struct connection *connection);
-/* Has a line begun and not gone on for too long; has the caller of an ended connection gone for good?
- * Called by the listener now and then while connection_wants_sweep. */
+/* Has a line begun and not gone on for too long; has the caller of an ended connection gone for
+ * good? Called by the listener now and then while connection_wants_sweep. */
 void connection_sweep(struct connection *connection, uint64_t now_ms);
 bool connection_wants_sweep(const struct connection *connection);
 

@@ -21,10 +21,10 @@ struct consent_question {
     uint64_t asked_at_ms;
     int64_t timeout_s;
     uv_timer_t timer;
-    struct prompter *prompter;   /* NULL: waits for the screen, or is over */
-    bool is_over;                /* its answer is known */
+    struct prompter *prompter; /* NULL: waits for the screen, or is over */
+    bool is_over;              /* its answer is known */
     ath_err answer;
-    struct deferred deferred;    /* tells the answer */
+    struct deferred deferred; /* tells the answer */
     void (*cancel_before)(struct request *request, ath_err err);
     void *stage_before;
     consent_done_fn *done;
@@ -37,8 +37,8 @@ struct consent {
     struct athd *athd;
     struct question_list questions; /* not answered yet, in the order they came */
     size_t count;
-    unsigned on_screen;             /* prompters that have not gone */
-    unsigned handles;               /* timers that are not closed */
+    unsigned on_screen; /* prompters that have not gone */
+    unsigned handles;   /* timers that are not closed */
     bool is_closing;
 };
 
@@ -155,8 +155,9 @@ seconds_left(const struct consent_question *question)
 {
     uint64_t gone_s = (clock_monotonic_ms() - question->asked_at_ms) / 1000;
 
-    return (uint64_t)question->timeout_s > gone_s ? (unsigned)((uint64_t)question->timeout_s - gone_s)
-                                                  : 1;
+    return (uint64_t)question->timeout_s > gone_s
+               ? (unsigned)((uint64_t)question->timeout_s - gone_s)
+               : 1;
 }
 
 static void
@@ -246,7 +247,8 @@ take_over(struct consent_question *question, struct request *request)
     question->stage_before = request->stage;
     request->cancel = on_cancel;
     request->stage = question;
-    request_set_deadline(request, question->asked_at_ms + (uint64_t)question->timeout_s * 1000 + NET_MS);
+    request_set_deadline(request,
+                         question->asked_at_ms + (uint64_t)question->timeout_s * 1000 + NET_MS);
 }
 
 void

@@ -22,10 +22,12 @@ struct consent_text {
 };
 
 void consent_text_title(struct consent_text *text, const char *title);
-void consent_text_line(struct consent_text *text, const char *label, const char *value, enum consent_text_kind kind);
+void consent_text_line(struct consent_text *text, const char *label, const char *value,
+                       enum consent_text_kind kind);
 /* Who asks: pid, executable. */
 void consent_text_caller(struct consent_text *text, const struct caller *caller);
-void consent_text_scopes(struct consent_text *text, const char *label, const struct scope_list *scopes);
+void consent_text_scopes(struct consent_text *text, const char *label,
+                         const struct scope_list *scopes);
 void consent_text_duration(struct consent_text *text, const char *label, int64_t seconds);
 void consent_text_done(struct consent_text *text);
 
@@ -34,12 +36,13 @@ void consent_text_done(struct consent_text *text);
 typedef void consent_done_fn(void *ctx, ath_err err);
 
 ath_err consent_new(struct athd *athd, struct consent **ret_consent) ATH_MUST_USE;
-void consent_close(struct consent *consent); /* open questions end as CONSENT_TIMEOUT */
+void consent_close(struct consent *consent);         /* open questions end as CONSENT_TIMEOUT */
 bool consent_is_idle(const struct consent *consent); /* no question, no prompter any more */
 void consent_free(struct consent *consent);          /* when it is idle */
 
-/* Asks; a text that is too long for PINENTRY_PAGES_MAX pages is ATH_ERR_LIMIT_EXCEEDED. ok_label, e.g. "Allow". timeout_s: 0 is the configured one (120). While it runs it is the
- * request's stage (cancel kills the prompter). done from the loop, once, never from inside. */
+/* Asks; a text that is too long for PINENTRY_PAGES_MAX pages is ATH_ERR_LIMIT_EXCEEDED. ok_label,
+ * e.g. "Allow". timeout_s: 0 is the configured one (120). While it runs it is the request's stage
+ * (cancel kills the prompter). done from the loop, once, never from inside. */
 void consent_ask(struct request *request, struct consent_text *taken_text, const char *ok_label,
                  int64_t timeout_s, consent_done_fn *done, void *ctx);
 size_t consent_waiting(const struct consent *consent);

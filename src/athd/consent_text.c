@@ -97,7 +97,8 @@ put_part(struct ath_buf *text, int64_t count, const char *unit, bool *first)
 {
     if (count == 0)
         return;
-    ath_buf_printf(text, "%s%" PRId64 " %s%s", *first ? "" : " ", count, unit, count == 1 ? "" : "s");
+    ath_buf_printf(text, "%s%" PRId64 " %s%s", *first ? "" : " ", count, unit,
+                   count == 1 ? "" : "s");
     *first = false;
 }
 

@@ -81,8 +81,8 @@ run_spare(void *ctx)
     spare.call(spare.done, spare.ctx, spare.err);
 }
 
-/* A caller can make any number of requests fail in one turn: the spares are only for when there is no
- * memory. */
+/* A caller can make any number of requests fail in one turn: the spares are only for when there is
+ * no memory. */
 static struct deferred_spare *
 spare_of(struct deferred_queue *queue)
 {

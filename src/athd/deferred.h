@@ -44,10 +44,10 @@ void deferred_queue_close(struct deferred_queue *queue);
 /* run(ctx) at the loop's next turn; `deferred` must live until then and must not be waiting. */
 void deferred_add(struct deferred_queue *queue, struct deferred *deferred, void (*run)(void *ctx),
                   void *ctx);
-/* call(done, ctx, err) at the loop's next turn, for what failed before it had storage. When there is no
- * memory and all spares wait, nobody could be told of it, and the process ends (abort). */
-void deferred_fail(struct deferred_queue *queue, deferred_fail_fn *call, void (*done)(void), void *ctx,
-                   ath_err err);
+/* call(done, ctx, err) at the loop's next turn, for what failed before it had storage. When there
+ * is no memory and all spares wait, nobody could be told of it, and the process ends (abort). */
+void deferred_fail(struct deferred_queue *queue, deferred_fail_fn *call, void (*done)(void),
+                   void *ctx, ath_err err);
 /* It will not be run; fine if it was not waiting. */
 void deferred_remove(struct deferred_queue *queue, struct deferred *deferred);
 

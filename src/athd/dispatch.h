@@ -23,18 +23,20 @@ void dispatch(struct request *request);
 /* method_agent.c */
 method_fn method_agent_hello, method_agent_status, method_events_subscribe;
 /* method_key.c */
-method_fn method_key_create, method_key_list, method_key_get, method_key_delete, method_key_import, method_key_export;
+method_fn method_key_create, method_key_list, method_key_get, method_key_delete, method_key_import,
+    method_key_export;
 /* method_attestation.c */
 method_fn method_attestation_create, method_attestation_verify;
 /* method_handshake.c (client side), method_handshake_server.c */
-method_fn method_handshake_start, method_handshake_receive, method_handshake_accept, method_handshake_get,
-    method_handshake_list, method_handshake_abort;
+method_fn method_handshake_start, method_handshake_receive, method_handshake_accept,
+    method_handshake_get, method_handshake_list, method_handshake_abort;
 /* method_confirmation.c */
 method_fn method_confirmation_answer;
 /* method_service.c */
 method_fn method_service_put, method_service_list, method_service_delete;
 /* method_credential.c */
-method_fn method_credential_issue, method_credential_put, method_credential_verify, method_credential_list;
+method_fn method_credential_issue, method_credential_put, method_credential_verify,
+    method_credential_list;
 /* method_session.c, method_token.c */
 method_fn method_session_seal, method_session_open, method_session_token, method_session_list,
     method_session_close, method_token_verify;

@@ -1,4 +1,5 @@
-/* events.subscribe: notifications `event` {topic, ...} to the connections that asked for a topic. */
+/* events.subscribe: notifications `event` {topic, ...} to the connections that asked for a topic.
+ */
 #ifndef ATHD_EVENTS_H
 #define ATHD_EVENTS_H
 
@@ -9,7 +10,8 @@ struct athd;
 enum event_topic { EVENT_CONSENT, EVENT_HSM, EVENT_KEY, EVENT_AUDIT, EVENT_TOPIC_COUNT };
 
 const char *event_topic_name(enum event_topic topic);
-/* Has anybody asked for the topic since athd started? Where nobody has, an event need not be made. */
+/* Has anybody asked for the topic since athd started? Where nobody has, an event need not be made.
+ */
 bool events_wanted(const struct athd *athd, enum event_topic topic);
 /* Ends the maker; `topic` is put by this. A connection that does not read loses the event, not its
  * answers. */

@@ -27,7 +27,8 @@ is_for_helper(const char *variable, const char *uri)
 }
 
 void
-hsm_environment_make(char *const *variables, const char *uri, struct hsm_environment *ret_environment)
+hsm_environment_make(char *const *variables, const char *uri,
+                     struct hsm_environment *ret_environment)
 {
     static char quiet_tss2[] = "TSS2_LOG=all+none";
     size_t i, count = 0;

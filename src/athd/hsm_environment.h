@@ -1,5 +1,5 @@
-/* What a helper sees of athd's environment: what its URI needs, and nothing of what callers or users
- * of other programs have put there. */
+/* What a helper sees of athd's environment: what its URI needs, and nothing of what callers or
+ * users of other programs have put there. */
 #ifndef ATHD_HSM_ENVIRONMENT_H
 #define ATHD_HSM_ENVIRONMENT_H
 
@@ -13,6 +13,7 @@ struct hsm_environment {
 
 /* From `environ`-like variables (ended by NULL): PATH, LANG, LC_*; for pkcs11: also SOFTHSM2_CONF,
  * TPM2_PKCS11_* and P11_KIT_*. TSS2_LOG is set so that tss2 says nothing: the helper does. */
-void hsm_environment_make(char *const *variables, const char *uri, struct hsm_environment *ret_environment);
+void hsm_environment_make(char *const *variables, const char *uri,
+                          struct hsm_environment *ret_environment);
 
 #endif

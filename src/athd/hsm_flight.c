@@ -1,5 +1,5 @@
-/* What is on its way between athd and one helper: keys opened before their first signature, jobs sent,
- * answers matched with them, and what becomes of them when the helper is lost. */
+/* What is on its way between athd and one helper: keys opened before their first signature, jobs
+ * sent, answers matched with them, and what becomes of them when the helper is lost. */
 #include "athd/hsm_unit.h"
 
 #include <stddef.h>
@@ -38,8 +38,8 @@ static void
 run_failed(void *ctx)
 {
     struct hsm_job *job = ctx;
-    struct hsm_outcome outcome = {.err = job->failed, .why = job->failed_why,
-                                  .native = job->failed_native};
+    struct hsm_outcome outcome = {
+        .err = job->failed, .why = job->failed_why, .native = job->failed_native};
 
     complete(job, &outcome);
 }
@@ -103,7 +103,8 @@ hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
     if (unit->process == NULL || unit->is_leaving || !key_is_opened(unit, key))
         return;
     (void)set_key_opened(unit, key, false); /* cannot fail: nothing grows */
-    hsm_process_send(unit->process, &(struct hsm_request){.id = 0, .op = HSM_OP_KEY_CLOSE, .key = key});
+    hsm_process_send(unit->process,
+                     &(struct hsm_request){.id = 0, .op = HSM_OP_KEY_CLOSE, .key = key});
 }
 
 /* ---- to the helper ---- */
@@ -148,16 +149,22 @@ open_key_first(struct hsm_unit *unit, const struct hsm_job *sign)
     open->op = HSM_OP_KEY_OPEN;
     open->key = sign->key;
     open->queued_us = clock_monotonic_us();
-    send_request(unit, open, &(struct hsm_request){.id = hsm_unit_next_id(unit), .op = HSM_OP_KEY_OPEN,
-                                                   .key = sign->key, .data = sign->key_blob});
+    send_request(unit, open,
+                 &(struct hsm_request){.id = hsm_unit_next_id(unit),
+                                       .op = HSM_OP_KEY_OPEN,
+                                       .key = sign->key,
+                                       .data = sign->key_blob});
     return ATH_OK;
 }
 
 static ath_err
 send_job(struct hsm_unit *unit, struct hsm_job *job)
 {
-    struct hsm_request request = {.op = job->op, .key = job->key, .algorithm = job->algorithm,
-                                  .version = HSM_WIRE_VERSION, .name = ath_slice_of_string(job->label),
+    struct hsm_request request = {.op = job->op,
+                                  .key = job->key,
+                                  .algorithm = job->algorithm,
+                                  .version = HSM_WIRE_VERSION,
+                                  .name = ath_slice_of_string(job->label),
                                   .data = ath_buf_slice(&job->data)};
     ath_err err;
 
@@ -246,9 +253,12 @@ static void
 fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
              struct hsm_outcome *outcome)
 {
-    *outcome = (struct hsm_outcome){.err = response->err, .native = response->native,
-                                    .hardware_us = response->hardware_us, .facts = response->facts,
-                                    .blob = response->blob, .public_der = response->public_der};
+    *outcome = (struct hsm_outcome){.err = response->err,
+                                    .native = response->native,
+                                    .hardware_us = response->hardware_us,
+                                    .facts = response->facts,
+                                    .blob = response->blob,
+                                    .public_der = response->public_der};
     if (job->op == HSM_OP_SIGN)
         outcome->signature = response->data;
     if (job->op == HSM_OP_RANDOM)
@@ -256,7 +266,8 @@ fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
     if (response->err != ATH_OK && response->sentence.len > 0)
         why_set(&outcome->why, response->err, "%.*s", (int)response->sentence.len,
                 (const char *)response->sentence.data);
-    if (response->err != ATH_OK && job->failed != ATH_OK) { /* the key could not be opened: say that */
+    if (response->err != ATH_OK &&
+        job->failed != ATH_OK) { /* the key could not be opened: say that */
         outcome->err = job->failed;
         outcome->why = job->failed_why;
         outcome->native = job->failed_native;
@@ -271,8 +282,7 @@ spread_open_failure(struct hsm_unit *unit, const struct hsm_job *open,
     struct hsm_job *job;
 
     (void)set_key_opened(unit, open->key, false); /* cannot fail: nothing grows */
-    TAILQ_FOREACH(job, &unit->flying, flying)
-    {
+    TAILQ_FOREACH (job, &unit->flying, flying) {
         if (job->op != HSM_OP_SIGN || job->key != open->key || job->deferred.waiting)
             continue;
         job->failed = outcome->err;
@@ -291,7 +301,8 @@ measure(struct hsm_unit *unit, const struct hsm_response *response)
 }
 
 void
-hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_response *response)
+hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
+                       const struct hsm_response *response)
 {
     struct hsm_outcome outcome;
 
@@ -310,9 +321,9 @@ hsm_unit_find_flying(const struct hsm_unit *unit, uint32_t id, enum hsm_op op)
 {
     struct hsm_job *job;
 
-    TAILQ_FOREACH(job, &unit->flying, flying)
-    if (job->id == id && job->op == op)
-        return job;
+    TAILQ_FOREACH (job, &unit->flying, flying)
+        if (job->id == id && job->op == op)
+            return job;
     return NULL;
 }
 

@@ -1,6 +1,6 @@
 /*
- * athd's side of the hardware: a helper process for each hsm, started and started again (after 0, 50,
- * 100 ... 5,000 ms), a queue in front of it that is fair by caller identity, and its keys.
+ * athd's side of the hardware: a helper process for each hsm, started and started again (after 0,
+ * 50, 100 ... 5,000 ms), a queue in front of it that is fair by caller identity, and its keys.
  *
  * A job belongs to the pool from submit until its completion has been called, exactly once, always
  * from the event loop, never from inside submit. hsm_job_cancel drops a queued job at once; one the
@@ -20,7 +20,7 @@ struct hsm_job;
 enum hsm_priority {
     HSM_PRIORITY_URGENT, /* M9, M6: goes before any M2 */
     HSM_PRIORITY_NORMAL,
-    HSM_PRIORITY_LATE,   /* M2 */
+    HSM_PRIORITY_LATE, /* M2 */
 };
 
 /* A key of the store as the pool knows it: its blob is sent to the helper once a helper's life. */
@@ -60,15 +60,19 @@ void hsm_pool_free(struct hsm_pool *pool);
 /* Name of the hsm for key.create: the first when name is NULL. NULL: there is none of this name. */
 const char *hsm_pool_find(const struct hsm_pool *pool, const char *name);
 
-/* *ret_job may be NULL. ATH_ERR_HSM_NOT_FOUND, ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED (4,096 jobs queued
- * for one hsm; 1,024 for one caller: ATH_ERR_HSM_BUSY); after an error done is not called. */
-ath_err hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_slice message,
-                      const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
-ath_err hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, const char *label,
-                            const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
+/* *ret_job may be NULL. ATH_ERR_HSM_NOT_FOUND, ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED (4,096 jobs
+ * queued for one hsm; 1,024 for one caller: ATH_ERR_HSM_BUSY); after an error done is not called.
+ */
+ath_err hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                      struct ath_slice message, const struct hsm_job_params *params,
+                      struct hsm_job **ret_job) ATH_MUST_USE;
+ath_err hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                            const char *label, const struct hsm_job_params *params,
+                            struct hsm_job **ret_job) ATH_MUST_USE;
 /* Checks a blob with its hardware (key.import, start-up). */
 ath_err hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
-                          const struct hsm_job_params *params, struct hsm_job **ret_job) ATH_MUST_USE;
+                          const struct hsm_job_params *params,
+                          struct hsm_job **ret_job) ATH_MUST_USE;
 /* Forgets the key in the helper and waits for nothing. */
 void hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key);
 void hsm_job_cancel(struct hsm_job *job, ath_err err);
@@ -82,7 +86,8 @@ uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
 
 /* Facts for KeyInfo: "tpm" or "pkcs11" ("" while unknown), and whether keys are protected by file
  * permissions only. */
-void hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind, bool *ret_software);
+void hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind,
+                       bool *ret_software);
 /* The array of agent.status. */
 ath_err hsm_pool_status(const struct hsm_pool *pool, struct json **ret_array) ATH_MUST_USE;
 

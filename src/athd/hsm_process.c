@@ -18,7 +18,7 @@ struct hsm_process {
     struct child *child; /* NULL once it has ended */
     uv_pipe_t pipe;
     bool is_pipe_closed;
-    bool is_ending;      /* responses are of no use any more */
+    bool is_ending; /* responses are of no use any more */
     struct ath_buf in;
     struct ath_buf out, writing;
     bool is_writing;
@@ -146,7 +146,8 @@ hsm_process_send(struct hsm_process *process, const struct hsm_request *request)
 
 /* ---- in ---- */
 
-/* The whole frames at the start of `in`. Whatever is no response of this protocol ends the helper. */
+/* The whole frames at the start of `in`. Whatever is no response of this protocol ends the helper.
+ */
 static bool
 take_frames(struct hsm_process *process)
 {
@@ -205,7 +206,7 @@ start_child(uv_loop_t *loop, struct hsm_process *process, int fd)
 {
     const struct hsm_process_params *params = &process->params;
     struct hsm_environment environment;
-    const char *arguments[] = {params->program, "--uri", params->uri, "--state-dir",
+    const char *arguments[] = {params->program,   "--uri",       params->uri,       "--state-dir",
                                params->state_dir, "--log-level", params->log_level, NULL};
     struct child_params child = {.program = params->program, .input = fd, .output = -1};
 

@@ -1,5 +1,5 @@
-/* One life of one ath-hsm-helper: the process, its socketpair, frames out and in. It knows nothing of
- * jobs. */
+/* One life of one ath-hsm-helper: the process, its socketpair, frames out and in. It knows nothing
+ * of jobs. */
 #ifndef ATHD_HSM_PROCESS_H
 #define ATHD_HSM_PROCESS_H
 

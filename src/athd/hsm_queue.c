@@ -17,9 +17,9 @@ find_head(const struct hsm_queue *queue, unsigned priority, uint64_t identity)
 {
     struct hsm_queue_item *head;
 
-    TAILQ_FOREACH(head, &queue->heads[priority], entry)
-    if (head->identity == identity)
-        return head;
+    TAILQ_FOREACH (head, &queue->heads[priority], entry)
+        if (head->identity == identity)
+            return head;
     return NULL;
 }
 
@@ -61,8 +61,8 @@ promote_follower(struct hsm_queue_item *head)
     become_head(next);
     TAILQ_CONCAT(&next->followers, &head->followers, entry);
     next->lane_len = head->lane_len - 1;
-    TAILQ_FOREACH(follower, &next->followers, entry)
-    follower->head = next;
+    TAILQ_FOREACH (follower, &next->followers, entry)
+        follower->head = next;
     return next;
 }
 
@@ -79,8 +79,8 @@ hsm_queue_push_front(struct hsm_queue *queue, struct hsm_queue_item *item)
         TAILQ_INSERT_HEAD(&item->followers, old, entry);
         item->lane_len = old->lane_len + 1;
         old->is_head = false;
-        TAILQ_FOREACH(follower, &item->followers, entry)
-        follower->head = item;
+        TAILQ_FOREACH (follower, &item->followers, entry)
+            follower->head = item;
     }
     TAILQ_INSERT_HEAD(&queue->heads[item->priority], item, entry);
 }

@@ -1,6 +1,6 @@
 /*
- * The order in which jobs reach an hsm: urgent before normal before late, and within each one job of
- * every caller in turn, whoever has queued how many. Never allocates: the items are the queue.
+ * The order in which jobs reach an hsm: urgent before normal before late, and within each one job
+ * of every caller in turn, whoever has queued how many. Never allocates: the items are the queue.
  */
 #ifndef ATHD_HSM_QUEUE_H
 #define ATHD_HSM_QUEUE_H
@@ -19,10 +19,10 @@ struct hsm_queue_item {
 
     /* private */
     bool is_head;
-    TAILQ_ENTRY(hsm_queue_item) entry;                   /* of heads, or of the lane */
+    TAILQ_ENTRY(hsm_queue_item) entry;                    /* of heads, or of the lane */
     TAILQ_HEAD(hsm_queue_lane, hsm_queue_item) followers; /* of a head */
-    struct hsm_queue_item *head;                         /* of a follower */
-    unsigned lane_len;                                   /* of a head: with itself */
+    struct hsm_queue_item *head;                          /* of a follower */
+    unsigned lane_len;                                    /* of a head: with itself */
 };
 
 struct hsm_queue {
@@ -39,6 +39,7 @@ struct hsm_queue_item *hsm_queue_pop(struct hsm_queue *queue); /* NULL: empty */
 void hsm_queue_remove(struct hsm_queue *queue, struct hsm_queue_item *item);
 unsigned hsm_queue_len_of(const struct hsm_queue *queue, uint64_t identity);
 /* Calls each item in no order; `each` may remove that item. */
-void hsm_queue_each(struct hsm_queue *queue, void (*each)(void *ctx, struct hsm_queue_item *item), void *ctx);
+void hsm_queue_each(struct hsm_queue *queue, void (*each)(void *ctx, struct hsm_queue_item *item),
+                    void *ctx);
 
 #endif

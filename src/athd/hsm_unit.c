@@ -13,8 +13,8 @@
 #define RESTART_MAX_MS 5000u
 #define LIFE_PROVEN_MS 10000u /* a helper that lived so long starts the count of failures anew */
 
-/* How long a helper may say nothing while it has work. The slowest TPMs need a second for a signature
- * and some for a key; the first INFO may have to set up a software TPM. */
+/* How long a helper may say nothing while it has work. The slowest TPMs need a second for a
+ * signature and some for a key; the first INFO may have to set up a software TPM. */
 #define HANG_MS 10000u
 #define HANG_CREATE_MS 25000u
 #define HANG_INFO_MS 60000u
@@ -198,8 +198,9 @@ hsm_unit_start(struct hsm_unit *unit)
 {
     static const char *const levels[] = {"error", "warning", "info", "debug"};
     const struct config *config = unit->athd->config;
-    struct hsm_process_params params = {config->helper, unit->uri, config->state_dir,
-                                        levels[config->log_level], on_response, on_gone, unit};
+    struct hsm_process_params params = {
+        config->helper, unit->uri, config->state_dir, levels[config->log_level], on_response,
+        on_gone,        unit};
 
     if (unit->is_closing || unit->process != NULL)
         return;
@@ -211,7 +212,8 @@ hsm_unit_start(struct hsm_unit *unit)
     }
     unit->progress_ms = clock_monotonic_ms();
     hsm_pool_want_ticks(unit->pool);
-    hsm_process_send(unit->process, &(struct hsm_request){.id = hsm_unit_next_id(unit), .op = HSM_OP_INFO,
+    hsm_process_send(unit->process, &(struct hsm_request){.id = hsm_unit_next_id(unit),
+                                                          .op = HSM_OP_INFO,
                                                           .version = HSM_WIRE_VERSION});
 }
 
@@ -224,9 +226,9 @@ hang_limit(const struct hsm_unit *unit)
 
     if (!unit->is_open)
         return HANG_INFO_MS;
-    TAILQ_FOREACH(job, &unit->flying, flying)
-    if (job->op == HSM_OP_KEY_CREATE)
-        return HANG_CREATE_MS;
+    TAILQ_FOREACH (job, &unit->flying, flying)
+        if (job->op == HSM_OP_KEY_CREATE)
+            return HANG_CREATE_MS;
     return HANG_MS;
 }
 
@@ -268,8 +270,8 @@ hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms)
     struct hsm_job *job;
 
     hsm_queue_each(&unit->queue, each_queued, &now_ms);
-    TAILQ_FOREACH(job, &unit->flying, flying)
-    end_if_due(job, now_ms);
+    TAILQ_FOREACH (job, &unit->flying, flying)
+        end_if_due(job, now_ms);
     if (unit->is_leaving && now_ms - unit->left_at_ms >= LEAVE_MS)
         leave(unit, true);
     if (is_hanging(unit, now_ms) && !unit->is_leaving) {
@@ -292,8 +294,8 @@ ath_err
 hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool, const char *name,
               const char *uri)
 {
-    *unit = (struct hsm_unit){.athd = athd, .pool = pool, .name = name, .uri = uri,
-                              .state = HSM_UNIT_STARTING};
+    *unit = (struct hsm_unit){
+        .athd = athd, .pool = pool, .name = name, .uri = uri, .state = HSM_UNIT_STARTING};
     hsm_queue_init(&unit->queue);
     TAILQ_INIT(&unit->flying);
     why_set(&unit->why, ATH_ERR_HSM_UNAVAILABLE, "it is being started");
@@ -319,9 +321,9 @@ hsm_unit_close(struct hsm_unit *unit)
     unit->is_closing = true;
     uv_close((uv_handle_t *)&unit->restart, NULL);
     hsm_queue_each(&unit->queue, fail_queued, NULL);
-    TAILQ_FOREACH(job, &unit->flying, flying)
-    if (job->done != NULL)
-        hsm_job_fail_later(job, ATH_ERR_HSM_UNAVAILABLE, NULL);
+    TAILQ_FOREACH (job, &unit->flying, flying)
+        if (job->done != NULL)
+            hsm_job_fail_later(job, ATH_ERR_HSM_UNAVAILABLE, NULL);
     leave(unit, false);
 }
 

@@ -37,9 +37,9 @@ count_of_uid(const struct listener *listener, uid_t uid)
     const struct connection *connection;
     unsigned count = 0;
 
-    LIST_FOREACH(connection, &listener->connections, entry)
-    if (connection->caller->uid == uid)
-        count++;
+    LIST_FOREACH (connection, &listener->connections, entry)
+        if (connection->caller->uid == uid)
+            count++;
     return count;
 }
 
@@ -52,7 +52,8 @@ on_connection(uv_stream_t *server, int status)
 
     if (status != 0 || connection_accept(listener->athd, server, &connection) != ATH_OK) {
         listener->athd->counters.connections_refused++;
-        log_warning("event=accept-failed reason=%s", status != 0 ? uv_err_name(status) : "resources");
+        log_warning("event=accept-failed reason=%s",
+                    status != 0 ? uv_err_name(status) : "resources");
         return;
     }
     LIST_INSERT_HEAD(&listener->connections, connection, entry);
@@ -86,9 +87,9 @@ listener_publish(struct listener *listener, unsigned topics, struct ath_slice li
     struct connection *connection;
 
     /* connections are taken from the list by the loop only, so it does not change under us */
-    LIST_FOREACH(connection, &listener->connections, entry)
-    if ((connection->topics & topics) != 0)
-        connection_send_or_lose(connection, line);
+    LIST_FOREACH (connection, &listener->connections, entry)
+        if ((connection->topics & topics) != 0)
+            connection_send_or_lose(connection, line);
 }
 
 static void
@@ -99,8 +100,7 @@ on_sweep(uv_timer_t *timer)
     uint64_t now_ms = clock_monotonic_ms();
     bool again = false;
 
-    LIST_FOREACH(connection, &listener->connections, entry)
-    {
+    LIST_FOREACH (connection, &listener->connections, entry) {
         connection_sweep(connection, now_ms);
         again = again || (!connection->is_closing && connection_wants_sweep(connection));
     }
@@ -163,7 +163,8 @@ listener_open(struct athd *athd, struct why *why, struct listener **ret_listener
     LIST_INIT(&listener->connections);
     if ((err = socket_file_from_systemd(&fd, why)) != ATH_OK)
         goto out;
-    if (fd < 0 && (err = socket_file_open(&listener->file, athd->config->socket, why, &fd)) != ATH_OK)
+    if (fd < 0 &&
+        (err = socket_file_open(&listener->file, athd->config->socket, why, &fd)) != ATH_OK)
         goto out;
     if ((err = init_handles(listener, why)) != ATH_OK ||
         (err = listen_at(listener, &fd, why)) != ATH_OK)
@@ -175,7 +176,8 @@ out:
     if (listener != NULL) {
         listener_stop(listener);
         listener_close(listener);
-        uv_run(athd->loop, UV_RUN_NOWAIT); /* so that the handles are off the loop before the free */
+        uv_run(athd->loop,
+               UV_RUN_NOWAIT); /* so that the handles are off the loop before the free */
         listener_free(listener);
     }
     return err;
@@ -198,8 +200,7 @@ listener_stop(struct listener *listener)
     socket_file_remove(&listener->file);
     if (listener->is_initialised)
         uv_close((uv_handle_t *)&listener->server, NULL);
-    LIST_FOREACH(connection, &listener->connections, entry)
-    {
+    LIST_FOREACH (connection, &listener->connections, entry) {
         connection_stop_reading(connection);
         connection_drain(connection);
     }
@@ -210,8 +211,8 @@ listener_close(struct listener *listener)
 {
     struct connection *connection;
 
-    LIST_FOREACH(connection, &listener->connections, entry)
-    connection_close(connection);
+    LIST_FOREACH (connection, &listener->connections, entry)
+        connection_close(connection);
     if (listener->is_initialised && !uv_is_closing((uv_handle_t *)&listener->sweep))
         uv_close((uv_handle_t *)&listener->sweep, NULL);
 }

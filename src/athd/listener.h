@@ -15,7 +15,8 @@ struct listener;
  * 0700. What is left of a dead athd is removed, if it is a socket and nobody answers at it.
  * ATH_ERR_USAGE: there is no place to listen, or it is taken; ATH_ERR_IO; ATH_ERR_NOMEM.
  */
-ath_err listener_open(struct athd *athd, struct why *why, struct listener **ret_listener) ATH_MUST_USE;
+ath_err listener_open(struct athd *athd, struct why *why,
+                      struct listener **ret_listener) ATH_MUST_USE;
 
 /* The path, or "" for a socket of systemd's. */
 const char *listener_path(const struct listener *listener);

@@ -73,7 +73,6 @@ put_counters(struct json_maker *result, const struct athd *athd)
     json_put_maker(result, "counters", &counters);
 }
 
-
 static void
 put_audit(struct json_maker *result, const struct athd *athd)
 {
@@ -94,7 +93,8 @@ method_agent_status(struct request *request)
     json_object_begin(&result);
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
     json_put_bool(&result, "locked", false);
-    if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK || key_store_report(athd->keys, &report) != ATH_OK)
+    if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
+        key_store_report(athd->keys, &report) != ATH_OK)
         result.err = ATH_ERR_NOMEM;
     json_put_take(&result, "hsms", hsms);
     json_put_int(&result, "keys", (int64_t)key_store_count(athd->keys));

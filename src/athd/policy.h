@@ -12,8 +12,8 @@ enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK };
 
 /* What is about to be done; members that do not apply are NULL. */
 struct policy_question {
-    const char *method;   /* "attestation.create" */
-    const char *key;      /* name of the key that would sign */
+    const char *method; /* "attestation.create" */
+    const char *key;    /* name of the key that would sign */
     const enum sign_purpose *purpose;
     const char *audience; /* URL or DID it is for */
     const struct scope_list *scopes;

@@ -16,10 +16,10 @@
 struct prompter {
     struct prompter_events events;
     struct pinentry *pinentry;
-    struct child *child;      /* NULL once it has ended */
-    uv_pipe_t to, from;       /* its standard input and output */
+    struct child *child; /* NULL once it has ended */
+    uv_pipe_t to, from;  /* its standard input and output */
     uv_timer_t kill_timer;
-    bool is_over;             /* answered, or nobody wants the answer any more */
+    bool is_over; /* answered, or nobody wants the answer any more */
     bool is_closing;
     unsigned open_handles;
 };
@@ -109,8 +109,7 @@ send_text(struct prompter *prompter, struct ath_buf *text)
     uv_buf_t buf = uv_buf_init((char *)text->data, (unsigned)text->len);
 
     /* a line at a time goes into an empty pipe; one that does not take it is not being read */
-    return text->len == 0 ||
-           uv_try_write((uv_stream_t *)&prompter->to, &buf, 1) == (int)text->len;
+    return text->len == 0 || uv_try_write((uv_stream_t *)&prompter->to, &buf, 1) == (int)text->len;
 }
 
 static void
@@ -164,8 +163,11 @@ static ath_err
 start_child(uv_loop_t *loop, struct prompter *prompter, const char *program, int input, int output)
 {
     const char *arguments[] = {program, NULL};
-    struct child_params params = {.program = program, .environment = environ, .input = input,
-                                  .output = output, .own_group = true};
+    struct child_params params = {.program = program,
+                                  .environment = environ,
+                                  .input = input,
+                                  .output = output,
+                                  .own_group = true};
 
     params.arguments = (char *const *)(uintptr_t)arguments; /* execve(2) does not change them */
     if (child_start(loop, &params, on_child_ended, prompter, &prompter->child) != ATH_OK)

@@ -18,10 +18,12 @@ struct prompter_events {
     void *gone_ctx;
 };
 
-/* ATH_ERR_LIMIT_EXCEEDED (too long a question), ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER: nothing runs and no
- * event comes. */
-ath_err prompter_start(uv_loop_t *loop, const char *program, const struct pinentry_question *question,
-                       const struct prompter_events *events, struct prompter **ret_prompter) ATH_MUST_USE;
+/* ATH_ERR_LIMIT_EXCEEDED (too long a question), ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER: nothing runs
+ * and no event comes. */
+ath_err prompter_start(uv_loop_t *loop, const char *program,
+                       const struct pinentry_question *question,
+                       const struct prompter_events *events,
+                       struct prompter **ret_prompter) ATH_MUST_USE;
 
 /* Takes the question from the screen: SIGTERM, after a second SIGKILL. After an answer too. */
 void prompter_end(struct prompter *prompter);

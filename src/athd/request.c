@@ -33,8 +33,7 @@ on_deadline(uv_timer_t *timer)
     do { /* from the start after each: a cancel may end other requests too */
         due = NULL;
         next_ms = UINT64_MAX;
-        LIST_FOREACH(request, &table->all, of_athd)
-        {
+        LIST_FOREACH (request, &table->all, of_athd) {
             if (is_due(request, now_ms))
                 due = request;
             else if (request->deadline_ms < next_ms)
@@ -83,9 +82,9 @@ request_table_cancel_all(struct request_table *table, ath_err err)
     struct request *request;
 
     do { /* from the start after each, as above */
-        LIST_FOREACH(request, &table->all, of_athd)
-        if (request->cancel != NULL)
-            break;
+        LIST_FOREACH (request, &table->all, of_athd)
+            if (request->cancel != NULL)
+                break;
         if (request != NULL)
             request_cancel(request, err);
     } while (request != NULL);

@@ -2,8 +2,8 @@
 #ifndef ATHD_SERVICE_MANAGER_H
 #define ATHD_SERVICE_MANAGER_H
 
-/* "READY=1", "STOPPING=1", "RELOADING=1". Does nothing without a $NOTIFY_SOCKET; a manager that does
- * not listen is its own problem. */
+/* "READY=1", "STOPPING=1", "RELOADING=1". Does nothing without a $NOTIFY_SOCKET; a manager that
+ * does not listen is its own problem. */
 void service_manager_notify(const char *state);
 
 #endif

@@ -11,10 +11,10 @@
 
 struct signing {
     struct request *request;
-    struct key *key;           /* counted */
-    struct hsm_job *job;       /* NULL once the hardware has answered */
-    bool record_waits;         /* its completion has not come yet */
-    ath_err cancelled;         /* ATH_OK: it was not */
+    struct key *key;     /* counted */
+    struct hsm_job *job; /* NULL once the hardware has answered */
+    bool record_waits;   /* its completion has not come yet */
+    ath_err cancelled;   /* ATH_OK: it was not */
     struct signing_outcome outcome;
     uint8_t signature[SIGNATURE_MAX_LEN];
     enum sign_purpose purpose;

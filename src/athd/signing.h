@@ -1,5 +1,5 @@
-/* The one door to the hardware: purpose gate, record and signature started together, the answer when
- * both are there. */
+/* The one door to the hardware: purpose gate, record and signature started together, the answer
+ * when both are there. */
 #ifndef ATHD_SIGNING_H
 #define ATHD_SIGNING_H
 
@@ -21,10 +21,10 @@ typedef void signing_done_fn(void *ctx, const struct signing_outcome *outcome);
 struct signing;
 
 /*
- * Signs `message` with `key` for `purpose`. `record` (ended here) is what audit_record_begin began; this
- * adds key, jkt, purpose and sha256. While it runs it is the request's stage: the request's cancel is
- * set and restored. done is called once, from the event loop, never from inside this call - also for
- * errors found here (purpose gate, key expired, queue full).
+ * Signs `message` with `key` for `purpose`. `record` (ended here) is what audit_record_begin began;
+ * this adds key, jkt, purpose and sha256. While it runs it is the request's stage: the request's
+ * cancel is set and restored. done is called once, from the event loop, never from inside this call
+ * - also for errors found here (purpose gate, key expired, queue full).
  */
 void signing_start(struct request *request, struct key *key, enum sign_purpose purpose,
                    struct ath_slice message, enum hsm_priority priority, struct json_maker *record,

@@ -43,7 +43,8 @@ socket_file_from_systemd(int *ret_fd, struct why *why)
         return why_set(why, ATH_ERR_USAGE, "LISTEN_FDS gives %ld sockets; athd takes one", count);
     if (!is_listening_unix_stream(SYSTEMD_FIRST_FD) ||
         fcntl(SYSTEMD_FIRST_FD, F_SETFD, FD_CLOEXEC) != 0)
-        return why_set(why, ATH_ERR_USAGE, "LISTEN_FDS gives something that is no listening unix socket");
+        return why_set(why, ATH_ERR_USAGE,
+                       "LISTEN_FDS gives something that is no listening unix socket");
     *ret_fd = SYSTEMD_FIRST_FD;
     return ATH_OK;
 }
@@ -134,7 +135,8 @@ socket_file_open(struct socket_file *file, const char *path, struct why *why, in
     int fd;
 
     if (path == NULL)
-        return why_set(why, ATH_ERR_USAGE, "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
+        return why_set(why, ATH_ERR_USAGE,
+                       "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
     if (strlen(path) >= sizeof(address.sun_path))
         return why_set(why, ATH_ERR_USAGE, "the socket's path is longer than %zu bytes: %s",
                        sizeof(address.sun_path) - 1, path);

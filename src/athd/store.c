@@ -105,8 +105,7 @@ shares_path(const struct store_operation *a, const struct store_operation *b)
 
     for (i = 0; i < STEPS_MAX; i++)
         for (j = 0; j < STEPS_MAX; j++)
-            if (a->paths[i] != NULL && b->paths[j] != NULL &&
-                strcmp(a->paths[i], b->paths[j]) == 0)
+            if (a->paths[i] != NULL && b->paths[j] != NULL && strcmp(a->paths[i], b->paths[j]) == 0)
                 return true;
     return false;
 }
@@ -117,8 +116,7 @@ may_start(const struct store_queue *queue, const struct store_operation *operati
 {
     const struct store_operation *before;
 
-    TAILQ_FOREACH(before, &queue->operations, entry)
-    {
+    TAILQ_FOREACH (before, &queue->operations, entry) {
         if (before == operation)
             return true;
         if (shares_path(before, operation))
@@ -132,8 +130,7 @@ start_next(struct athd *athd)
 {
     struct store_operation *operation;
 
-    TAILQ_FOREACH(operation, &athd->stores.operations, entry)
-    {
+    TAILQ_FOREACH (operation, &athd->stores.operations, entry) {
         if (athd->stores.running >= RUNNING_MAX)
             return;
         if (operation->is_running || !may_start(&athd->stores, operation))

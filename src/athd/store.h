@@ -22,14 +22,18 @@ bool store_queue_is_empty(const struct store_queue *queue);
 
 typedef void store_done_fn(void *ctx, ath_err err, const struct why *why);
 
-/* file_replace(path, content) off the loop; content is taken (emptied; its .err is the call's failure).
- * done from the loop, never from inside this call; NULL: nobody waits. The write is carried out even if the caller has gone. */
-void store_replace(struct athd *athd, const char *path, struct ath_buf *taken_content, store_done_fn *done, void *ctx);
+/* file_replace(path, content) off the loop; content is taken (emptied; its .err is the call's
+ * failure). done from the loop, never from inside this call; NULL: nobody waits. The write is
+ * carried out even if the caller has gone. */
+void store_replace(struct athd *athd, const char *path, struct ath_buf *taken_content,
+                   store_done_fn *done, void *ctx);
 void store_remove(struct athd *athd, const char *path, store_done_fn *done, void *ctx);
 /* Two files, the second only if the first succeeded (NAME.pem, then NAME.json). */
 void store_replace_two(struct athd *athd, const char *first_path, struct ath_buf *taken_first,
-                       const char *second_path, struct ath_buf *taken_second, store_done_fn *done, void *ctx);
+                       const char *second_path, struct ath_buf *taken_second, store_done_fn *done,
+                       void *ctx);
 /* Removes the first, then the second (missing ones are fine). */
-void store_remove_two(struct athd *athd, const char *first_path, const char *second_path, store_done_fn *done, void *ctx);
+void store_remove_two(struct athd *athd, const char *first_path, const char *second_path,
+                      store_done_fn *done, void *ctx);
 
 #endif

@@ -7,7 +7,8 @@
 #define STEPS_MAX (8u + 2u * PINENTRY_PAGES_MAX)
 #define HEARD_MAX 65536u /* bytes a prompter may say, comments and status lines included */
 
-/* libgpg-error's codes; the upper byte of what comes over the wire says which program it is from. */
+/* libgpg-error's codes; the upper byte of what comes over the wire says which program it is from.
+ */
 #define CODE_MASK 0xFFFFu
 #define CODE_TIMEOUT 62u
 #define CODE_CANCELED 99u
@@ -24,7 +25,7 @@ struct pinentry {
     char *lines[STEPS_MAX]; /* commands with their line ends, owned */
     enum step_kind kinds[STEPS_MAX];
     size_t count;
-    size_t next;            /* the step to be sent; the one before it waits for its answer */
+    size_t next; /* the step to be sent; the one before it waits for its answer */
     struct ath_buf in;
     size_t heard;
     bool is_greeted;
@@ -174,7 +175,8 @@ pinentry_new(const struct pinentry_question *question, struct pinentry **ret_pin
     pinentry->in.max = PINENTRY_LINE_MAX + 2;
     if ((err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttyname=", question->ttyname)) == ATH_OK &&
         (err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttytype=", question->ttytype)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION lc-ctype=", question->lc_ctype)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION lc-ctype=", question->lc_ctype)) ==
+            ATH_OK &&
         (err = add_text(pinentry, STEP_OPTIONAL, "SETTITLE ", question->title)) == ATH_OK &&
         (err = add_text(pinentry, STEP_OPTIONAL, "SETPROMPT ", question->title)) == ATH_OK &&
         (err = add_text(pinentry, STEP_OPTIONAL, "SETOK ", question->ok)) == ATH_OK &&

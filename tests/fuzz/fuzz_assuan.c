@@ -1,6 +1,7 @@
-/* A prompter that says anything. First byte: how the bytes are cut into reads; then a description, a
- * zero byte, and what the prompter says. Whatever that is, athd says one command a line, in the order
- * it planned, CONFIRM only behind the description's pages, and takes nothing for a yes but a yes. */
+/* A prompter that says anything. First byte: how the bytes are cut into reads; then a description,
+ * a zero byte, and what the prompter says. Whatever that is, athd says one command a line, in the
+ * order it planned, CONFIRM only behind the description's pages, and takes nothing for a yes but a
+ * yes. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -13,8 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 check_commands(const struct ath_buf *out)
 {
-    static const char *const commands[] = {"OPTION ", "SETTITLE ", "SETPROMPT ", "SETOK ", "SETNOTOK ",
-                                           "SETTIMEOUT ", "SETDESC ", "CONFIRM\n", "BYE\n"};
+    static const char *const commands[] = {"OPTION ",  "SETTITLE ", "SETPROMPT ",
+                                           "SETOK ",   "SETNOTOK ", "SETTIMEOUT ",
+                                           "SETDESC ", "CONFIRM\n", "BYE\n"};
     size_t begin = 0, end, i;
 
     while (begin < out->len) {
@@ -64,8 +66,8 @@ int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     const uint8_t *end;
-    struct pinentry_question question = {.title = "athd", .ok = "Allow", .not_ok = "Deny",
-                                         .timeout_s = 120};
+    struct pinentry_question question = {
+        .title = "athd", .ok = "Allow", .not_ok = "Deny", .timeout_s = 120};
     struct pinentry *pinentry = NULL;
     char *description;
 

@@ -1,6 +1,6 @@
-/* In the place of ath-hsm-helper: speaks its protocol and has the faults that a test asks for by the
- * URI, "swtpm:FAULT". A fault ending in "-once" is had by one life only: a file in the state directory
- * remembers it. */
+/* In the place of ath-hsm-helper: speaks its protocol and has the faults that a test asks for by
+ * the URI, "swtpm:FAULT". A fault ending in "-once" is had by one life only: a file in the state
+ * directory remembers it. */
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -42,7 +42,8 @@ note(const struct hsm_request *request)
     len = snprintf(line, sizeof(line), "%d %u %.*s\n", (int)request->op, request->key,
                    (int)(request->data.len < 16 ? request->data.len : 16),
                    request->data.len == 0 ? "" : (const char *)request->data.data);
-    if ((fd = open(path, O_CREAT | O_APPEND | O_WRONLY, 0600)) >= 0 && write(fd, line, (size_t)len) < 0)
+    if ((fd = open(path, O_CREAT | O_APPEND | O_WRONLY, 0600)) >= 0 &&
+        write(fd, line, (size_t)len) < 0)
         exit(3);
     fd_close(&fd);
 }

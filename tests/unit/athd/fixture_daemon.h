@@ -1,4 +1,5 @@
-/* A daemon's loop and directories without the daemon: what its parts need to be tested one by one. */
+/* A daemon's loop and directories without the daemon: what its parts need to be tested one by one.
+ */
 #ifndef TESTS_FIXTURE_DAEMON_H
 #define TESTS_FIXTURE_DAEMON_H
 
@@ -27,8 +28,8 @@ const char *fixture_path(const struct fixture *fixture, const char *name);
 /* The file's text; the caller frees it. Fails the test if it cannot be read. */
 char *fixture_read(const struct fixture *fixture, const char *name);
 
-/* A request of this process, not on any connection, in the daemon's table. Ends by request_finish or
- * request_fail. NULL: an allocation failed. */
+/* A request of this process, not on any connection, in the daemon's table. Ends by request_finish
+ * or request_fail. NULL: an allocation failed. */
 struct request *fixture_request(struct fixture *fixture, enum rpc_method_id method);
 
 #endif

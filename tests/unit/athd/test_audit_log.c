@@ -182,7 +182,8 @@ test_torn_last_line_is_cut_off(void **state)
     append("b", &result);
     fixture_run_until(&fixture, &completions, 1);
     text = fixture_read(&fixture, LOG_NAME);
-    assert_int_equal(strncmp(text, "{\"index\":0,\"event\":\"a\"}\n{\"index\":1,\"timestamp\"", 45), 0);
+    assert_int_equal(strncmp(text, "{\"index\":0,\"event\":\"a\"}\n{\"index\":1,\"timestamp\"", 45),
+                     0);
     free(text);
     assert_int_not_equal(access(fixture_path(&fixture, LOG_NAME ".damaged"), F_OK), 0);
 }
@@ -312,10 +313,13 @@ main(void)
         cmocka_unit_test_setup_teardown(test_torn_last_line_is_cut_off, begin, end),
         cmocka_unit_test_setup_teardown(test_garbage_at_the_end_is_kept_aside, begin, end),
         cmocka_unit_test_setup_teardown(test_only_a_torn_line_is_an_empty_log, begin, end),
-        cmocka_unit_test_setup_teardown(test_record_that_does_not_fit_fails_and_uses_no_index, begin, end),
-        cmocka_unit_test_setup_teardown(test_log_that_was_cut_by_somebody_else_takes_no_more, begin, end),
+        cmocka_unit_test_setup_teardown(test_record_that_does_not_fit_fails_and_uses_no_index,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_log_that_was_cut_by_somebody_else_takes_no_more, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_log_that_is_no_file_stops_the_start, begin, end),
-        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told_and_leaves_whole_lines, begin, end),
+        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told_and_leaves_whole_lines,
+                                        begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -75,8 +75,8 @@ test_flags_are_read_and_hsms_named(void **state)
 
     (void)state;
     assert_int_equal(settle(ARGUMENTS("--socket", "/s/a.sock", "--state-dir=/d", "--software-tpm",
-                                      "--hsm", "tpm:device=/dev/tpmrm0", "--hsm", "swtpm:",
-                                      "--log-level", "debug", "--prompter", "ask"),
+                                      "--hsm", "tpm:device=/dev/tpmrm0", "--hsm",
+                                      "swtpm:", "--log-level", "debug", "--prompter", "ask"),
                             &why, &config),
                      ATH_OK);
     assert_string_equal(config.socket, "/s/a.sock");
@@ -114,9 +114,9 @@ test_relative_paths_become_absolute(void **state)
 
     (void)state;
     assert_int_equal(chdir("/tmp"), 0);
-    assert_int_equal(settle(ARGUMENTS("--software-tpm", "--socket", "x/a", "--state-dir", "y"), &why,
-                            &config),
-                     ATH_OK);
+    assert_int_equal(
+        settle(ARGUMENTS("--software-tpm", "--socket", "x/a", "--state-dir", "y"), &why, &config),
+        ATH_OK);
     assert_string_equal(config.socket, "/tmp/x/a");
     assert_string_equal(config.state_dir, "/tmp/y");
     config_done(&config);
@@ -145,8 +145,9 @@ test_files_are_read_in_order_and_flags_win(void **state)
     struct why why;
 
     (void)state;
-    write_file("athd.json", "{\n // first\n \"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}],\n"
-                            " \"socket\": \"/from/file\", \"consent_timeout\": 30, \"log_level\": \"error\"}");
+    write_file("athd.json",
+               "{\n // first\n \"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}],\n"
+               " \"socket\": \"/from/file\", \"consent_timeout\": 30, \"log_level\": \"error\"}");
     write_file("conf.d/20.json", "{\"consent_timeout\": 50}");
     write_file("conf.d/10.json", "{\"consent_timeout\": 40, \"prompter\": \"mine\"}");
     write_file("conf.d/ignored.txt", "nonsense");
@@ -178,7 +179,9 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\n\"hsm\": [\n{\"uri\": \"usb:\"}]}", "athd.json:3: \"usb:\""},
         {"{\"hsm\": [{\"name\": \"x\"}]}", "\"hsm\""},
         {"{\"hsm\": [{\"uri\": \"swtpm:\",\n\"speed\": 1}]}", "athd.json:2: \"speed\""},
-        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"tpm:\", \"name\": \"a\"}]}", "two hsms"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"tpm:\", \"name\": "
+         "\"a\"}]}",
+         "two hsms"},
         {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"../a\"}]}", "cannot be the name"},
         {"[]", "must be a JSON object"},
         {"{\"socket\": \"/a\",\n\"socket\": \"/b\"}", "athd.json: line 2"},
@@ -191,7 +194,8 @@ test_wrong_files_are_told_with_file_and_line(void **state)
     (void)state;
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         write_file("athd.json", cases[i].text);
-        assert_int_equal(settle(ARGUMENTS("--socket", "/s/a"), &why, &config), ATH_ERR_INVALID_PARAMS);
+        assert_int_equal(settle(ARGUMENTS("--socket", "/s/a"), &why, &config),
+                         ATH_ERR_INVALID_PARAMS);
         if (strstr(why.text, cases[i].expected) == NULL)
             fail_msg("%s: \"%s\" is not in \"%s\"", cases[i].text, cases[i].expected, why.text);
         config_done(&config);
@@ -205,8 +209,9 @@ test_named_file_must_be_there(void **state)
     struct why why;
 
     (void)state;
-    assert_int_equal(settle(ARGUMENTS("--config", "/no/such/file", "--software-tpm"), &why, &config),
-                     ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(
+        settle(ARGUMENTS("--config", "/no/such/file", "--software-tpm"), &why, &config),
+        ATH_ERR_INVALID_PARAMS);
     assert_non_null(strstr(why.text, "/no/such/file"));
     config_done(&config);
 }
@@ -251,8 +256,9 @@ test_reload_takes_what_may_change_and_keeps_the_old_when_wrong(void **state)
     (void)state;
     write_file("athd.json", "{\"consent_timeout\": 30, \"socket\": \"/old\"}");
     assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
-    write_file("athd.json", "{\"consent_timeout\": 60, \"socket\": \"/new\", \"log_level\": \"debug\", "
-                            "\"prompter\": \"other\"}");
+    write_file("athd.json",
+               "{\"consent_timeout\": 60, \"socket\": \"/new\", \"log_level\": \"debug\", "
+               "\"prompter\": \"other\"}");
     assert_int_equal(config_reload(&config, &why), ATH_OK);
     assert_int_equal(config.consent_timeout_s, 60);
     assert_string_equal(config.prompter, "other");
@@ -281,7 +287,8 @@ static void
 test_each_failing_allocation_is_told(void **state)
 {
     (void)state;
-    write_file("athd.json", "{\"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}, {\"uri\": \"swtpm:\"}]}");
+    write_file("athd.json",
+               "{\"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}, {\"uri\": \"swtpm:\"}]}");
     write_file("conf.d/10.json", "{\"prompter\": \"mine\"}");
     each_allocation_failing(settle_once, NULL);
 }
@@ -298,10 +305,10 @@ main(void)
         cmocka_unit_test_setup_teardown(test_wrong_files_are_told_with_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(test_named_file_must_be_there, begin, end),
         cmocka_unit_test_setup_teardown(test_no_hsm_is_never_a_silent_software_tpm, begin, end),
-        cmocka_unit_test_setup_teardown(test_nowhere_to_listen_is_a_usage_error_for_an_ordinary_user,
-                                        begin, end),
-        cmocka_unit_test_setup_teardown(test_reload_takes_what_may_change_and_keeps_the_old_when_wrong,
-                                        begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_nowhere_to_listen_is_a_usage_error_for_an_ordinary_user, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_reload_takes_what_may_change_and_keeps_the_old_when_wrong, begin, end),
         cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told, begin, end),
     };
 

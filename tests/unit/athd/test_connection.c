@@ -195,18 +195,21 @@ test_malformed_lines_have_their_errors_and_end_nothing(void **state)
 static void
 test_ids_come_back_exactly(void **state)
 {
-    static const char *const ids[] = {"0", "-1", "9007199254740991", "\"\"", "\"a\\u00e9\\n\"", "null"};
+    static const char *const ids[] = {"0",   "-1", "9007199254740991", "\"\"", "\"a\\u00e9\\n\"",
+                                      "null"};
     char line[128], expected[64];
     size_t i;
     int fd = connect_client();
 
     (void)state;
     for (i = 0; i < sizeof(ids) / sizeof(ids[0]); i++) {
-        snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"agent.hello\"}", ids[i]);
+        snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":%s,\"method\":\"agent.hello\"}",
+                 ids[i]);
         say(fd, line);
         read_lines(fd, 1);
         snprintf(expected, sizeof(expected), "\"id\":%s,",
-                 i == 4 ? "\"a\xc3\xa9\\n\"" : ids[i]); /* the same string, written without escape */
+                 i == 4 ? "\"a\xc3\xa9\\n\""
+                        : ids[i]); /* the same string, written without escape */
         assert_non_null(strstr(answer, expected));
     }
     fd_close(&fd);
@@ -277,7 +280,8 @@ test_batch_is_answered_by_one_array(void **state)
     (void)state;
     say(fd, "[" HELLO ",{\"jsonrpc\":\"2.0\",\"method\":\"agent.hello\"},7," HELLO "]");
     read_lines(fd, 1);
-    assert_int_equal(json_parse(ath_slice_of(answer, answer_len - 1), &limits, NULL, &array), ATH_OK);
+    assert_int_equal(json_parse(ath_slice_of(answer, answer_len - 1), &limits, NULL, &array),
+                     ATH_OK);
     assert_true(json_is_array(array));
     assert_int_equal(json_count(array), 3);
     json_free(array);
@@ -322,7 +326,8 @@ test_depth_has_its_limit(void **state)
     int i, len;
 
     (void)state;
-    len = snprintf(line, sizeof(line), "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"agent.hello\",\"params\":");
+    len = snprintf(line, sizeof(line),
+                   "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"agent.hello\",\"params\":");
     for (i = 0; i < 32; i++)
         line[len++] = '[';
     for (i = 0; i < 32; i++)
@@ -453,7 +458,8 @@ test_caller_that_does_not_read_is_paused(void **state)
 static void
 subscribe(int fd)
 {
-    say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events.subscribe\",\"params\":{\"topics\":[\"key\"]}}");
+    say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"events.subscribe\",\"params\":{\"topics\":["
+            "\"key\"]}}");
     read_lines(fd, 1);
     assert_non_null(strstr(answer, "\"result\":{\"topics\":[\"key\"]}"));
 }
@@ -480,8 +486,9 @@ test_events_reach_those_who_asked_for_their_topic(void **state)
     publish(EVENT_HSM, "not asked for");
     publish(EVENT_KEY, "alice");
     read_lines(fd, 1);
-    assert_string_equal(answer, "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"name\":\"alice\","
-                                "\"topic\":\"key\"}}\n");
+    assert_string_equal(answer,
+                        "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"name\":\"alice\","
+                        "\"topic\":\"key\"}}\n");
     say(other, HELLO);
     read_lines(other, 1);
     assert_null(strstr(answer, "alice"));

@@ -306,7 +306,8 @@ test_long_question_is_shown_in_pages_each_to_be_confirmed(void **state)
     begin("yes");
     answer.request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
     for (i = 0; i < 40; i++)
-        consent_text_line(&text, "Scope", "0123456789012345678901234567890123456789", CONSENT_STRANGER);
+        consent_text_line(&text, "Scope", "0123456789012345678901234567890123456789",
+                          CONSENT_STRANGER);
     consent_ask(answer.request, &text, "Allow", 60, on_answer, &answer);
     fixture_run_until(&fixture, &answers, 1);
     assert_int_equal(answer.err, ATH_OK);

@@ -42,7 +42,8 @@ test_strangers_words_are_quoted_and_cannot_close_the_quotes(void **state)
 {
     (void)state;
     assert_line("Mail", CONSENT_STRANGER, "L: \"Mail\"\n");
-    assert_line("Mail\" (verified by athd)", CONSENT_STRANGER, "L: \"Mail\\\" (verified by athd)\"\n");
+    assert_line("Mail\" (verified by athd)", CONSENT_STRANGER,
+                "L: \"Mail\\\" (verified by athd)\"\n");
     assert_line("back\\slash", CONSENT_STRANGER, "L: \"back\\\\slash\"\n");
 }
 
@@ -131,12 +132,13 @@ main(void)
         cmocka_unit_test_setup_teardown(test_our_words_stand_as_they_are, begin, end),
         cmocka_unit_test_setup_teardown(test_strangers_words_are_quoted_and_cannot_close_the_quotes,
                                         begin, end),
-        cmocka_unit_test_setup_teardown(test_strangers_words_cannot_begin_a_line_or_turn_the_direction,
-                                        begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_strangers_words_cannot_begin_a_line_or_turn_the_direction, begin, end),
         cmocka_unit_test_setup_teardown(test_strangers_words_are_cut_at_256_characters, begin, end),
         cmocka_unit_test_setup_teardown(test_scopes_stand_one_a_line_in_quotes, begin, end),
         cmocka_unit_test_setup_teardown(test_durations_are_for_people, begin, end),
-        cmocka_unit_test_setup_teardown(test_caller_is_named_by_process_and_quoted_program, begin, end),
+        cmocka_unit_test_setup_teardown(test_caller_is_named_by_process_and_quoted_program, begin,
+                                        end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

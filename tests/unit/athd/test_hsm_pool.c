@@ -72,9 +72,9 @@ sign(struct result *result, uint32_t key, uint64_t identity, enum hsm_priority p
     struct hsm_job *job = NULL;
 
     *result = (struct result){0};
-    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string(message), &params,
-                                   &job),
-                     ATH_OK);
+    assert_int_equal(
+        hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string(message), &params, &job),
+        ATH_OK);
     assert_int_equal(result->done, 0); /* never from inside */
     return job;
 }
@@ -113,7 +113,8 @@ test_key_create_gives_blob_and_kind_is_known(void **state)
     hsm_pool_describe(fixture.athd.hsms, "one", &kind, &software);
     assert_string_equal(kind, "");
     params.ctx = &result;
-    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "label", &params, NULL), ATH_OK);
+    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "label", &params, NULL),
+                     ATH_OK);
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_OK);
     assert_string_equal(result.blob, "BLOB");
@@ -131,8 +132,9 @@ test_unknown_hsm_is_refused_at_once(void **state)
 
     (void)state;
     begin("swtpm:");
-    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
-                     ATH_ERR_HSM_NOT_FOUND);
+    assert_int_equal(
+        hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
+        ATH_ERR_HSM_NOT_FOUND);
     assert_null(hsm_pool_find(fixture.athd.hsms, "nowhere"));
     assert_string_equal(hsm_pool_find(fixture.athd.hsms, NULL), "one");
     end();
@@ -164,8 +166,8 @@ test_queue_is_fair_and_heeds_priority(void **state)
 static void
 test_crash_is_one_retry_for_the_caller(void **state)
 {
-    static const char *const faults[] = {"swtpm:crash-once", "swtpm:garbage-once", "swtpm:gone-once",
-                                         "swtpm:stranger-once"};
+    static const char *const faults[] = {"swtpm:crash-once", "swtpm:garbage-once",
+                                         "swtpm:gone-once", "swtpm:stranger-once"};
     struct result a, b;
     size_t i;
 
@@ -211,7 +213,8 @@ test_hanging_helper_is_killed_and_the_job_repeated(void **state)
     fake_clock_set(1000000);
     begin("swtpm:hang-once");
     sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
-    for (turns = 0; access(fixture_path(&fixture, "had-fault"), F_OK) != 0 && turns < 10000; turns++)
+    for (turns = 0; access(fixture_path(&fixture, "had-fault"), F_OK) != 0 && turns < 10000;
+         turns++)
         uv_run(fixture.athd.loop, UV_RUN_ONCE);
     fake_clock_move(11);
     fixture_run_until(&fixture, &completions, 1);
@@ -269,7 +272,8 @@ test_absent_hsm_is_waited_for_until_the_deadline(void **state)
     fake_clock_set(1000000);
     begin("swtpm:absent");
     sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
-    while (fixture.athd.counters.helper_restarts == 0 && access(fixture_path(&fixture, "seen"), F_OK) != 0)
+    while (fixture.athd.counters.helper_restarts == 0 &&
+           access(fixture_path(&fixture, "seen"), F_OK) != 0)
         uv_run(fixture.athd.loop, UV_RUN_ONCE);
     assert_int_equal(result.done, 0);
     fake_clock_move(31);
@@ -359,8 +363,9 @@ test_one_caller_cannot_queue_without_end(void **state)
     begin("swtpm:");
     for (i = 0; i < 1024; i++)
         sign(&results[i], 1, 1, HSM_PRIORITY_NORMAL, "m");
-    assert_int_equal(hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
-                     ATH_ERR_HSM_BUSY);
+    assert_int_equal(
+        hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL),
+        ATH_ERR_HSM_BUSY);
     sign(&other, 1, 2, HSM_PRIORITY_NORMAL, "m");
     fixture_run_until(&fixture, &completions, 1025);
     assert_int_equal(other.place, 2);
@@ -404,8 +409,8 @@ submit_once(void *ctx)
 {
     struct result *result = ctx;
     const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000, on_done,
-                                          result};
+    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000,
+                                          on_done, result};
     int before = completions;
     ath_err err;
 

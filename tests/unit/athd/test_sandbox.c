@@ -22,7 +22,8 @@ run_inside(const char *uri, int (*body)(void))
     int status = -1;
 
     if (pid == 0) {
-        if (config_add_hsm(&config, NULL, uri, NULL) != ATH_OK || sandbox_enter(&config, NULL) != ATH_OK)
+        if (config_add_hsm(&config, NULL, uri, NULL) != ATH_OK ||
+            sandbox_enter(&config, NULL) != ATH_OK)
             _exit(100);
         config_done(&config);
         _exit(body());
@@ -82,7 +83,8 @@ try_the_forbidden(void)
         return 2;
     if (syscall(SYS_keyctl, 0, 0) >= 0 || errno != EPERM)
         return 3;
-    if (syscall(SYS_process_vm_readv, getppid(), &byte, 1UL, &byte, 1UL, 0UL) >= 0 || errno != EPERM)
+    if (syscall(SYS_process_vm_readv, getppid(), &byte, 1UL, &byte, 1UL, 0UL) >= 0 ||
+        errno != EPERM)
         return 4;
     if (syscall(SYS_bpf, 0, NULL, 0) >= 0 || errno != EPERM)
         return 5;

@@ -7,10 +7,11 @@
 #include "athd/signing.h"
 #include "base/clock.h"
 
-static const char client_key_pem[] = "-----BEGIN PUBLIC KEY-----\n"
-                                     "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMKBCTNIcKUSDii11ySs3526iDZ8A\n"
-                                     "iTo7Tu6KPAqv7D7gS2XpJFbZiItSs3m9+9Ue6GnvHw/GW2ZZaVtszggXIw==\n"
-                                     "-----END PUBLIC KEY-----\n";
+static const char client_key_pem[] =
+    "-----BEGIN PUBLIC KEY-----\n"
+    "MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEMKBCTNIcKUSDii11ySs3526iDZ8A\n"
+    "iTo7Tu6KPAqv7D7gS2XpJFbZiItSs3m9+9Ue6GnvHw/GW2ZZaVtszggXIw==\n"
+    "-----END PUBLIC KEY-----\n";
 /* A label, and two hashes as text (profile section 4). */
 static const char hello[] = "ATH-TB1 client-hello AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA "
                             "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
@@ -44,7 +45,8 @@ begin(const char *uri)
     fixture_begin(&fixture, uri);
     assert_int_equal(audit_log_open(&fixture.athd, fixture.dir, &why, &fixture.athd.audit), ATH_OK);
     assert_int_equal(hsm_pool_new(&fixture.athd, &fixture.athd.hsms), ATH_OK);
-    assert_int_equal(public_key_from_pem(ath_slice_of_string(client_key_pem), &why, &public_key), ATH_OK);
+    assert_int_equal(public_key_from_pem(ath_slice_of_string(client_key_pem), &why, &public_key),
+                     ATH_OK);
     assert_non_null(key = key_new());
     key->name = ath_strdup("bot");
     key->hsm = ath_strdup("one");
@@ -80,7 +82,8 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
 }
 
 static void
-start(struct request *request, const char *message, enum sign_purpose purpose, struct result *result)
+start(struct request *request, const char *message, enum sign_purpose purpose,
+      struct result *result)
 {
     struct json_maker record;
 

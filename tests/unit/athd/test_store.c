@@ -181,9 +181,12 @@ main(void)
         cmocka_unit_test_setup_teardown(test_writes_to_one_path_keep_their_order, begin, end),
         cmocka_unit_test_setup_teardown(test_removal_follows_the_write_before_it, begin, end),
         cmocka_unit_test_setup_teardown(test_removing_what_is_not_there_is_fine, begin, end),
-        cmocka_unit_test_setup_teardown(test_second_file_is_not_written_when_the_first_failed, begin, end),
-        cmocka_unit_test_setup_teardown(test_content_that_failed_to_be_built_is_not_written, begin, end),
-        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told_from_the_loop, begin, end),
+        cmocka_unit_test_setup_teardown(test_second_file_is_not_written_when_the_first_failed,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(test_content_that_failed_to_be_built_is_not_written, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_each_failing_allocation_is_told_from_the_loop, begin,
+                                        end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -57,9 +57,14 @@ run_to_confirm(void)
 static void
 test_commands_come_one_by_one_each_after_an_answer(void **state)
 {
-    const struct pinentry_question question = {
-        .title = "T", .description = "D", .ok = "O", .not_ok = "N", .timeout_s = 7,
-        .ttyname = "/dev/tty1", .ttytype = "linux", .lc_ctype = "C.UTF-8"};
+    const struct pinentry_question question = {.title = "T",
+                                               .description = "D",
+                                               .ok = "O",
+                                               .not_ok = "N",
+                                               .timeout_s = 7,
+                                               .ttyname = "/dev/tty1",
+                                               .ttytype = "linux",
+                                               .lc_ctype = "C.UTF-8"};
 
     (void)state;
     begin(&question);
@@ -95,7 +100,8 @@ test_answers_that_come_before_their_questions_are_no_yes(void **state)
 {
     (void)state;
     begin(&plain);
-    assert_int_equal(receive("OK Pleased to meet you\nOK\nOK\nOK\nOK\nOK\nOK\nOK\nOK\n"), ATH_ERR_NO_PROMPTER);
+    assert_int_equal(receive("OK Pleased to meet you\nOK\nOK\nOK\nOK\nOK\nOK\nOK\nOK\n"),
+                     ATH_ERR_NO_PROMPTER);
     end(NULL);
     begin(&plain);
     run_to_confirm();
@@ -180,9 +186,11 @@ test_line_without_end_is_refused_at_its_limit(void **state)
 static void
 test_texts_cannot_hold_a_second_command(void **state)
 {
-    const struct pinentry_question question = {
-        .title = "a\nCONFIRM", .description = "x\r\nGETPIN\n%0ASETOK", .ok = "o\nBYE", .not_ok = "n\x7f",
-        .ttyname = "t\nOPTION x"};
+    const struct pinentry_question question = {.title = "a\nCONFIRM",
+                                               .description = "x\r\nGETPIN\n%0ASETOK",
+                                               .ok = "o\nBYE",
+                                               .not_ok = "n\x7f",
+                                               .ttyname = "t\nOPTION x"};
     int i;
 
     (void)state;
@@ -227,7 +235,8 @@ test_long_text_is_shown_whole_in_pages(void **state)
 
     (void)state;
     for (i = 0; i < 60; i++)
-        ath_buf_printf(&text, "line %d: 100 %% of \xf0\x9f\x94\x91\xc3\xa9 and more of the same\n", i);
+        ath_buf_printf(&text, "line %d: 100 %% of \xf0\x9f\x94\x91\xc3\xa9 and more of the same\n",
+                       i);
     for (i = 0; i < 1200; i++)
         ath_buf_put_string(&text, "\xe2\x82\xac"); /* a line longer than a page */
     question.description = ath_buf_text(&text);
