@@ -36,7 +36,8 @@ id_of(const struct json *text, const struct user_grant *grant, char **ret_id)
         return *ret_id == NULL ? ATH_ERR_NOMEM : ATH_OK;
     }
     json_canonical(text, &canonical);
-    if ((err = canonical.err) == ATH_OK && (err = sha256(ath_buf_slice(&canonical), digest)) == ATH_OK) {
+    if ((err = canonical.err) == ATH_OK &&
+        (err = sha256(ath_buf_slice(&canonical), digest)) == ATH_OK) {
         base64url_encode(ath_slice_of(digest, sizeof(digest)), id);
         *ret_id = ath_strdup(id);
         err = *ret_id == NULL ? ATH_ERR_NOMEM : ATH_OK;
@@ -134,7 +135,8 @@ on_pruned(void *ctx, ath_err err, const struct why *why)
 {
     (void)ctx;
     if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
-        log_warning("event=credential_prune err=%s why=\"%s\"", ath_err_reason(err), why_text(why, err));
+        log_warning("event=credential_prune err=%s why=\"%s\"", ath_err_reason(err),
+                    why_text(why, err));
 }
 
 static void
@@ -157,7 +159,8 @@ load_credential(void *ctx, const char *stem, const struct json *object, struct w
     int64_t expires_at, added_at, now = clock_now();
     ath_err err;
 
-    if (!json_get_int(object, "expires_at", &expires_at) || !json_get_int(object, "added_at", &added_at))
+    if (!json_get_int(object, "expires_at", &expires_at) ||
+        !json_get_int(object, "added_at", &added_at))
         return why_set(why, ATH_ERR_PARSE, "expires_at or added_at is missing");
     if (expires_at <= now) {
         remove_file(store, stem);

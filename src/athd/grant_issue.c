@@ -12,11 +12,11 @@
 
 struct issuing {
     struct request *request;
-    struct key *key;          /* counted */
-    struct user_grant grant;  /* owned */
+    struct key *key;         /* counted */
+    struct user_grant grant; /* owned */
     int64_t ttl;
-    struct ath_buf input;     /* what is signed */
-    char *id;                 /* the credential's */
+    struct ath_buf input; /* what is signed */
+    char *id;             /* the credential's */
     grant_done_fn *done;
     void *ctx;
 };
@@ -135,14 +135,15 @@ on_consent(void *ctx, ath_err err)
         return;
     }
     put_record(issuing, &record);
-    signing_start(issuing->request, issuing->key, PURPOSE_USER_GRANT, ath_buf_slice(&issuing->input),
-                  HSM_PRIORITY_NORMAL, &record, on_signed, issuing);
+    signing_start(issuing->request, issuing->key, PURPOSE_USER_GRANT,
+                  ath_buf_slice(&issuing->input), HSM_PRIORITY_NORMAL, &record, on_signed, issuing);
 }
 
 /* ---- policy and the question ---- */
 
 static void
-put_question(const struct issuing *issuing, const struct grant_order *order, struct consent_text *text)
+put_question(const struct issuing *issuing, const struct grant_order *order,
+             struct consent_text *text)
 {
     const struct athd *athd = issuing->request->athd;
 

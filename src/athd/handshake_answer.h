@@ -7,11 +7,13 @@
 
 /* {state, send?, wait?, confirm?, result?}: messages and confirm are moved out of the need; result
  * (taken) may be NULL. NULL: out of memory. */
-struct json *handshake_answer_new(const char *state, struct handshake_need *need, struct json *taken_result);
-/* {session, peer, user_did, account?, scopes, denied, expires_at, restrictions?, access_token?}. NULL:
- * out of memory. */
+struct json *handshake_answer_new(const char *state, struct handshake_need *need,
+                                  struct json *taken_result);
+/* {session, peer, user_did, account?, scopes, denied, expires_at, restrictions?, access_token?}.
+ * NULL: out of memory. */
 struct json *handshake_answer_result(const struct athd *athd, const struct handshake *handshake,
-                                     const struct handshake_result *result, const struct session *session);
+                                     const struct handshake_result *result,
+                                     const struct session *session);
 /* Keeps the answer, for a message that comes twice and for handshake.get; without memory (or NULL)
  * nothing is kept. */
 void handshake_answer_keep(struct handshake *handshake, const struct json *answer);

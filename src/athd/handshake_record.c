@@ -27,12 +27,16 @@ begin(struct json_maker *record, const char *event, const struct handshake *hand
     json_put_string(record, "trace", handshake->trace);
     if (handshake_is_client(handshake)) {
         json_put_string(record, "agent_id", handshake->key->did);
-        json_put_string(record, "user_id", client == NULL ? NULL : handshake_client_user_did(client));
-        json_put_string(record, "provider_id", client == NULL ? NULL : handshake_client_server_did(client));
+        json_put_string(record, "user_id",
+                        client == NULL ? NULL : handshake_client_user_did(client));
+        json_put_string(record, "provider_id",
+                        client == NULL ? NULL : handshake_client_server_did(client));
         put_scopes(record, "requested_scopes", &handshake->scopes);
     } else {
-        json_put_string(record, "agent_id", server == NULL ? NULL : handshake_server_client_did(server));
-        json_put_string(record, "user_id", server == NULL ? NULL : handshake_server_user_did(server));
+        json_put_string(record, "agent_id",
+                        server == NULL ? NULL : handshake_server_client_did(server));
+        json_put_string(record, "user_id",
+                        server == NULL ? NULL : handshake_server_user_did(server));
         json_put_string(record, "provider_id", handshake->key->did);
         json_put_string(record, "service", handshake->service->rules->name);
     }

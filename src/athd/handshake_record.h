@@ -1,5 +1,5 @@
-/* How a handshake ended, for the audit log, in ATH's shape of such a record. Nobody waits for these:
- * the signatures they follow from have their own records, which were on disk before. */
+/* How a handshake ended, for the audit log, in ATH's shape of such a record. Nobody waits for
+ * these: the signatures they follow from have their own records, which were on disk before. */
 #ifndef ATHD_HANDSHAKE_RECORD_H
 #define ATHD_HANDSHAKE_RECORD_H
 

@@ -26,10 +26,12 @@ step_end(struct handshake *handshake)
 static bool
 is_opening(const struct request *request)
 {
-    return request->method->id == RPC_HANDSHAKE_START || request->method->id == RPC_HANDSHAKE_ACCEPT;
+    return request->method->id == RPC_HANDSHAKE_START ||
+           request->method->id == RPC_HANDSHAKE_ACCEPT;
 }
 
-/* handshake.start and accept tell {handshake, send}, the others the whole answer. NULL: out of memory. */
+/* handshake.start and accept tell {handshake, send}, the others the whole answer. NULL: out of
+ * memory. */
 static void
 tell(const struct handshake *handshake, struct request *request, struct json *taken_answer)
 {
@@ -92,8 +94,9 @@ record_denied(const struct handshake *handshake, ath_err err, const struct json 
         handshake_record_denied(handshake->request->athd, handshake, handshake->request, err, m8);
 }
 
-static void
-fail_with(struct handshake *handshake, ath_err err, const struct why *why, struct json *taken_data)
+void
+handshake_step_fail_data(struct handshake *handshake, ath_err err, const struct why *why,
+                         struct json *taken_data)
 {
     if (handshake->ended_at == 0) {
         fail_machine(handshake, err, why);
@@ -107,7 +110,7 @@ fail_with(struct handshake *handshake, ath_err err, const struct why *why, struc
 void
 handshake_step_fail(struct handshake *handshake, ath_err err, const struct why *why)
 {
-    fail_with(handshake, err, why, NULL);
+    handshake_step_fail_data(handshake, err, why, NULL);
 }
 
 void
@@ -140,8 +143,8 @@ audience_of(const struct handshake *handshake)
     return handshake->origin != NULL ? handshake->origin : handshake->wanted_did;
 }
 
-/* Trouble that passes, and a caller who went away, leave the handshake where it is: the same message
- * may come again. */
+/* Trouble that passes, and a caller who went away, leave the handshake where it is: the same
+ * message may come again. */
 static bool
 is_passing(ath_err err)
 {
@@ -167,7 +170,7 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
         return;
     }
     if (err != ATH_OK) {
-        fail_with(handshake, err, &why, method_native(outcome->native));
+        handshake_step_fail_data(handshake, err, &why, method_native(outcome->native));
         return;
     }
     if (handshake->client != NULL)
@@ -238,7 +241,7 @@ need_signature(struct handshake *handshake)
     ath_err err;
 
     if ((err = method_policy(handshake->request, &question, &why, &data, &ask)) != ATH_OK)
-        fail_with(handshake, err, &why, data);
+        handshake_step_fail_data(handshake, err, &why, data);
     else if (!handshake->approved && method_would_ask(handshake->key, ask))
         ask_to_sign(handshake, ask);
     else
@@ -298,7 +301,8 @@ need_failed(struct handshake *handshake)
 /* ---- the step ---- */
 
 void
-handshake_step_begin(struct handshake *handshake, struct request *request, struct json *taken_message)
+handshake_step_begin(struct handshake *handshake, struct request *request,
+                     struct json *taken_message)
 {
     handshake->request = request;
     handshake->message = taken_message;
@@ -347,7 +351,8 @@ handshake_step_drive(struct handshake *handshake, ath_err err, struct handshake_
     }
     handshake_note_progress(handshake);
     if (handshake->need.kind == HANDSHAKE_NEED_DONE && handshake->ended_err != ATH_OK) {
-        handshake_step_fail(handshake, handshake->ended_err, NULL); /* the machine's end was not ours */
+        handshake_step_fail(handshake, handshake->ended_err,
+                            NULL); /* the machine's end was not ours */
         return;
     }
     if (handshake->need.repeated && handshake->answer.len > 0 &&

@@ -162,7 +162,8 @@ on_timer(uv_timer_t *timer)
         /* one that is being worked on learns from its machine that it is too late */
         if (handshake->ended_at == 0 && handshake->request == NULL && is_expired(handshake, now))
             handshake_abort(handshake, ATH_ERR_HANDSHAKE_TIMEOUT);
-        if (handshake->ended_at != 0 && handshake->request == NULL && deadline_of(handshake) <= now) {
+        if (handshake->ended_at != 0 && handshake->request == NULL &&
+            deadline_of(handshake) <= now) {
             handshake_table_remove(table, handshake);
             continue;
         }
@@ -252,14 +253,15 @@ handshake_table_find(const struct handshake_table *table, const char *id)
 }
 
 struct handshake *
-handshake_table_find_hello(const struct handshake_table *table, const char *hello, const char *source)
+handshake_table_find_hello(const struct handshake_table *table, const char *hello,
+                           const char *source)
 {
     struct handshake *handshake;
 
     LIST_FOREACH(handshake, &table->all, of_table)
-        if (handshake->half_open && strcmp(handshake->hello, hello) == 0 &&
-            strcmp(handshake->source, source) == 0)
-            return handshake;
+    if (handshake->half_open && strcmp(handshake->hello, hello) == 0 &&
+        strcmp(handshake->source, source) == 0)
+        return handshake;
     return NULL;
 }
 
@@ -271,8 +273,8 @@ handshake_table_half_open(const struct handshake_table *table, const struct serv
     size_t count = 0;
 
     LIST_FOREACH(handshake, &table->all, of_table)
-        count += handshake->half_open && handshake->service->memory == service &&
-                 strcmp(handshake->source, source) == 0;
+    count += handshake->half_open && handshake->service->memory == service &&
+             strcmp(handshake->source, source) == 0;
     return count;
 }
 
@@ -310,9 +312,9 @@ handshake_table_abort_service(struct handshake_table *table, const char *service
     struct handshake *handshake;
 
     LIST_FOREACH(handshake, &table->all, of_table)
-        if (handshake->service != NULL && handshake->ended_at == 0 &&
-            strcmp(handshake->service->rules->name, service_name) == 0)
-            handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
+    if (handshake->service != NULL && handshake->ended_at == 0 &&
+        strcmp(handshake->service->rules->name, service_name) == 0)
+        handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
 }
 
 size_t
@@ -328,5 +330,5 @@ handshake_table_each(const struct handshake_table *table,
     const struct handshake *handshake;
 
     LIST_FOREACH(handshake, &table->all, of_table)
-        each(ctx, handshake);
+    each(ctx, handshake);
 }

@@ -21,40 +21,40 @@ struct handshake_table;
 
 struct handshake { /* counted: the table, and the request that works on it */
     unsigned references;
-    struct handshake_table *table;   /* NULL: no longer in it */
+    struct handshake_table *table; /* NULL: no longer in it */
     LIST_ENTRY(handshake) of_table;
     char id[HANDSHAKE_ID_LEN + 1];
-    struct key *key;                 /* counted */
+    struct key *key; /* counted */
     int64_t started_at;
-    int64_t ended_at;                /* 0: still running */
-    ath_err ended_err;               /* why it failed; ATH_OK: done, or running */
-    char *trace;                     /* NULL: none */
+    int64_t ended_at;  /* 0: still running */
+    ath_err ended_err; /* why it failed; ATH_OK: done, or running */
+    char *trace;       /* NULL: none */
 
     /* one of the two; both NULL after an end that needs no machine any more (too late, aborted) */
     struct handshake_client *client;
     struct handshake_server *server;
 
     /* client */
-    struct key *user_key;            /* counted; NULL: no grant is issued on the way */
+    struct key *user_key; /* counted; NULL: no grant is issued on the way */
     struct scope_list scopes;
     int64_t ttl;
-    char *origin, *wanted_did;       /* one of them: how the caller named the server */
+    char *origin, *wanted_did; /* one of them: how the caller named the server */
 
     /* server */
-    struct service_entry *service;   /* counted; NULL for a client */
-    char *source;                    /* "": none given */
-    char *hello;                     /* b64u(H(JCS(M1))): the same M1 gets the same M2 */
-    bool half_open;                  /* counted in the service's memory */
+    struct service_entry *service; /* counted; NULL for a client */
+    char *source;                  /* "": none given */
+    char *hello;                   /* b64u(H(JCS(M1))): the same M1 gets the same M2 */
+    bool half_open;                /* counted in the service's memory */
 
     /* the step that is being worked on */
-    struct request *request;         /* NULL: none; a second request is told HSM_BUSY */
-    struct json *message;            /* the message it brought; NULL: M1 is being made */
-    struct handshake_need need;      /* what the machine waits for */
-    bool approved;                   /* the user allowed the key's use, where that is asked */
-    bool stalled;                    /* `need` was not met: the same message may come again */
+    struct request *request;    /* NULL: none; a second request is told HSM_BUSY */
+    struct json *message;       /* the message it brought; NULL: M1 is being made */
+    struct handshake_need need; /* what the machine waits for */
+    bool approved;              /* the user allowed the key's use, where that is asked */
+    bool stalled;               /* `need` was not met: the same message may come again */
 
-    struct ath_buf answer;           /* what the last step was answered with; empty: nothing yet. Text:
-                                      * a tree of what a stranger chose can take forty times as much */
+    struct ath_buf answer; /* what the last step was answered with; empty: nothing yet. Text:
+                            * a tree of what a stranger chose can take forty times as much */
 };
 
 ath_err handshake_table_new(struct athd *athd, struct handshake_table **ret_table) ATH_MUST_USE;
@@ -67,28 +67,35 @@ struct handshake *handshake_new(struct key *key, const char *trace);
 struct handshake *handshake_ref(struct handshake *handshake);
 void handshake_free(struct handshake *handshake); /* drops one reference; NULL is fine */
 bool handshake_is_client(const struct handshake *handshake);
-const char *handshake_state(const struct handshake *handshake); /* "waiting" "confirm" "done" "failed" */
+const char *
+handshake_state(const struct handshake *handshake); /* "waiting" "confirm" "done" "failed" */
 
 /* Puts it under handshake->id, with a reference of its own; a server's is half-open then.
  * ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED. */
-ath_err handshake_table_add(struct handshake_table *table, struct handshake *handshake) ATH_MUST_USE;
+ath_err handshake_table_add(struct handshake_table *table,
+                            struct handshake *handshake) ATH_MUST_USE;
 /* Takes it out: nobody was told of it. */
 void handshake_table_remove(struct handshake_table *table, struct handshake *handshake);
-struct handshake *handshake_table_find(const struct handshake_table *table, const char *id); /* NULL: none */
+struct handshake *handshake_table_find(const struct handshake_table *table,
+                                       const char *id); /* NULL: none */
 /* A half-open handshake that began with this M1 from this source; NULL: none. */
-struct handshake *handshake_table_find_hello(const struct handshake_table *table, const char *hello, const char *source);
+struct handshake *handshake_table_find_hello(const struct handshake_table *table, const char *hello,
+                                             const char *source);
 /* How many half-open handshakes of a service a source has. */
-size_t handshake_table_half_open(const struct handshake_table *table, const struct service_memory *service, const char *source);
+size_t handshake_table_half_open(const struct handshake_table *table,
+                                 const struct service_memory *service, const char *source);
 
 /* Half-open ends with the first valid M3, or with the handshake: looks at the machine. */
 void handshake_note_progress(struct handshake *handshake);
-/* The end: err ATH_OK is success. The machine stays, to repeat its answer. Only the first one counts. */
+/* The end: err ATH_OK is success. The machine stays, to repeat its answer. Only the first one
+ * counts. */
 void handshake_end(struct handshake *handshake, ath_err err);
 /* The end from outside: the machine goes. */
 void handshake_abort(struct handshake *handshake, ath_err err);
 void handshake_table_abort_service(struct handshake_table *table, const char *service_name);
 
 size_t handshake_table_count(const struct handshake_table *table); /* those that are running */
-void handshake_table_each(const struct handshake_table *table, void (*each)(void *ctx, const struct handshake *handshake), void *ctx);
+void handshake_table_each(const struct handshake_table *table,
+                          void (*each)(void *ctx, const struct handshake *handshake), void *ctx);
 
 #endif

@@ -1,5 +1,7 @@
 #include "athd/handshake_trust.h"
 
+#include <string.h>
+
 #include "athd/grant_issue.h"
 #include "athd/handshake_step.h"
 #include "athd/method_support.h"
@@ -70,6 +72,28 @@ pin(struct handshake *handshake)
     return peer_store_put(athd->peers, peer, on_pinned, handshake);
 }
 
+/* Another handshake may have pinned the origin since this one began: to the same server, then there
+ * is nothing to ask, or to another one, then no yes may move it silently. True: the step has gone
+ * on. */
+static bool
+is_settled(struct handshake *handshake)
+{
+    const struct peer *peer =
+        peer_store_find_origin(handshake->request->athd->peers, handshake->origin);
+    struct why why;
+
+    if (peer == NULL)
+        return false;
+    if (strcmp(peer->did, handshake_client_server_did(handshake->client)) == 0) {
+        go_on(handshake, true);
+        return true;
+    }
+    (void)why_set(&why, ATH_ERR_PEER_KEY_CHANGED, "%s is pinned to another server",
+                  handshake->origin);
+    handshake_step_fail(handshake, ATH_ERR_PEER_KEY_CHANGED, &why);
+    return true;
+}
+
 static void
 on_trust_answer(void *ctx, ath_err err)
 {
@@ -81,6 +105,8 @@ on_trust_answer(void *ctx, ath_err err)
         go_on(handshake, false);
         return;
     }
+    if (err == ATH_OK && is_settled(handshake))
+        return;
     if (err == ATH_OK)
         err = pin(handshake);
     if (err != ATH_OK)
@@ -93,15 +119,19 @@ handshake_need_trust(struct handshake *handshake)
     const struct handshake_client *client = handshake->client;
     struct consent_text text = {0};
 
+    if (is_settled(handshake))
+        return;
     consent_text_title(&text, "Trust this application from now on?");
     consent_text_caller(&text, handshake->request->caller);
     consent_text_line(&text, "Agent key", handshake->key->name, CONSENT_OURS);
     consent_text_line(&text, "Reached at", handshake->origin, CONSENT_OURS);
     consent_text_line(&text, "It says it is", handshake_client_server_did(client), CONSENT_OURS);
-    consent_text_line(&text, "Its key", public_key_jkt(handshake_client_server_key(client)), CONSENT_OURS);
+    consent_text_line(&text, "Its key", public_key_jkt(handshake_client_server_key(client)),
+                      CONSENT_OURS);
     consent_text_scopes(&text, "Will be asked for", &handshake->scopes);
     consent_text_duration(&text, "For", handshake->ttl);
-    consent_ask(handshake->request, &text, "Trust", seconds_left(handshake), on_trust_answer, handshake);
+    consent_ask(handshake->request, &text, "Trust", seconds_left(handshake), on_trust_answer,
+                handshake);
 }
 
 /* ---- grant ---- */
@@ -121,13 +151,14 @@ on_issued(void *ctx, ath_err err, const struct why *why, struct json *taken_data
 {
     struct handshake *handshake = ctx;
 
-    json_free(taken_data); /* the sentence says enough: the answer is the handshake's */
-    if (has_ended(handshake))
-        return;
-    if (err != ATH_OK)
-        handshake_step_fail(handshake, err, why);
-    else
+    if (handshake->ended_at != 0) {
+        json_free(taken_data);
+        handshake_step_fail(handshake, handshake->ended_err, NULL);
+    } else if (err != ATH_OK) {
+        handshake_step_fail_data(handshake, err, why, taken_data);
+    } else {
         use(handshake, credential);
+    }
 }
 
 void

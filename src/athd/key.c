@@ -202,7 +202,8 @@ decode_numbers(const struct json *object, struct why *why, struct key *key)
         return why_set(why, ATH_ERR_PARSE, "version is not %d", KEY_FILE_VERSION);
     if (!json_get_int(object, "created_at", &key->created_at))
         return why_set(why, ATH_ERR_PARSE, "created_at is missing");
-    if (json_get(object, "expires_at") != NULL && !json_get_int(object, "expires_at", &key->expires_at))
+    if (json_get(object, "expires_at") != NULL &&
+        !json_get_int(object, "expires_at", &key->expires_at))
         return why_set(why, ATH_ERR_PARSE, "expires_at is not a number");
     if (!json_get_int(object, "owner", &owner) || owner < 0 || owner > UINT32_MAX)
         return why_set(why, ATH_ERR_PARSE, "owner is not a uid");
@@ -249,7 +250,8 @@ decode_public(const struct json *object, struct why *why, struct key *key)
 ath_err
 key_decode(const struct json *object, struct why *why, struct key **ret_key)
 {
-    const struct json *hardware = json_get(object, "hardware"), *display = json_get(object, "display");
+    const struct json *hardware = json_get(object, "hardware"),
+                      *display = json_get(object, "display");
     struct key *key = key_new();
     ath_err err = key == NULL ? ATH_ERR_NOMEM : decode_numbers(object, why, key);
 

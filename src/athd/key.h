@@ -1,5 +1,5 @@
-/* A key as athd knows it: its public half, what it is for, and the blob its hardware can use. Counted:
- * a request may outlive a key.delete. */
+/* A key as athd knows it: its public half, what it is for, and the blob its hardware can use.
+ * Counted: a request may outlive a key.delete. */
 #ifndef ATHD_KEY_H
 #define ATHD_KEY_H
 
@@ -19,14 +19,14 @@ struct key {
     struct public_key *public_key;
     struct hsm_key_ref ref; /* its hsm's name and blob belong to the key */
     char *hsm;
-    struct ath_buf blob;    /* TSS2 PRIVATE KEY PEM */
+    struct ath_buf blob;            /* TSS2 PRIVATE KEY PEM */
     int64_t created_at, expires_at; /* expires_at 0: never */
-    char *agent_id;         /* NULL: none */
+    char *agent_id;                 /* NULL: none */
     struct display display;
     enum key_confirm confirm;
-    bool confirmed;         /* KEY_CONFIRM_SESSION: the user said yes since athd started */
+    bool confirmed; /* KEY_CONFIRM_SESSION: the user said yes since athd started */
     struct hsm_key_facts facts;
-    bool software;          /* made in an hsm that only file permissions protect */
+    bool software; /* made in an hsm that only file permissions protect */
     uid_t owner;
 };
 
@@ -35,14 +35,15 @@ struct key *key_new(void);
 struct key *key_ref(struct key *key);
 void key_free(struct key *key); /* drops one reference; NULL is fine */
 
-/* Gives a key its public half and the identity that follows from it and from its role, which must be
- * set. */
+/* Gives a key its public half and the identity that follows from it and from its role, which must
+ * be set. */
 void key_set_public(struct key *key, struct public_key *taken_public_key);
 /* Gives a key its blob and athd's number for it; its hsm must be set. */
 void key_attach(struct key *key, struct ath_buf *taken_blob, uint32_t number);
 
 /* KeyInfo of docs/api.md. ATH_ERR_NOMEM. */
-ath_err key_info(const struct key *key, const struct hsm_pool *pool, struct json **ret_info) ATH_MUST_USE;
+ath_err key_info(const struct key *key, const struct hsm_pool *pool,
+                 struct json **ret_info) ATH_MUST_USE;
 bool key_is_expired(const struct key *key, int64_t now);
 
 const char *key_confirm_name(enum key_confirm confirm);

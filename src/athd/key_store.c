@@ -137,7 +137,8 @@ find_orphan(void *ctx, const char *name)
     ath_err err = stem == NULL ? ATH_ERR_NOMEM : ATH_OK;
 
     if (err == ATH_OK && key_store_find(store, stem) == NULL && !items_have(store->damaged, stem)) {
-        log_warning("event=key_orphan file=%s/%s why=\"a key without its JSON; kept\"", store->dir, name);
+        log_warning("event=key_orphan file=%s/%s why=\"a key without its JSON; kept\"", store->dir,
+                    name);
         err = item_add(&store->orphans, stem);
     }
     free(stem);
@@ -357,7 +358,8 @@ write_key(struct change *change)
     struct json *object = NULL;
     char *pem = store_file_path(change->store->dir, key->name, ".pem");
     char *json = store_file_path(change->store->dir, key->name, ".json");
-    ath_err err = pem == NULL || json == NULL ? ATH_ERR_NOMEM : move_orphan(change->store, key->name);
+    ath_err err =
+        pem == NULL || json == NULL ? ATH_ERR_NOMEM : move_orphan(change->store, key->name);
 
     if (err != ATH_OK || (err = key_encode(key, &object)) != ATH_OK ||
         (err = store_file_text(object, &text)) != ATH_OK)

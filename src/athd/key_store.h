@@ -9,14 +9,17 @@
 struct key_store;
 
 /* Reads the directory (blocking, start-up). Unreadable items are logged and reported, not fatal. */
-ath_err key_store_open(struct athd *athd, const char *dir, struct why *why, struct key_store **ret_store) ATH_MUST_USE;
+ath_err key_store_open(struct athd *athd, const char *dir, struct why *why,
+                       struct key_store **ret_store) ATH_MUST_USE;
 void key_store_free(struct key_store *store);
-struct key *key_store_find(const struct key_store *store, const char *name);          /* NULL: none */
-struct key *key_store_find_did(const struct key_store *store, const char *did);       /* NULL: none */
-struct key *key_store_find_public(const struct key_store *store, const struct public_key *public_key);
+struct key *key_store_find(const struct key_store *store, const char *name);    /* NULL: none */
+struct key *key_store_find_did(const struct key_store *store, const char *did); /* NULL: none */
+struct key *key_store_find_public(const struct key_store *store,
+                                  const struct public_key *public_key);
 size_t key_store_count(const struct key_store *store);
 /* For lists: calls each key in order of names. */
-void key_store_each(const struct key_store *store, void (*each)(void *ctx, struct key *key), void *ctx);
+void key_store_each(const struct key_store *store, void (*each)(void *ctx, struct key *key),
+                    void *ctx);
 /* {orphans:[...], damaged:[...]} for agent.status; both may be empty. */
 ath_err key_store_report(const struct key_store *store, struct json **ret_report) ATH_MUST_USE;
 
@@ -26,10 +29,12 @@ ath_err key_store_reserve(struct key_store *store, const char *name) ATH_MUST_US
 void key_store_release(struct key_store *store, const char *name);
 
 /* Writes the key durably; when done says ATH_OK it is in the store (which keeps its own reference).
- * The name must be reserved. ATH_ERR_KEY_EXISTS (the public key is here already), ATH_ERR_NOMEM: done
- * is not called then. */
-ath_err key_store_put(struct key_store *store, struct key *key, store_done_fn *done, void *ctx) ATH_MUST_USE;
+ * The name must be reserved. ATH_ERR_KEY_EXISTS (the public key is here already), ATH_ERR_NOMEM:
+ * done is not called then. */
+ath_err key_store_put(struct key_store *store, struct key *key, store_done_fn *done,
+                      void *ctx) ATH_MUST_USE;
 /* Out of the store at once, off the disk when done says so. ATH_ERR_NOMEM: nothing happened. */
-ath_err key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, void *ctx) ATH_MUST_USE;
+ath_err key_store_remove(struct key_store *store, struct key *key, store_done_fn *done,
+                         void *ctx) ATH_MUST_USE;
 
 #endif

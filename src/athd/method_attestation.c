@@ -32,7 +32,8 @@ creation_free(struct creation *creation)
 }
 
 static void
-creation_fail(struct creation *creation, ath_err err, const struct why *why, struct json *taken_data)
+creation_fail(struct creation *creation, ath_err err, const struct why *why,
+              struct json *taken_data)
 {
     struct request *request = creation->request;
 
@@ -121,7 +122,8 @@ find_key(const struct request *request, struct why *why, struct key **ret_key)
 
     if (err == ATH_OK && (*ret_key)->agent_id == NULL)
         return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "key \"%s\" has no agent_id; create it with one to attest", (*ret_key)->name);
+                       "key \"%s\" has no agent_id; create it with one to attest",
+                       (*ret_key)->name);
     return err;
 }
 
@@ -135,7 +137,8 @@ ask(struct creation *creation, bool policy_asks, const char *audience)
     consent_text_line(&text, "Agent key", creation->key->name, CONSENT_OURS);
     consent_text_line(&text, "Agent", creation->key->agent_id, CONSENT_OURS);
     consent_text_line(&text, "To", audience, CONSENT_STRANGER);
-    method_confirm(creation->request, creation->key, policy_asks, &text, "Allow", 0, on_confirmed, creation);
+    method_confirm(creation->request, creation->key, policy_asks, &text, "Allow", 0, on_confirmed,
+                   creation);
 }
 
 void

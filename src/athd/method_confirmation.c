@@ -24,7 +24,8 @@ answering_free(struct answering *answering)
 }
 
 static void
-answering_fail(struct answering *answering, ath_err err, const struct why *why, struct json *taken_data)
+answering_fail(struct answering *answering, ath_err err, const struct why *why,
+               struct json *taken_data)
 {
     struct request *request = answering->request;
 
@@ -93,7 +94,8 @@ on_answer(void *ctx, ath_err err)
     request_set_deadline(answering->request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     put_record(answering, &record);
     signing_start(answering->request, answering->key, PURPOSE_USER_CONFIRMATION,
-                  ath_buf_slice(&answering->to_sign), HSM_PRIORITY_NORMAL, &record, on_signed, answering);
+                  ath_buf_slice(&answering->to_sign), HSM_PRIORITY_NORMAL, &record, on_signed,
+                  answering);
 }
 
 /* ---- the question ---- */
@@ -125,7 +127,8 @@ ask(struct answering *answering, bool policy_asks)
     consent_text_scopes(&text, "Asks for", view.scopes);
     consent_text_duration(&text, "For", view.ttl);
     if (view.client_name != NULL)
-        consent_text_line(&text, "The application calls the agent", view.client_name, CONSENT_STRANGER);
+        consent_text_line(&text, "The application calls the agent", view.client_name,
+                          CONSENT_STRANGER);
     if (view.client_developer != NULL)
         consent_text_line(&text, "and its developer", view.client_developer, CONSENT_STRANGER);
     if (view.context != NULL)
@@ -156,7 +159,8 @@ open_message(struct answering *answering, struct why *why)
 }
 
 static ath_err
-ask_policy(const struct answering *answering, struct why *why, struct json **ret_data, bool *ret_ask)
+ask_policy(const struct answering *answering, struct why *why, struct json **ret_data,
+           bool *ret_ask)
 {
     const enum sign_purpose purpose = PURPOSE_USER_CONFIRMATION;
     struct confirmation_view view;

@@ -40,7 +40,8 @@ is_did_of(const char *did, enum did_role role)
 }
 
 static ath_err
-check_parties(const struct request *request, const char *const *audiences, size_t count, struct why *why)
+check_parties(const struct request *request, const char *const *audiences, size_t count,
+              struct why *why)
 {
     if (!is_did_of(method_param(request, "client"), DID_CLIENT))
         return why_set(why, ATH_ERR_INVALID_PARAMS, "client is not the DID of a client");
@@ -60,12 +61,14 @@ method_credential_issue(struct request *request)
     struct why why = {""};
     ath_err err;
 
-    order.audience_count = method_strings(method_param_json(request, "audience"), audiences, AUDIENCES_MAX);
+    order.audience_count =
+        method_strings(method_param_json(request, "audience"), audiences, AUDIENCES_MAX);
     order.audiences = order.audience_count == 0 ? NULL : audiences;
     err = method_key(request, method_param(request, "key"), DID_USER, &why, &key);
     if (err == ATH_OK)
         err = check_parties(request, audiences, order.audience_count, &why);
-    if (err == ATH_OK && scope_list_decode(method_param_json(request, "scopes"), 1, &why, &scopes) != ATH_OK)
+    if (err == ATH_OK &&
+        scope_list_decode(method_param_json(request, "scopes"), 1, &why, &scopes) != ATH_OK)
         err = ATH_ERR_INVALID_PARAMS;
     if (err == ATH_OK && !json_get_int(request->params, "ttl", &order.ttl))
         err = ATH_ERR_INVALID_PARAMS;
@@ -125,7 +128,8 @@ method_credential_put(struct request *request)
 static ath_err
 check_grant(const struct request *request, const struct user_grant *grant, struct why *why)
 {
-    const char *client = method_param(request, "client"), *audience = method_param(request, "audience");
+    const char *client = method_param(request, "client"),
+               *audience = method_param(request, "audience");
 
     if (client != NULL && strcmp(client, grant->client_did) != 0)
         return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the grant is for another client");
@@ -142,8 +146,8 @@ method_credential_verify(struct request *request)
     struct why why = {""};
     ath_err err;
 
-    err = user_grant_read(method_param_json(request, "credential"), &request->athd->pins, clock_now(),
-                          &why, &grant);
+    err = user_grant_read(method_param_json(request, "credential"), &request->athd->pins,
+                          clock_now(), &why, &grant);
     if (err == ATH_OK)
         err = check_grant(request, &grant, &why);
     if (err != ATH_OK) {

@@ -35,9 +35,11 @@ decode_server(const struct request *request, struct why *why, struct start *star
     start->origin = json_get_string(server, "origin");
     for (member = json_first(server); member != NULL; member = json_next(member))
         if (strcmp(json_name(member), "did") != 0 && strcmp(json_name(member), "origin") != 0)
-            return why_set(why, ATH_ERR_INVALID_PARAMS, "server has no member \"%s\"", json_name(member));
+            return why_set(why, ATH_ERR_INVALID_PARAMS, "server has no member \"%s\"",
+                           json_name(member));
     if ((start->wanted_did == NULL) == (start->origin == NULL) || json_count(server) != 1)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "server must have one of did and origin, a string");
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "server must have one of did and origin, a string");
     if (start->origin == NULL)
         return ATH_OK;
     if ((peer = peer_store_find_origin(request->athd->peers, start->origin)) != NULL)
@@ -184,10 +186,11 @@ receive(struct handshake *handshake, struct request *request, struct json *taken
     handshake_step_drive(handshake, err, &need);
 }
 
-/* Text that is no message ends the handshake like any other refusal, unless it came where the user's
- * answer is awaited: that channel is open to others. */
+/* Text that is no message ends the handshake like any other refusal, unless it came where the
+ * user's answer is awaited: that channel is open to others. */
 static void
-receive_garbage(struct handshake *handshake, struct request *request, ath_err err, const struct why *why)
+receive_garbage(struct handshake *handshake, struct request *request, ath_err err,
+                const struct why *why)
 {
     if (err == ATH_ERR_NOMEM || handshake->ended_at != 0 ||
         strcmp(handshake_state(handshake), "confirm") == 0) {
@@ -215,7 +218,8 @@ receive_stalled(struct handshake *handshake, struct request *request, struct jso
     json_free(handshake->message);
     handshake->stalled = false;
     handshake_step_begin(handshake, request, NULL);
-    (void)why_set(&why, ATH_ERR_UNEXPECTED_MESSAGE, "the message before this one has no answer yet");
+    (void)why_set(&why, ATH_ERR_UNEXPECTED_MESSAGE,
+                  "the message before this one has no answer yet");
     handshake_step_fail(handshake, ATH_ERR_UNEXPECTED_MESSAGE, &why);
 }
 
@@ -230,11 +234,13 @@ method_handshake_receive(struct request *request)
     if (handshake == NULL)
         return;
     if (handshake->request != NULL) {
-        (void)why_set(&why, ATH_ERR_HSM_BUSY, "the message before this one is still being answered");
+        (void)why_set(&why, ATH_ERR_HSM_BUSY,
+                      "the message before this one is still being answered");
         request_fail(request, ATH_ERR_HSM_BUSY, &why);
     } else if (handshake->client == NULL && handshake->server == NULL) {
         request_fail(request, handshake->ended_err, NULL); /* too late, or aborted */
-    } else if ((err = method_message(method_param_json(request, "message"), &why, &message)) != ATH_OK) {
+    } else if ((err = method_message(method_param_json(request, "message"), &why, &message)) !=
+               ATH_OK) {
         receive_garbage(handshake, request, err, &why);
     } else if (handshake->stalled) {
         receive_stalled(handshake, request, message);

@@ -59,7 +59,8 @@ hash_message(const struct json *message, char **ret_hash)
     ath_err err;
 
     json_canonical(message, &canonical);
-    if ((err = canonical.err) == ATH_OK && (err = sha256(ath_buf_slice(&canonical), digest)) == ATH_OK) {
+    if ((err = canonical.err) == ATH_OK &&
+        (err = sha256(ath_buf_slice(&canonical), digest)) == ATH_OK) {
         base64url_encode(ath_slice_of(digest, sizeof(digest)), text);
         *ret_hash = ath_strdup(text);
         err = *ret_hash == NULL ? ATH_ERR_NOMEM : ATH_OK;
@@ -75,14 +76,16 @@ read_hello(struct accepting *accepting, struct why *why)
     const struct peer *peer;
     ath_err err;
 
-    if ((err = method_message(method_param_json(accepting->request, "message"), why, &message)) != ATH_OK)
+    if ((err = method_message(method_param_json(accepting->request, "message"), why, &message)) !=
+        ATH_OK)
         return err;
-    err = handshake_server_hello(&accepting->config, message, accepting->now, why, &accepting->hello);
+    err =
+        handshake_server_hello(&accepting->config, message, accepting->now, why, &accepting->hello);
     if (err == ATH_OK)
         err = hash_message(message, &accepting->hello_hash);
     json_free(message);
-    if (err == ATH_OK &&
-        (peer = peer_store_find(accepting->request->athd->peers, accepting->hello.client_did)) != NULL)
+    if (err == ATH_OK && (peer = peer_store_find(accepting->request->athd->peers,
+                                                 accepting->hello.client_did)) != NULL)
         accepting->config.client_name = peer->name;
     return err;
 }
@@ -101,7 +104,8 @@ load_wait_s(const struct accepting *accepting)
     if (memory->half_open >= HALF_OPEN_PER_SERVICE)
         return RETRY_AFTER_LIMIT_S;
     if (accepting->source[0] != '\0' &&
-        handshake_table_half_open(athd->handshakes, memory, accepting->source) >= HALF_OPEN_PER_SOURCE)
+        handshake_table_half_open(athd->handshakes, memory, accepting->source) >=
+            HALF_OPEN_PER_SOURCE)
         return RETRY_AFTER_LIMIT_S;
     if (wait_ms <= WAIT_MAX_MS)
         return 0;
@@ -109,8 +113,8 @@ load_wait_s(const struct accepting *accepting)
     return wait_s > RETRY_AFTER_MAX_S ? RETRY_AFTER_MAX_S : wait_s;
 }
 
-/* A cookie that came is taken, and what its retry asked for is checked. ATH_ERR_RATE_LIMITED: answer
- * with another retry. */
+/* A cookie that came is taken, and what its retry asked for is checked. ATH_ERR_RATE_LIMITED:
+ * answer with another retry. */
 static ath_err
 redeem(struct accepting *accepting, struct why *why)
 {
@@ -142,7 +146,8 @@ answer_retry(struct accepting *accepting, int64_t retry_after_s)
     ath_err err;
 
     err = cookie_jar_retry(accepting->entry->memory->cookies, accepting->hello.client_did,
-                           accepting->source, !accepting->proved, retry_after_s, accepting->now, &retry);
+                           accepting->source, !accepting->proved, retry_after_s, accepting->now,
+                           &retry);
     if (err != ATH_OK) {
         request_fail(request, err, NULL);
         return;
@@ -163,7 +168,8 @@ answer_again(struct accepting *accepting)
 
     handshake = handshake_table_find_hello(request->athd->handshakes, accepting->hello_hash,
                                            accepting->source);
-    if (handshake == NULL || strcmp(handshake->service->rules->name, accepting->entry->rules->name) != 0)
+    if (handshake == NULL ||
+        strcmp(handshake->service->rules->name, accepting->entry->rules->name) != 0)
         return false;
     if (handshake->request != NULL)
         request_fail(request, ATH_ERR_HSM_BUSY, NULL);
@@ -211,7 +217,8 @@ accept_hello(struct accepting *accepting, struct why *why)
     int64_t wait_s;
     ath_err err;
 
-    if ((err = find_service(accepting, why)) != ATH_OK || (err = read_hello(accepting, why)) != ATH_OK)
+    if ((err = find_service(accepting, why)) != ATH_OK ||
+        (err = read_hello(accepting, why)) != ATH_OK)
         return err;
     if (answer_again(accepting))
         return ATH_OK;

@@ -1,4 +1,5 @@
-/* key.*: keys are made in the hardware, recorded, and written to disk before anybody hears of them. */
+/* key.*: keys are made in the hardware, recorded, and written to disk before anybody hears of them.
+ */
 #include <stdlib.h>
 #include <string.h>
 
@@ -12,10 +13,10 @@
 /* key.create and key.import from the params to the answer. */
 struct key_job {
     struct request *request;
-    struct key *key;           /* counted; grows on the way */
+    struct key *key; /* counted; grows on the way */
     enum key_algorithm algorithm;
     bool is_import, is_reserved, is_opened;
-    struct hsm_job *hsm_job;   /* while the hardware works */
+    struct hsm_job *hsm_job; /* while the hardware works */
 };
 
 static void
@@ -139,7 +140,8 @@ on_hardware(void *ctx, const struct hsm_outcome *outcome)
     if (err != ATH_OK)
         job_fail(job, err, &why, outcome->native);
     else
-        record_key(request, job->is_import ? "key_imported" : "key_created", job->key, on_recorded, job);
+        record_key(request, job->is_import ? "key_imported" : "key_created", job->key, on_recorded,
+                   job);
 }
 
 static void
@@ -262,7 +264,8 @@ method_key_create(struct request *request)
     if (job == NULL)
         return;
     if (algorithm != NULL && !key_algorithm_parse(algorithm, &job->algorithm))
-        err = why_set(&why, ATH_ERR_UNSUPPORTED_ALGORITHM, "there is no algorithm \"%s\" here", algorithm);
+        err = why_set(&why, ATH_ERR_UNSUPPORTED_ALGORITHM, "there is no algorithm \"%s\" here",
+                      algorithm);
     if (err != ATH_OK || (err = job_start(job, &why)) != ATH_OK) {
         job_fail(job, err, &why, 0);
         return;
@@ -346,7 +349,8 @@ named_key(struct request *request)
     struct why why;
 
     if (key == NULL)
-        request_fail(request, why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name), &why);
+        request_fail(request, why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name),
+                     &why);
     return key;
 }
 
@@ -415,9 +419,10 @@ on_removed(void *ctx, ath_err err, const struct why *why)
     key_free(deletion->key);
     free(deletion);
     json_object_begin(&result);
-    json_put_string(&result, "note",
-                    "athd's only copy of the key's file is gone; an earlier copy of that file would "
-                    "still work in this TPM");
+    json_put_string(
+        &result, "note",
+        "athd's only copy of the key's file is gone; an earlier copy of that file would "
+        "still work in this TPM");
     request_finish_maker(request, &result);
 }
 

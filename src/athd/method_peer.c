@@ -37,14 +37,16 @@ check_pin(const struct request *request, const struct public_key *public_key, st
     if (!did_is_valid(did))
         return why_set(why, ATH_ERR_INVALID_PARAMS, "did is not a DID");
     if (origin != NULL && !origin_is_valid(origin))
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "origin must be https://host[:port] (http:// on loopback), lower case, without "
-                       "default port and slash");
+        return why_set(
+            why, ATH_ERR_INVALID_PARAMS,
+            "origin must be https://host[:port] (http:// on loopback), lower case, without "
+            "default port and slash");
     proves_itself = did_is_self_certifying(did) || did_is_key(did);
     if (public_key == NULL && !proves_itself)
         return why_set(why, ATH_ERR_INVALID_PARAMS,
                        "public_key is needed: this DID does not prove its key by itself");
-    return public_key != NULL && proves_itself ? check_self_certifying(did, public_key, why) : ATH_OK;
+    return public_key != NULL && proves_itself ? check_self_certifying(did, public_key, why)
+                                               : ATH_OK;
 }
 
 static void
@@ -128,7 +130,8 @@ method_peer_remove(struct request *request)
     struct why why = {""};
     ath_err err;
 
-    err = peer_store_remove(request->athd->peers, method_param(request, "did"), on_removed, request);
+    err =
+        peer_store_remove(request->athd->peers, method_param(request, "did"), on_removed, request);
     if (err != ATH_OK) {
         if (err == ATH_ERR_NOT_FOUND)
             why_set(&why, err, "this DID is not pinned");

@@ -86,7 +86,8 @@ method_session_token(struct request *request)
     if (session == NULL)
         return;
     if (session->channel.side != JWE_CLIENT) {
-        (void)why_set(&why, ATH_ERR_INVALID_PARAMS, "only the client's side of a session has the token");
+        (void)why_set(&why, ATH_ERR_INVALID_PARAMS,
+                      "only the client's side of a session has the token");
         request_fail(request, ATH_ERR_INVALID_PARAMS, &why);
         return;
     }

@@ -44,8 +44,8 @@ method_key(const struct request *request, const char *name, enum did_role role, 
     if (key == NULL)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name);
     if (key->role != role)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "key \"%s\" is a %s key; this needs a %s key", name,
-                       did_role_name(key->role), did_role_name(role));
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "key \"%s\" is a %s key; this needs a %s key",
+                       name, did_role_name(key->role), did_role_name(role));
     if (key_is_expired(key, clock_now()))
         return why_set(why, ATH_ERR_KEY_EXPIRED, "key \"%s\" has expired", name);
     *ret_key = key;
@@ -78,8 +78,8 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 /* ---- may this be signed ---- */
 
 ath_err
-method_policy(const struct request *request, const struct policy_question *question, struct why *why,
-              struct json **ret_data, bool *ret_ask)
+method_policy(const struct request *request, const struct policy_question *question,
+              struct why *why, struct json **ret_data, bool *ret_ask)
 {
     struct athd *athd = request->athd;
     struct policy_answer answer = policy_decide(request->caller, athd->owner, question);
@@ -148,11 +148,14 @@ method_confirm(struct request *request, struct key *key, bool ask, struct consen
 }
 
 void
-method_put_party(struct consent_text *text, const struct athd *athd, const char *label, const char *did)
+method_put_party(struct consent_text *text, const struct athd *athd, const char *label,
+                 const char *did)
 {
     const struct peer *peer = peer_store_find(athd->peers, did);
     const struct key *key = key_store_find_did(athd->keys, did);
-    const char *name = peer != NULL && peer->name != NULL ? peer->name : key != NULL ? key->name : NULL;
+    const char *name = peer != NULL && peer->name != NULL ? peer->name
+                       : key != NULL                      ? key->name
+                                                          : NULL;
 
     if (name != NULL)
         consent_text_line(text, label, name, CONSENT_OURS);

@@ -9,24 +9,27 @@
 #include "athd/signing.h"
 
 /* ---- params ---- */
-const char *method_param(const struct request *request, const char *name); /* NULL: absent or no string */
+const char *method_param(const struct request *request,
+                         const char *name); /* NULL: absent or no string */
 const struct json *method_param_json(const struct request *request, const char *name);
 
-/* A string, or an array of at most max strings, that a param is (checked before). Borrowed. Returns how
- * many; 0: absent. */
+/* A string, or an array of at most max strings, that a param is (checked before). Borrowed. Returns
+ * how many; 0: absent. */
 size_t method_strings(const struct json *param, const char **ret_texts, size_t max);
 
 /* The key of this name, which must have this role and not be expired. ATH_ERR_KEY_NOT_FOUND,
  * ATH_ERR_INVALID_PARAMS, ATH_ERR_KEY_EXPIRED with why. Borrowed. */
-ath_err method_key(const struct request *request, const char *name, enum did_role role, struct why *why,
-                   struct key **ret_key) ATH_MUST_USE;
+ath_err method_key(const struct request *request, const char *name, enum did_role role,
+                   struct why *why, struct key **ret_key) ATH_MUST_USE;
 
-/* A handshake message or grant that came as an object, or as text: the profile's limits hold for its
- * bytes. *ret_message belongs to the caller. ATH_ERR_INVALID_MESSAGE. */
-ath_err method_message(const struct json *param, struct why *why, struct json **ret_message) ATH_MUST_USE;
+/* A handshake message or grant that came as an object, or as text: the profile's limits hold for
+ * its bytes. *ret_message belongs to the caller. ATH_ERR_INVALID_MESSAGE. */
+ath_err method_message(const struct json *param, struct why *why,
+                       struct json **ret_message) ATH_MUST_USE;
 
 /* A public key given as PEM string or JWK object. ATH_ERR_INVALID_PUBLIC_KEY. */
-ath_err method_public_key(const struct json *param, struct why *why, struct public_key **ret_key) ATH_MUST_USE;
+ath_err method_public_key(const struct json *param, struct why *why,
+                          struct public_key **ret_key) ATH_MUST_USE;
 
 /* ---- may this be signed ---- */
 
@@ -37,13 +40,15 @@ ath_err method_policy(const struct request *request, const struct policy_questio
 
 /* Asks the user if policy (`ask`) or the key's `confirm` want it, else goes on at once: done may be
  * called from inside. */
-void method_confirm(struct request *request, struct key *key, bool ask, struct consent_text *taken_text,
-                    const char *ok_label, int64_t timeout_s, consent_done_fn *done, void *ctx);
+void method_confirm(struct request *request, struct key *key, bool ask,
+                    struct consent_text *taken_text, const char *ok_label, int64_t timeout_s,
+                    consent_done_fn *done, void *ctx);
 /* Would method_confirm ask? */
 bool method_would_ask(const struct key *key, bool ask);
 
 /* A line of a question that names somebody: by the name of our own pin or key, and by the DID. */
-void method_put_party(struct consent_text *text, const struct athd *athd, const char *label, const char *did);
+void method_put_party(struct consent_text *text, const struct athd *athd, const char *label,
+                      const char *did);
 
 /* ---- errors ---- */
 

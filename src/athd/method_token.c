@@ -12,10 +12,10 @@
 
 struct token_check {
     struct request *request;
-    struct access_token token; /* owned */
+    struct access_token token;   /* owned */
     const struct service *rules; /* borrowed; not used after the first turn */
-    struct ath_slice text;     /* in params */
-    char *account;             /* owned */
+    struct ath_slice text;       /* in params */
+    char *account;               /* owned */
 };
 
 static void
@@ -62,7 +62,8 @@ check_rules(const struct token_check *check, const char *scope, struct why *why)
     if (scope == NULL)
         return ATH_OK;
     if (!scope_list_has(&check->token.scopes, scope) || !scope_list_has(allowed, scope))
-        return why_set(why, ATH_ERR_SCOPE_NOT_APPROVED, "the token does not hold the scope \"%s\"", scope);
+        return why_set(why, ATH_ERR_SCOPE_NOT_APPROVED, "the token does not hold the scope \"%s\"",
+                       scope);
     return ATH_OK;
 }
 
@@ -78,14 +79,17 @@ check_token(struct token_check *check, struct why *why)
     if (entry == NULL)
         return why_set(why, ATH_ERR_NOT_FOUND, "there is no service \"%s\"", name);
     check->rules = entry->rules;
-    if ((key = key_store_find(request->athd->keys, entry->rules->key)) == NULL || key->role != DID_SERVER)
-        return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the service's key \"%s\" is gone", entry->rules->key);
+    if ((key = key_store_find(request->athd->keys, entry->rules->key)) == NULL ||
+        key->role != DID_SERVER)
+        return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the service's key \"%s\" is gone",
+                       entry->rules->key);
     if ((err = access_token_read(check->text, key->public_key, why, &check->token)) != ATH_OK)
         return err;
     if (strcmp(check->token.server_did, key->did) != 0)
         return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the token is of another server");
     if (!access_token_is_current(&check->token, clock_now()))
-        return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the token has expired or is not valid yet");
+        return why_set(why, ATH_ERR_INVALID_CREDENTIAL,
+                       "the token has expired or is not valid yet");
     account = service_account_of(entry->rules, check->token.user_did);
     if (account != NULL && (check->account = ath_strdup(account)) == NULL)
         return ATH_ERR_NOMEM;
@@ -102,7 +106,8 @@ check_session(const struct token_check *check, const char *id, struct why *why)
 
     if ((err = session_table_find(check->request->athd->sessions, id, &session)) != ATH_OK)
         return err;
-    if (session->service == NULL || strcmp(session->service->rules->name, check->rules->name) != 0 ||
+    if (session->service == NULL ||
+        strcmp(session->service->rules->name, check->rules->name) != 0 ||
         memcmp(session->transcript, check->token.transcript, SHA256_LEN) != 0)
         return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the token belongs to another session");
     return ATH_OK;
@@ -114,12 +119,13 @@ on_used(void *ctx, ath_err err, const struct why *why)
     check_end(ctx, err, why);
 }
 
-/* The proof as a string, or {jwt, method?, uri?} by a caller that says which HTTP request it came with.
- * ATH_OK: the answer follows when the proof's jti is remembered. */
+/* The proof as a string, or {jwt, method?, uri?} by a caller that says which HTTP request it came
+ * with. ATH_OK: the answer follows when the proof's jti is remembered. */
 static ath_err
 check_proof(struct token_check *check, const struct json *proof, struct why *why)
 {
-    const char *jwt = json_string(proof) != NULL ? json_string(proof) : json_get_string(proof, "jwt");
+    const char *jwt =
+        json_string(proof) != NULL ? json_string(proof) : json_get_string(proof, "jwt");
     const struct dpop_expected expected = {
         .access_token = check->text,
         .jkt = check->token.client_jkt,

@@ -131,7 +131,8 @@ line_decode(struct ath_slice line, struct replay_use *ret_use)
 
     if (line.len <= id_len + 1 || line.len - id_len > sizeof(digits) || line.data[id_len] != ' ')
         return false;
-    if (base64url_decode_exact(ath_slice_of(line.data, id_len), ret_use->id, REPLAY_ID_LEN) != ATH_OK)
+    if (base64url_decode_exact(ath_slice_of(line.data, id_len), ret_use->id, REPLAY_ID_LEN) !=
+        ATH_OK)
         return false;
     memcpy(digits, line.data + id_len + 1, line.len - id_len - 1);
     digits[line.len - id_len - 1] = '\0';
@@ -153,7 +154,8 @@ load_text(const struct loading *loading, const char *path, struct ath_slice text
 
         if (!line_decode(ath_slice_of(text.data + begin, at - begin), &use))
             damaged++;
-        else if (use.expires_at > loading->now && (err = loading->each(loading->ctx, &use)) != ATH_OK)
+        else if (use.expires_at > loading->now &&
+                 (err = loading->each(loading->ctx, &use)) != ATH_OK)
             return err;
         begin = at + 1;
         if (begin == text.len)
@@ -184,7 +186,8 @@ load_file(void *ctx, const char *name)
         (void)unlink(path);
         goto out;
     }
-    if (loading->each != NULL && (err = file_read(path, &text, loading->why)) == ATH_OK && text.len > 0)
+    if (loading->each != NULL && (err = file_read(path, &text, loading->why)) == ATH_OK &&
+        text.len > 0)
         err = load_text(loading, path, ath_buf_slice(&text));
 out:
     free(path);
@@ -193,8 +196,9 @@ out:
 }
 
 ath_err
-replay_file_load(const char *dir, int64_t now, ath_err (*each)(void *ctx, const struct replay_use *use),
-                 void *ctx, struct why *why)
+replay_file_load(const char *dir, int64_t now,
+                 ath_err (*each)(void *ctx, const struct replay_use *use), void *ctx,
+                 struct why *why)
 {
     struct loading loading = {dir, now, each, ctx, why};
 

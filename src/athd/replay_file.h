@@ -1,6 +1,6 @@
 /* The files behind the replay store. A file holds the uses whose time ends within one span, and is
- * named after the span's end: until-SECONDS.log, a use a line, "b64u(id) exp". Blocking: for start-up
- * and libuv's threads. */
+ * named after the span's end: until-SECONDS.log, a use a line, "b64u(id) exp". Blocking: for
+ * start-up and libuv's threads. */
 #ifndef ATHD_REPLAY_FILE_H
 #define ATHD_REPLAY_FILE_H
 
@@ -14,17 +14,19 @@ struct replay_use {
     int64_t expires_at;
 };
 
-/* The end of the span a use belongs to: spans are longer the further away they are, so that there are
- * at most about 90 files, whatever exp a stranger writes. */
+/* The end of the span a use belongs to: spans are longer the further away they are, so that there
+ * are at most about 90 files, whatever exp a stranger writes. */
 int64_t replay_file_span_end(int64_t expires_at, int64_t now);
 
 /* Appends uses of one span and syncs. After ATH_ERR_IO the file is as it was. ATH_ERR_NOMEM. */
-ath_err replay_file_append(const char *dir, int64_t span_end, const struct replay_use *uses, size_t count) ATH_MUST_USE;
+ath_err replay_file_append(const char *dir, int64_t span_end, const struct replay_use *uses,
+                           size_t count) ATH_MUST_USE;
 
 /* Gives each use of each file to `each`; removes files whose span has ended; cuts torn last lines.
  * ATH_ERR_IO, ATH_ERR_NOMEM, and what each returns. */
-ath_err replay_file_load(const char *dir, int64_t now, ath_err (*each)(void *ctx, const struct replay_use *use),
-                         void *ctx, struct why *why) ATH_MUST_USE;
+ath_err replay_file_load(const char *dir, int64_t now,
+                         ath_err (*each)(void *ctx, const struct replay_use *use), void *ctx,
+                         struct why *why) ATH_MUST_USE;
 void replay_file_remove_ended(const char *dir, int64_t now);
 
 #endif

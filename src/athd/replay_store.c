@@ -142,7 +142,8 @@ load_use(void *ctx, const struct replay_use *use)
 }
 
 ath_err
-replay_store_open(struct athd *athd, const char *dir, struct why *why, struct replay_store **ret_store)
+replay_store_open(struct athd *athd, const char *dir, struct why *why,
+                  struct replay_store **ret_store)
 {
     struct replay_store *store = calloc(1, sizeof(*store));
     ath_err err = ATH_ERR_NOMEM;

@@ -11,16 +11,18 @@
 struct athd;
 struct replay_store;
 
-/* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. Lines that
- * cannot be read are logged and left where they are. */
-ath_err replay_store_open(struct athd *athd, const char *dir, struct why *why, struct replay_store **ret_store) ATH_MUST_USE;
-void replay_store_free(struct replay_store *store); /* waits for nothing: call when the loop has ended */
+/* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. Lines
+ * that cannot be read are logged and left where they are. */
+ath_err replay_store_open(struct athd *athd, const char *dir, struct why *why,
+                          struct replay_store **ret_store) ATH_MUST_USE;
+void
+replay_store_free(struct replay_store *store); /* waits for nothing: call when the loop has ended */
 
-/* Remembers the use; done says when it is on disk (ATH_OK), or ATH_ERR_IO: then it is not remembered.
- * ATH_ERR_REPLAYED, ATH_ERR_LIMIT_EXCEEDED (1,000,000 live ones), ATH_ERR_NOMEM, ATH_ERR_CRYPTO: done is
- * not called. */
-ath_err replay_store_use(struct replay_store *store, const char *kid, const char *jti, int64_t expires_at,
-                         store_done_fn *done, void *ctx) ATH_MUST_USE;
+/* Remembers the use; done says when it is on disk (ATH_OK), or ATH_ERR_IO: then it is not
+ * remembered. ATH_ERR_REPLAYED, ATH_ERR_LIMIT_EXCEEDED (1,000,000 live ones), ATH_ERR_NOMEM,
+ * ATH_ERR_CRYPTO: done is not called. */
+ath_err replay_store_use(struct replay_store *store, const char *kid, const char *jti,
+                         int64_t expires_at, store_done_fn *done, void *ctx) ATH_MUST_USE;
 size_t replay_store_count(const struct replay_store *store);
 
 #endif

@@ -121,7 +121,8 @@ load_service(void *ctx, const char *stem, const struct json *object, struct why 
 }
 
 ath_err
-service_store_open(struct athd *athd, const char *dir, struct why *why, struct service_store **ret_store)
+service_store_open(struct athd *athd, const char *dir, struct why *why,
+                   struct service_store **ret_store)
 {
     struct service_store *store = calloc(1, sizeof(*store));
     ath_err err = ATH_ERR_NOMEM;
@@ -158,7 +159,6 @@ service_store_find(const struct service_store *store, const char *name)
 {
     return string_map_get(&store->by_name, name);
 }
-
 
 void
 service_store_each(const struct service_store *store,
@@ -229,7 +229,8 @@ key_is_taken(const struct service_store *store, const struct service *rules)
     size_t cursor = 0;
 
     while ((entry = string_map_next(&store->by_name, &cursor)) != NULL)
-        if (strcmp(entry->rules->key, rules->key) == 0 && strcmp(entry->rules->name, rules->name) != 0)
+        if (strcmp(entry->rules->key, rules->key) == 0 &&
+            strcmp(entry->rules->name, rules->name) != 0)
             return true;
     for (const struct change *change = store->changes; change != NULL; change = change->next)
         if (change->rules != NULL && !change->superseded &&
@@ -240,7 +241,8 @@ key_is_taken(const struct service_store *store, const struct service *rules)
 }
 
 ath_err
-service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx)
+service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done,
+                  void *ctx)
 {
     struct ath_buf text = {.max = STORE_FILE_MAX};
     struct json *object = NULL;

@@ -1,5 +1,5 @@
-/* What this machine's applications offer (service.put): SERVICES/NAME.json, and what athd remembers of
- * each while it runs. */
+/* What this machine's applications offer (service.put): SERVICES/NAME.json, and what athd remembers
+ * of each while it runs. */
 #ifndef ATHD_SERVICE_STORE_H
 #define ATHD_SERVICE_STORE_H
 
@@ -33,16 +33,22 @@ struct service_entry *service_entry_ref(struct service_entry *entry);
 void service_entry_free(struct service_entry *entry); /* drops one reference; NULL is fine */
 
 /* Reads the directory (blocking, start-up); damaged files are logged and left out. */
-ath_err service_store_open(struct athd *athd, const char *dir, struct why *why, struct service_store **ret_store) ATH_MUST_USE;
+ath_err service_store_open(struct athd *athd, const char *dir, struct why *why,
+                           struct service_store **ret_store) ATH_MUST_USE;
 void service_store_free(struct service_store *store);
 
-struct service_entry *service_store_find(const struct service_store *store, const char *name); /* NULL: none */
-void service_store_each(const struct service_store *store, void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
+struct service_entry *service_store_find(const struct service_store *store,
+                                         const char *name); /* NULL: none */
+void service_store_each(const struct service_store *store,
+                        void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
 
-/* Durable, in place of an older one; in the store when done says ATH_OK. ATH_ERR_EXISTS (another service
- * has this server key: a key belongs to one only), ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM, ATH_ERR_CRYPTO: done is not called; the rules are taken either way. */
-ath_err service_store_put(struct service_store *store, struct service *taken_rules, store_done_fn *done, void *ctx) ATH_MUST_USE;
+/* Durable, in place of an older one; in the store when done says ATH_OK. ATH_ERR_EXISTS (another
+ * service has this server key: a key belongs to one only), ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM,
+ * ATH_ERR_CRYPTO: done is not called; the rules are taken either way. */
+ath_err service_store_put(struct service_store *store, struct service *taken_rules,
+                          store_done_fn *done, void *ctx) ATH_MUST_USE;
 /* Out of the store at once. ATH_ERR_NOT_FOUND, ATH_ERR_NOMEM: done is not called. */
-ath_err service_store_remove(struct service_store *store, const char *name, store_done_fn *done, void *ctx) ATH_MUST_USE;
+ath_err service_store_remove(struct service_store *store, const char *name, store_done_fn *done,
+                             void *ctx) ATH_MUST_USE;
 
 #endif

@@ -10,16 +10,16 @@
 #include "protocol/protocol_limits.h"
 
 #define SESSION_ID_BYTES 16
-#define REMEMBER_S 600   /* how long an ended session answers SESSION_EXPIRED */
-#define TIMER_MAX_S 60   /* a machine that slept must not keep keys for long after it woke */
+#define REMEMBER_S 600 /* how long an ended session answers SESSION_EXPIRED */
+#define TIMER_MAX_S 60 /* a machine that slept must not keep keys for long after it woke */
 
 struct session_table {
     struct athd *athd;
     struct string_map by_id;
     LIST_HEAD(, session) all;
     size_t running;
-    uv_timer_t *timer;  /* on the heap: outlives the table until the loop has closed it */
-    int64_t timer_at;   /* 0: not started */
+    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
+    int64_t timer_at;  /* 0: not started */
 };
 
 /* ---- one session ---- */
@@ -127,7 +127,7 @@ count_of_caller(const struct session_table *table, uint64_t caller_identity)
     size_t count = 0;
 
     LIST_FOREACH(session, &table->all, of_table)
-        count += !session->ended && session->caller_identity == caller_identity;
+    count += !session->ended && session->caller_identity == caller_identity;
     return count;
 }
 
@@ -138,8 +138,8 @@ fill(struct session *session, struct handshake_result *result, struct service_en
 
     if ((err = random_base64url(SESSION_ID_BYTES, session->id)) != ATH_OK)
         return err;
-    if (service == NULL &&
-        (err = ath_secret_from(ath_buf_slice(&result->access_token), &session->access_token)) != ATH_OK)
+    if (service == NULL && (err = ath_secret_from(ath_buf_slice(&result->access_token),
+                                                  &session->access_token)) != ATH_OK)
         return err;
     if ((err = scope_list_copy(&result->scopes.granted, &session->scopes)) != ATH_OK)
         return err;
@@ -244,6 +244,6 @@ session_table_each(const struct session_table *table,
     const struct session *session;
 
     LIST_FOREACH(session, &table->all, of_table)
-        if (!session->ended)
-            each(ctx, session);
+    if (!session->ended)
+        each(ctx, session);
 }

@@ -16,15 +16,15 @@ struct session_table;
 struct session {
     LIST_ENTRY(session) of_table;
     char id[SESSION_ID_LEN + 1];
-    struct jwe_channel channel;   /* side says which role */
+    struct jwe_channel channel; /* side says which role */
     char *peer_did, *user_did;
     struct scope_list scopes;
     int64_t expires_at;
-    uint64_t caller_identity;     /* whom it counts for */
+    uint64_t caller_identity;       /* whom it counts for */
     uint8_t transcript[SHA256_LEN]; /* ath_th */
     struct ath_secret access_token; /* client side only */
     struct service_entry *service;  /* server side; counted */
-    bool ended;        /* keys are wiped; kept for a while so that its callers learn SESSION_EXPIRED */
+    bool ended; /* keys are wiped; kept for a while so that its callers learn SESSION_EXPIRED */
     int64_t forget_at; /* of one that has ended */
 };
 
@@ -39,13 +39,15 @@ ath_err session_table_add(struct session_table *table, struct handshake_result *
                           struct session **ret_session) ATH_MUST_USE;
 
 /* ATH_ERR_SESSION_NOT_FOUND, ATH_ERR_SESSION_EXPIRED. */
-ath_err session_table_find(struct session_table *table, const char *id, struct session **ret_session) ATH_MUST_USE;
+ath_err session_table_find(struct session_table *table, const char *id,
+                           struct session **ret_session) ATH_MUST_USE;
 /* Wipes the keys; remembered as expired, or not at all. */
 void session_table_end(struct session_table *table, struct session *session);
 void session_table_remove(struct session_table *table, struct session *session);
 void session_table_remove_service(struct session_table *table, const char *service_name);
 
 size_t session_table_count(const struct session_table *table); /* those that have not ended */
-void session_table_each(const struct session_table *table, void (*each)(void *ctx, const struct session *session), void *ctx);
+void session_table_each(const struct session_table *table,
+                        void (*each)(void *ctx, const struct session *session), void *ctx);
 
 #endif

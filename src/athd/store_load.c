@@ -56,7 +56,8 @@ load_one(void *ctx, const char *name)
 }
 
 ath_err
-store_load(const char *dir, store_each_fn *each, store_damaged_fn *damaged, void *ctx, struct why *why)
+store_load(const char *dir, store_each_fn *each, store_damaged_fn *damaged, void *ctx,
+           struct why *why)
 {
     struct loading loading = {dir, each, damaged, ctx};
     ath_err err;

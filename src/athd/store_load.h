@@ -6,14 +6,15 @@
 
 #define STORE_FILE_MAX (1024u * 1024u)
 
-/* What a store does with DIR/STEM.json. ATH_ERR_NOMEM ends the reading; any other error means that this
- * file is damaged, with why. */
-typedef ath_err store_each_fn(void *ctx, const char *stem, const struct json *object, struct why *why);
+/* What a store does with DIR/STEM.json. ATH_ERR_NOMEM ends the reading; any other error means that
+ * this file is damaged, with why. */
+typedef ath_err store_each_fn(void *ctx, const char *stem, const struct json *object,
+                              struct why *why);
 typedef void store_damaged_fn(void *ctx, const char *stem);
 
-/* Makes the directory if it is missing, removes what a killed write left, gives each file to `each`. A
- * damaged file is logged, kept, given to `damaged` (may be NULL), and holds up nothing else.
- * ATH_ERR_IO, ATH_ERR_NOMEM with why. */
+/* Makes the directory if it is missing, removes what a killed write left, gives each file to
+ * `each`. A damaged file is logged, kept, given to `damaged` (may be NULL), and holds up nothing
+ * else. ATH_ERR_IO, ATH_ERR_NOMEM with why. */
 ath_err store_load(const char *dir, store_each_fn *each, store_damaged_fn *damaged, void *ctx,
                    struct why *why) ATH_MUST_USE;
 

@@ -1,6 +1,6 @@
-/* From short strings (names, identifiers we made, DIDs the owner chose) to things. Keys are borrowed:
- * they must live as long as their entry, best inside the thing. Not for strings that strangers choose
- * in number: the hash is not keyed. */
+/* From short strings (names, identifiers we made, DIDs the owner chose) to things. Keys are
+ * borrowed: they must live as long as their entry, best inside the thing. Not for strings that
+ * strangers choose in number: the hash is not keyed. */
 #ifndef ATHD_STRING_MAP_H
 #define ATHD_STRING_MAP_H
 
@@ -27,8 +27,8 @@ void *string_map_remove(struct string_map *map, const char *key); /* the value; 
 void *string_map_next(const struct string_map *map, size_t *cursor);
 void string_map_done(struct string_map *map); /* values are the caller's */
 
-/* The values, in order of their keys; the caller frees the array. NULL when out of memory (and for an
- * empty map). */
+/* The values, in order of their keys; the caller frees the array. NULL when out of memory (and for
+ * an empty map). */
 void **string_map_sorted(const struct string_map *map);
 
 #endif

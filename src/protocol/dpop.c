@@ -43,7 +43,8 @@ is_same_uri(const char *htu, const char *uri)
 static ath_err
 check_request(const struct json *claims, const struct dpop_expected *expected, struct why *why)
 {
-    const char *htm = claims_text(claims, "htm", 64), *htu = claims_text(claims, "htu", URI_MAX_LEN);
+    const char *htm = claims_text(claims, "htm", 64),
+               *htu = claims_text(claims, "htu", URI_MAX_LEN);
 
     if (htm == NULL || htu == NULL)
         return refuse(why, "names no HTTP request");

@@ -1,4 +1,5 @@
-/* An athd without a socket and without hardware: a loop, a state directory, and what writes to it. */
+/* An athd without a socket and without hardware: a loop, a state directory, and what writes to it.
+ */
 #ifndef TESTS_FIXTURE_STORES_H
 #define TESTS_FIXTURE_STORES_H
 
@@ -13,7 +14,8 @@ struct stores {
     char dir[64];
 };
 
-/* Never fail: they end the test. stores_end runs the loop out, and checks that nothing is left in it. */
+/* Never fail: they end the test. stores_end runs the loop out, and checks that nothing is left in
+ * it. */
 void stores_begin(struct stores *stores);
 void stores_end(struct stores *stores);
 /* dir/name, valid until the next call. */

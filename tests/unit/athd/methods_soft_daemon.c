@@ -35,7 +35,8 @@ static struct soft_answer answers[SLOTS];
 static struct caller caller = {.references = 1, .pid = 1, .identity = 1};
 
 static void
-take_answer(struct request *request, ath_err err, const struct why *why, struct json *result, struct json *data)
+take_answer(struct request *request, ath_err err, const struct why *why, struct json *result,
+            struct json *data)
 {
     struct soft_answer *answer = &answers[request - requests];
 
@@ -70,7 +71,8 @@ request_finish_maker(struct request *request, struct json_maker *result)
 }
 
 void
-request_fail_data(struct request *request, ath_err err, const struct why *why, struct json *taken_data)
+request_fail_data(struct request *request, ath_err err, const struct why *why,
+                  struct json *taken_data)
 {
     assert_int_not_equal(err, ATH_OK);
     take_answer(request, err, why, NULL, taken_data);
@@ -315,7 +317,8 @@ hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
 }
 
 void
-hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind, bool *ret_software)
+hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind,
+                  bool *ret_software)
 {
     (void)pool;
     (void)hsm;
@@ -412,7 +415,6 @@ method_fn *const method_table[RPC_METHOD_COUNT] = {
     [RPC_PEER_REMOVE] = method_peer_remove,
 };
 
-
 void
 soft_begin(void)
 {
@@ -425,13 +427,19 @@ soft_begin(void)
     if (pairs[0].pkey == NULL)
         for (size_t i = 0; i < PAIRS; i++)
             make_pair(&pairs[i], i);
-    assert_int_equal(key_store_open(athd, stores_path(&soft.stores, "keys"), NULL, &athd->keys), ATH_OK);
-    assert_int_equal(peer_store_open(athd, stores_path(&soft.stores, "peers"), NULL, &athd->peers), ATH_OK);
+    assert_int_equal(key_store_open(athd, stores_path(&soft.stores, "keys"), NULL, &athd->keys),
+                     ATH_OK);
+    assert_int_equal(peer_store_open(athd, stores_path(&soft.stores, "peers"), NULL, &athd->peers),
+                     ATH_OK);
     athd->pins = peer_store_pins(athd->peers);
-    assert_int_equal(service_store_open(athd, stores_path(&soft.stores, "services"), NULL, &athd->services), ATH_OK);
     assert_int_equal(
-        credential_store_open(athd, stores_path(&soft.stores, "credentials"), NULL, &athd->credentials), ATH_OK);
-    assert_int_equal(replay_store_open(athd, stores_path(&soft.stores, "replay"), NULL, &athd->replays), ATH_OK);
+        service_store_open(athd, stores_path(&soft.stores, "services"), NULL, &athd->services),
+        ATH_OK);
+    assert_int_equal(credential_store_open(athd, stores_path(&soft.stores, "credentials"), NULL,
+                                           &athd->credentials),
+                     ATH_OK);
+    assert_int_equal(
+        replay_store_open(athd, stores_path(&soft.stores, "replay"), NULL, &athd->replays), ATH_OK);
     assert_int_equal(handshake_table_new(athd, &athd->handshakes), ATH_OK);
     assert_int_equal(session_table_new(athd, &athd->sessions), ATH_OK);
 }
@@ -474,7 +482,8 @@ soft_send(int slot, enum rpc_method_id method, const char *params)
         .caller = &caller,
         .deadline_ms = clock_monotonic_ms() + REQUEST_DEADLINE_MS,
     };
-    assert_int_equal(json_parse(ath_slice_of_string(params), &RPC_JSON_LIMITS, &why, &request->params), ATH_OK);
+    assert_int_equal(
+        json_parse(ath_slice_of_string(params), &RPC_JSON_LIMITS, &why, &request->params), ATH_OK);
     if (method_check_params(request->method, request->params, &why) != ATH_OK)
         fail_msg("%s", why.text);
     request->trace = json_get_string(request->params, "trace");
@@ -505,7 +514,8 @@ soft_ok(enum rpc_method_id method, const char *params)
     const struct soft_answer *answer = soft_call(method, params);
 
     if (answer->err != ATH_OK)
-        fail_msg("%s: %s: %s", method_at(method)->name, ath_err_reason(answer->err), answer->why.text);
+        fail_msg("%s: %s: %s", method_at(method)->name, ath_err_reason(answer->err),
+                 answer->why.text);
     return answer->result;
 }
 

@@ -1,8 +1,8 @@
 /*
  * In the place of the hardware, the prompter and the socket: for tests of the methods. It is linked
- * instead of hsm_pool.c, consent.c, request.c and events.c (its definitions are found before theirs),
- * keeps three key pairs made by OpenSSL, says yes or no as it is told, and holds answers back when a
- * test wants to be in the middle of something.
+ * instead of hsm_pool.c, consent.c, request.c and events.c (its definitions are found before
+ * theirs), keeps three key pairs made by OpenSSL, says yes or no as it is told, and holds answers
+ * back when a test wants to be in the middle of something.
  */
 #ifndef TESTS_SOFT_DAEMON_H
 #define TESTS_SOFT_DAEMON_H
@@ -12,28 +12,28 @@
 
 struct soft_answer {
     bool has_come;
-    ath_err err;          /* ATH_OK: result */
+    ath_err err; /* ATH_OK: result */
     struct why why;
-    struct json *result;  /* owned by the soft daemon until the next call */
-    struct json *data;    /* of an error; the same */
+    struct json *result; /* owned by the soft daemon until the next call */
+    struct json *data;   /* of an error; the same */
 };
 
 extern struct soft {
     struct stores stores;
-    ath_err consent;      /* what the user says */
-    ath_err hsm_err;      /* of signatures */
-    uint64_t wait_ms;     /* hsm_pool_wait_ms */
-    bool hold;            /* the hardware does not answer until soft_release */
+    ath_err consent;  /* what the user says */
+    ath_err hsm_err;  /* of signatures */
+    uint64_t wait_ms; /* hsm_pool_wait_ms */
+    bool hold;        /* the hardware does not answer until soft_release */
     unsigned questions, signatures;
     unsigned fail_allocation; /* of the next call's method: this one */
-    bool failed;          /* it did */
+    bool failed;              /* it did */
 } soft;
 
 void soft_begin(void);
 void soft_end(void);
 
-/* Calls a method with params as JSON text; soft_wait gives its answer. `slot` is 0 or 1: two requests
- * may be under way. */
+/* Calls a method with params as JSON text; soft_wait gives its answer. `slot` is 0 or 1: two
+ * requests may be under way. */
 void soft_send(int slot, enum rpc_method_id method, const char *params);
 const struct soft_answer *soft_wait(int slot);
 /* Both. */

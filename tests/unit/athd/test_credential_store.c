@@ -16,8 +16,8 @@ struct fixture {
 static void
 open_store(struct fixture *f)
 {
-    assert_int_equal(credential_store_open(&f->stores.athd, stores_path(&f->stores, "credentials"), NULL,
-                                           &f->store),
+    assert_int_equal(credential_store_open(&f->stores.athd, stores_path(&f->stores, "credentials"),
+                                           NULL, &f->store),
                      ATH_OK);
 }
 
@@ -113,10 +113,12 @@ test_the_one_that_covers_most_is_chosen_then_the_newest(void **state)
     assert_int_equal(keep(f, grant(f, f->server.did, "a:b", NOW - 5, 600), narrow), ATH_OK);
     assert_int_equal(keep(f, grant(f, f->server.did, "a:b c:d", NOW - 9, 600), wide), ATH_OK);
     assert_int_equal(keep(f, grant(f, f->server.did, "c:d a:b x:y", NOW - 4, 60), newer), ATH_OK);
-    assert_int_equal(keep(f, grant(f, "did:web:other.example", "a:b c:d e:f", NOW, 600), other), ATH_OK);
+    assert_int_equal(keep(f, grant(f, "did:web:other.example", "a:b c:d e:f", NOW, 600), other),
+                     ATH_OK);
     assert_string_equal(choose(f, f->server.did, "a:b", NOW), newer);
     assert_string_equal(choose(f, f->server.did, "a:b c:d", NOW), newer);
-    assert_string_equal(choose(f, f->server.did, "a:b c:d", NOW + 100), wide); /* the newer one is over */
+    assert_string_equal(choose(f, f->server.did, "a:b c:d", NOW + 100),
+                        wide); /* the newer one is over */
     assert_string_equal(choose(f, f->server.did, "a:b", NOW + 100), narrow);
     assert_string_equal(choose(f, f->server.did, "e:f", NOW), "none");
     assert_string_equal(choose(f, NULL, "e:f", NOW), other);
@@ -130,7 +132,9 @@ test_grant_for_another_client_is_never_chosen(void **state)
 {
     struct fixture *f = *state;
 
-    assert_int_equal(keep(f, scene_make_grant(&f->user, f->server.did, NULL, "a:b", NOW, NOW + 600), NULL), ATH_OK);
+    assert_int_equal(
+        keep(f, scene_make_grant(&f->user, f->server.did, NULL, "a:b", NOW, NOW + 600), NULL),
+        ATH_OK);
     assert_string_equal(choose(f, f->server.did, "a:b", NOW), "none");
     assert_string_equal(choose(f, NULL, "a:b", NOW), "none");
 }
@@ -173,8 +177,9 @@ test_file_that_was_changed_is_left_out(void **state)
     struct fixture *f = *state;
 
     assert_int_equal(keep(f, grant(f, f->server.did, "a:b", NOW, 600), NULL), ATH_OK);
-    stores_write(&f->stores, "credentials/bad.json",
-                 "{\"version\":1,\"added_at\":1,\"expires_at\":1890000000,\"credential\":\"ey.ey.AA\"}");
+    stores_write(
+        &f->stores, "credentials/bad.json",
+        "{\"version\":1,\"added_at\":1,\"expires_at\":1890000000,\"credential\":\"ey.ey.AA\"}");
     credential_store_free(f->store);
     open_store(f);
     assert_null(credential_store_find(f->store, "bad"));

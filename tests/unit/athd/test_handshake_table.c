@@ -15,7 +15,7 @@ struct fixture {
 };
 
 #define RULES                                                                                      \
-    "{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":600,"     \
+    "{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":600,"    \
     "\"require_user_confirmation\":false,\"agents\":{},\"users\":{}}"
 
 static int

@@ -16,8 +16,8 @@ struct fixture {
 static void
 open_store(struct fixture *f)
 {
-    assert_int_equal(key_store_open(&f->stores.athd, stores_path(&f->stores, "keys"), NULL, &f->store),
-                     ATH_OK);
+    assert_int_equal(
+        key_store_open(&f->stores.athd, stores_path(&f->stores, "keys"), NULL, &f->store), ATH_OK);
 }
 
 static int
@@ -139,12 +139,14 @@ static void
 test_one_key_does_not_get_two_names(void **state)
 {
     struct fixture *f = *state;
-    struct key *first = make_key("first", DID_CLIENT, "same"), *second = make_key("second", DID_SERVER, "same");
+    struct key *first = make_key("first", DID_CLIENT, "same"),
+               *second = make_key("second", DID_SERVER, "same");
     struct key *third = make_key("third", DID_CLIENT, "same");
     struct store_answer answer = {0};
 
     assert_int_equal(key_store_put(f->store, first, on_store_answer, &answer), ATH_OK);
-    assert_int_equal(key_store_put(f->store, third, NULL, NULL), ATH_ERR_KEY_EXISTS); /* at the same time */
+    assert_int_equal(key_store_put(f->store, third, NULL, NULL),
+                     ATH_ERR_KEY_EXISTS); /* at the same time */
     assert_int_equal(stores_wait(&f->stores, &answer), ATH_OK);
     assert_int_equal(put(f, second), ATH_ERR_KEY_EXISTS); /* in another role */
     assert_int_equal(key_store_count(f->store), 1);

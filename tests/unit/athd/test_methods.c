@@ -1,4 +1,5 @@
-/* The methods against a soft daemon (methods_soft_daemon.h): a user, a client and a server at one athd. */
+/* The methods against a soft daemon (methods_soft_daemon.h): a user, a client and a server at one
+ * athd. */
 #include "methods_soft_daemon.h"
 
 #include "athd/handshake_table.h"
@@ -26,7 +27,8 @@ put_service(bool confirm)
     soft_ok(RPC_SERVICE_PUT,
             soft_text("{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\",\"c:d\"],"
                       "\"token_max_ttl\":600,\"require_user_confirmation\":%s,"
-                      "\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"everybody\"}}",
+                      "\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"everybody\"},"
+                      "\"origins\":[\"https://m.example\"]}",
                       confirm ? "true" : "false"));
 }
 
@@ -41,8 +43,10 @@ setup(void **state)
     client_did = key_store_find(soft.stores.athd.keys, "agent")->did;
     server_did = key_store_find(soft.stores.athd.keys, "shop")->did;
     put_service(false);
-    soft_ok(RPC_CREDENTIAL_ISSUE,
-            soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\",\"c:d\"],\"ttl\":3600}", client_did));
+    soft_ok(
+        RPC_CREDENTIAL_ISSUE,
+        soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\",\"c:d\"],\"ttl\":3600}",
+                  client_did));
     return 0;
 }
 
@@ -57,7 +61,8 @@ teardown(void **state)
 static const char *
 start_params(void)
 {
-    return soft_text("{\"key\":\"agent\",\"scopes\":[\"a:b\",\"c:d\"],\"server\":{\"did\":\"%s\"}}", server_did);
+    return soft_text("{\"key\":\"agent\",\"scopes\":[\"a:b\",\"c:d\"],\"server\":{\"did\":\"%s\"}}",
+                     server_did);
 }
 
 static const char *
@@ -79,8 +84,8 @@ sent(const struct json *result)
     return soft_json(json_get(result, "send"));
 }
 
-/* Params of the step that comes next: 1 start, 2 accept, 3 client takes M2, 4 server M3, 5 client M4,
- * 6 server M5, 7 user M6, 8 server M7, 9 client M8, 10 client M9. Steps 7 and 8 only with
+/* Params of the step that comes next: 1 start, 2 accept, 3 client takes M2, 4 server M3, 5 client
+ * M4, 6 server M5, 7 user M6, 8 server M7, 9 client M8, 10 client M9. Steps 7 and 8 only with
  * confirmation. Runs everything before it. */
 static const char *m8, *m9;
 
@@ -119,7 +124,8 @@ params_of_step(int step, bool confirm)
 
         if (step == 7)
             return soft_text("{\"key\":\"alice\",\"message\":%s}", m6);
-        result = soft_ok(RPC_CONFIRMATION_ANSWER, soft_text("{\"key\":\"alice\",\"message\":%s}", m6));
+        result =
+            soft_ok(RPC_CONFIRMATION_ANSWER, soft_text("{\"key\":\"alice\",\"message\":%s}", m6));
         if (step == 8)
             return receive_params(server_id, sent(result));
         result = soft_ok(RPC_HANDSHAKE_RECEIVE, receive_params(server_id, sent(result)));
@@ -153,7 +159,8 @@ static void
 assert_err(const struct soft_answer *answer, ath_err err)
 {
     if (answer->err != err)
-        fail_msg("%s instead of %s: %s", ath_err_reason(answer->err), ath_err_reason(err), answer->why.text);
+        fail_msg("%s instead of %s: %s", ath_err_reason(answer->err), ath_err_reason(err),
+                 answer->why.text);
 }
 
 /* ---- tests ---- */
@@ -203,9 +210,10 @@ test_other_message_than_the_one_without_answer_ends_the_handshake(void **state)
     soft.hsm_err = ATH_ERR_HSM_UNAVAILABLE;
     assert_err(soft_call(RPC_HANDSHAKE_RECEIVE, params), ATH_ERR_HSM_UNAVAILABLE);
     soft.hsm_err = ATH_OK;
-    assert_err(soft_call(RPC_HANDSHAKE_RECEIVE,
-                         receive_params(client_id, "{\"type\":\"identity_result\",\"timestamp\":1}")),
-               ATH_ERR_UNEXPECTED_MESSAGE);
+    assert_err(
+        soft_call(RPC_HANDSHAKE_RECEIVE,
+                  receive_params(client_id, "{\"type\":\"identity_result\",\"timestamp\":1}")),
+        ATH_ERR_UNEXPECTED_MESSAGE);
     assert_err(soft_call(RPC_HANDSHAKE_RECEIVE, params), ATH_ERR_UNEXPECTED_MESSAGE);
 }
 
@@ -224,9 +232,10 @@ test_hardware_that_is_away_leaves_and_that_refuses_ends_the_handshake(void **sta
     soft.hsm_err = ATH_ERR_HSM_ERROR;
     assert_err(soft_call(RPC_HANDSHAKE_RECEIVE, params), ATH_ERR_HSM_ERROR);
     soft.hsm_err = ATH_OK;
-    assert_string_equal(json_get_string(soft_ok(RPC_HANDSHAKE_GET, soft_text("{\"handshake\":\"%s\"}", server_id)),
-                                        "state"),
-                        "failed");
+    assert_string_equal(
+        json_get_string(soft_ok(RPC_HANDSHAKE_GET, soft_text("{\"handshake\":\"%s\"}", server_id)),
+                        "state"),
+        "failed");
     soft.hsm_err = ATH_ERR_HSM_UNAVAILABLE;
     assert_err(soft_call(RPC_HANDSHAKE_ACCEPT, params_of_step(2, false)), ATH_ERR_HSM_UNAVAILABLE);
     assert_int_equal(service_store_find(soft.stores.athd.services, "mail")->memory->half_open, 0);
@@ -280,8 +289,9 @@ test_server_whose_hardware_is_too_busy_wants_cookie_and_proof(void **state)
     assert_true(json_is_number(json_get(result, "wait")));
     proven = sent(result);
     soft.wait_ms = 0;
-    assert_err(soft_call(RPC_HANDSHAKE_ACCEPT, soft_text("{\"service\":\"mail\",\"message\":%s}", proven)),
-               ATH_ERR_INVALID_MESSAGE); /* another source */
+    assert_err(
+        soft_call(RPC_HANDSHAKE_ACCEPT, soft_text("{\"service\":\"mail\",\"message\":%s}", proven)),
+        ATH_ERR_INVALID_MESSAGE); /* another source */
     result = soft_ok(RPC_HANDSHAKE_ACCEPT, accept_params(proven));
     copy_id(server_id, result);
     result = soft_ok(RPC_HANDSHAKE_RECEIVE, receive_params(client_id, sent(result)));
@@ -289,10 +299,45 @@ test_server_whose_hardware_is_too_busy_wants_cookie_and_proof(void **state)
     assert_err(soft_call(RPC_HANDSHAKE_ACCEPT, accept_params(proven)), ATH_ERR_INVALID_MESSAGE);
 }
 
+/* M2 for a client that knows only an origin. */
+static const char *
+params_of_first_contact(void)
+{
+    const struct json *result;
+
+    result = soft_ok(RPC_HANDSHAKE_START, "{\"key\":\"agent\",\"scopes\":[\"a:b\"],"
+                                          "\"server\":{\"origin\":\"https://m.example\"}}");
+    copy_id(client_id, result);
+    result = soft_ok(RPC_HANDSHAKE_ACCEPT, accept_params(sent(result)));
+    return receive_params(client_id, sent(result));
+}
+
+static void
+test_yes_to_one_server_does_not_move_an_origin_that_got_another_meanwhile(void **state)
+{
+    const char *first, *second, *third;
+    unsigned questions;
+
+    (void)state;
+    put_service(false);
+    first = params_of_first_contact();
+    second = params_of_first_contact();
+    third = params_of_first_contact();
+    questions = soft.questions;
+    soft_ok(RPC_HANDSHAKE_RECEIVE, first);
+    soft_ok(RPC_HANDSHAKE_RECEIVE, second);
+    assert_int_equal(soft.questions, questions + 1);
+    soft_ok(RPC_PEER_PIN, soft_text("{\"did\":\"did:key:%s\",\"origin\":\"https://m.example\"}",
+                                    "zDnaerDaTF5BXEavCrfRZEk316dpbLsfPDZ3WJ5hRTPFU2169"));
+    assert_err(soft_call(RPC_HANDSHAKE_RECEIVE, third), ATH_ERR_PEER_KEY_CHANGED);
+    assert_int_equal(soft.questions, questions + 1);
+}
+
 static void
 test_user_is_asked_as_the_key_says(void **state)
 {
-    const char *issue = soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":60}", client_did);
+    const char *issue = soft_text(
+        "{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":60}", client_did);
     struct key *key = key_store_find(soft.stores.athd.keys, "alice");
     unsigned questions = soft.questions, signatures = soft.signatures;
 
@@ -325,11 +370,13 @@ test_expired_key_signs_nothing(void **state)
     (void)state;
     key_store_find(soft.stores.athd.keys, "agent")->expires_at = clock_now();
     assert_err(soft_call(RPC_HANDSHAKE_START, start_params()), ATH_ERR_KEY_EXPIRED);
-    assert_err(soft_call(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}"),
-               ATH_ERR_KEY_EXPIRED);
+    assert_err(
+        soft_call(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}"),
+        ATH_ERR_KEY_EXPIRED);
 }
 
-/* Every step with its 1st, 2nd, 3rd ... allocation failing: an error, nothing leaked, and others go on. */
+/* Every step with its 1st, 2nd, 3rd ... allocation failing: an error, nothing leaked, and others go
+ * on. */
 static void
 fail_each_allocation(int step, bool confirm, unsigned stride)
 {
@@ -394,7 +441,8 @@ test_other_methods_survive_each_failing_allocation(void **state)
 {
     const char *grant = json_string(json_get(
         soft_ok(RPC_CREDENTIAL_ISSUE,
-                soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":60}", client_did)),
+                soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":60}",
+                          client_did)),
         "credential"));
     char credential[2048], session[64];
 
@@ -402,7 +450,8 @@ test_other_methods_survive_each_failing_allocation(void **state)
     (void)snprintf(credential, sizeof(credential), "{\"credential\":\"%s\"}", grant);
     assert_whole_handshake_works(false);
     (void)snprintf(session, sizeof(session), "%s",
-                   json_get_string(json_get(soft_ok(RPC_HANDSHAKE_GET, soft_text("{\"handshake\":\"%s\"}", client_id)),
+                   json_get_string(json_get(soft_ok(RPC_HANDSHAKE_GET,
+                                                    soft_text("{\"handshake\":\"%s\"}", client_id)),
                                             "result"),
                                    "session"));
     fail_each_allocation_of(RPC_KEY_LIST, "{}");
@@ -416,15 +465,19 @@ test_other_methods_survive_each_failing_allocation(void **state)
     fail_each_allocation_of(RPC_HANDSHAKE_LIST, "{}");
     fail_each_allocation_of(RPC_HANDSHAKE_GET, soft_text("{\"handshake\":\"%s\"}", client_id));
     fail_each_allocation_of(RPC_SESSION_LIST, "{}");
-    fail_each_allocation_of(RPC_SESSION_SEAL, soft_text("{\"session\":\"%s\",\"plaintext\":\"AAAA\"}", session));
+    fail_each_allocation_of(RPC_SESSION_SEAL,
+                            soft_text("{\"session\":\"%s\",\"plaintext\":\"AAAA\"}", session));
     fail_each_allocation_of(RPC_SESSION_TOKEN, soft_text("{\"session\":\"%s\"}", session));
-    fail_each_allocation_of(RPC_PEER_PIN, soft_text("{\"did\":\"%s\",\"origin\":\"https://m.example\"}", server_did));
+    fail_each_allocation_of(
+        RPC_PEER_PIN, soft_text("{\"did\":\"%s\",\"origin\":\"https://m.example\"}", server_did));
     fail_each_allocation_of(RPC_PEER_LIST, "{}");
-    fail_each_allocation_of(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":[\"https://x.example\"]}");
-    fail_each_allocation_of(RPC_CREDENTIAL_ISSUE,
-                            soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"audience\":\"%s\",\"scopes\":[\"a:b\"],"
-                                      "\"ttl\":60}",
-                                      client_did, server_did));
+    fail_each_allocation_of(RPC_ATTESTATION_CREATE,
+                            "{\"key\":\"agent\",\"audience\":[\"https://x.example\"]}");
+    fail_each_allocation_of(
+        RPC_CREDENTIAL_ISSUE,
+        soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"audience\":\"%s\",\"scopes\":[\"a:b\"],"
+                  "\"ttl\":60}",
+                  client_did, server_did));
     put_service(false);
     assert_whole_handshake_works(false);
 }
@@ -434,7 +487,8 @@ static const char *
 attestation_by_agent(void)
 {
     const char *jwt = soft_json(json_get(
-        soft_ok(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}"), "jwt"));
+        soft_ok(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}"),
+        "jwt"));
     const char *jwk = soft_json(
         json_get(soft_ok(RPC_KEY_EXPORT, "{\"name\":\"agent\",\"format\":\"jwk\"}"), "data"));
 
@@ -475,6 +529,7 @@ main(void)
         TEST(test_hardware_that_is_away_leaves_and_that_refuses_ends_the_handshake),
         TEST(test_what_is_taken_away_in_the_middle_is_not_used_any_more),
         TEST(test_server_whose_hardware_is_too_busy_wants_cookie_and_proof),
+        TEST(test_yes_to_one_server_does_not_move_an_origin_that_got_another_meanwhile),
         TEST(test_user_is_asked_as_the_key_says),
         TEST(test_expired_key_signs_nothing),
         TEST(test_handshake_survives_each_failing_allocation),

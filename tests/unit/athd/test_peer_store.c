@@ -14,8 +14,9 @@ struct fixture {
 static void
 open_store(struct fixture *f)
 {
-    assert_int_equal(peer_store_open(&f->stores.athd, stores_path(&f->stores, "peers"), NULL, &f->store),
-                     ATH_OK);
+    assert_int_equal(
+        peer_store_open(&f->stores.athd, stores_path(&f->stores, "peers"), NULL, &f->store),
+        ATH_OK);
 }
 
 static struct public_key *
@@ -56,7 +57,8 @@ teardown(void **state)
 }
 
 static void
-pin(struct fixture *f, const char *did, const struct public_key *key, const char *origin, int64_t now)
+pin(struct fixture *f, const char *did, const struct public_key *key, const char *origin,
+    int64_t now)
 {
     struct store_answer answer = {0};
     struct peer *peer = NULL;
@@ -99,7 +101,8 @@ test_protocol_layer_takes_the_pinned_key_and_no_other(void **state)
     struct fixture *f = *state;
     struct did_pins pins = peer_store_pins(f->store);
 
-    assert_int_equal(did_check("did:web:x.example", DID_SERVER, f->one, &pins, NULL), ATH_ERR_UNKNOWN_PEER);
+    assert_int_equal(did_check("did:web:x.example", DID_SERVER, f->one, &pins, NULL),
+                     ATH_ERR_UNKNOWN_PEER);
     pin(f, "did:web:x.example", f->one, NULL, 100);
     assert_int_equal(did_check("did:web:x.example", DID_SERVER, f->one, &pins, NULL), ATH_OK);
     assert_int_equal(did_check("did:web:x.example", DID_SERVER, f->two, &pins, NULL),
@@ -129,10 +132,12 @@ test_removed_pin_is_gone_from_disk_and_its_origin_with_it(void **state)
     struct store_answer answer = {0};
 
     pin(f, "did:web:x.example", f->one, ORIGIN, 100);
-    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", on_store_answer, &answer), ATH_OK);
+    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", on_store_answer, &answer),
+                     ATH_OK);
     assert_null(peer_store_find_origin(f->store, ORIGIN));
     assert_int_equal(stores_wait(&f->stores, &answer), ATH_OK);
-    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", NULL, NULL), ATH_ERR_NOT_FOUND);
+    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", NULL, NULL),
+                     ATH_ERR_NOT_FOUND);
     restart(f);
     assert_null(peer_store_find(f->store, "did:web:x.example"));
 }
@@ -147,7 +152,8 @@ test_pin_that_is_removed_while_it_is_written_stays_removed(void **state)
     pin(f, "did:web:x.example", f->one, NULL, 100);
     assert_int_equal(peer_new("did:web:x.example", f->two, NULL, NULL, 200, &peer), ATH_OK);
     assert_int_equal(peer_store_put(f->store, peer, on_store_answer, &written), ATH_OK);
-    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", on_store_answer, &removed), ATH_OK);
+    assert_int_equal(peer_store_remove(f->store, "did:web:x.example", on_store_answer, &removed),
+                     ATH_OK);
     assert_int_equal(stores_wait(&f->stores, &written), ATH_OK);
     assert_int_equal(stores_wait(&f->stores, &removed), ATH_OK);
     assert_null(peer_store_find(f->store, "did:web:x.example"));
@@ -161,7 +167,8 @@ test_damaged_file_holds_up_nothing_else(void **state)
     struct fixture *f = *state;
 
     pin(f, "did:web:x.example", f->one, NULL, 100);
-    stores_write(&f->stores, "peers/bad.json", "{\"did\":\"did:web:y.example\",\"pinned_at\":1,\"origin\":\"y\"}");
+    stores_write(&f->stores, "peers/bad.json",
+                 "{\"did\":\"did:web:y.example\",\"pinned_at\":1,\"origin\":\"y\"}");
     restart(f);
     assert_non_null(peer_store_find(f->store, "did:web:x.example"));
     assert_null(peer_store_find(f->store, "did:web:y.example"));

@@ -114,9 +114,11 @@ test_second_use_is_refused_while_the_first_is_still_being_written(void **state)
     struct fixture *f = *state;
     struct store_answer answer = {0};
 
-    assert_int_equal(replay_store_use(f->store, "kid", "jti", NOW + 300, on_store_answer, &answer), ATH_OK);
+    assert_int_equal(replay_store_use(f->store, "kid", "jti", NOW + 300, on_store_answer, &answer),
+                     ATH_OK);
     assert_false(answer.has_come);
-    assert_int_equal(replay_store_use(f->store, "kid", "jti", NOW + 300, NULL, NULL), ATH_ERR_REPLAYED);
+    assert_int_equal(replay_store_use(f->store, "kid", "jti", NOW + 300, NULL, NULL),
+                     ATH_ERR_REPLAYED);
     assert_int_equal(stores_wait(&f->stores, &answer), ATH_OK);
 }
 

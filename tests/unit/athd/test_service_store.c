@@ -12,8 +12,9 @@ struct fixture {
 static void
 open_store(struct fixture *f)
 {
-    assert_int_equal(service_store_open(&f->stores.athd, stores_path(&f->stores, "services"), NULL, &f->store),
-                     ATH_OK);
+    assert_int_equal(
+        service_store_open(&f->stores.athd, stores_path(&f->stores, "services"), NULL, &f->store),
+        ATH_OK);
 }
 
 static int
@@ -46,10 +47,11 @@ make_rules(const char *name, const char *key, int ttl)
     struct json *object = NULL;
     char text[512];
 
-    (void)snprintf(text, sizeof(text),
-                   "{\"name\":\"%s\",\"key\":\"%s\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":%d,"
-                   "\"require_user_confirmation\":false,\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"x\"}}",
-                   name, key, ttl);
+    (void)snprintf(
+        text, sizeof(text),
+        "{\"name\":\"%s\",\"key\":\"%s\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":%d,"
+        "\"require_user_confirmation\":false,\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"x\"}}",
+        name, key, ttl);
     assert_int_equal(json_parse(ath_slice_of_string(text), &limits, NULL, &object), ATH_OK);
     assert_int_equal(service_decode(object, NULL, &rules), ATH_OK);
     json_free(object);
@@ -105,9 +107,12 @@ test_server_key_belongs_to_one_service_only(void **state)
     assert_int_equal(put(f, "mail", "shop", 600), ATH_OK);
     assert_int_equal(put(f, "files", "shop", 600), ATH_ERR_EXISTS);
     /* also of two that are written at the same time */
-    assert_int_equal(service_store_put(f->store, make_rules("a", "k", 60), on_store_answer, &answer), ATH_OK);
-    assert_int_equal(service_store_put(f->store, make_rules("b", "k", 60), NULL, NULL), ATH_ERR_EXISTS);
-    assert_int_equal(service_store_put(f->store, make_rules("a", "k", 61), on_store_answer, &other), ATH_OK);
+    assert_int_equal(
+        service_store_put(f->store, make_rules("a", "k", 60), on_store_answer, &answer), ATH_OK);
+    assert_int_equal(service_store_put(f->store, make_rules("b", "k", 60), NULL, NULL),
+                     ATH_ERR_EXISTS);
+    assert_int_equal(service_store_put(f->store, make_rules("a", "k", 61), on_store_answer, &other),
+                     ATH_OK);
     assert_int_equal(stores_wait(&f->stores, &answer), ATH_OK);
     assert_int_equal(stores_wait(&f->stores, &other), ATH_OK);
     assert_int_equal(service_store_find(f->store, "a")->rules->token_max_ttl, 61);
@@ -120,8 +125,9 @@ test_deleted_service_frees_its_key_and_stays_deleted(void **state)
     struct store_answer answer = {0}, written = {0};
 
     assert_int_equal(put(f, "mail", "shop", 600), ATH_OK);
-    assert_int_equal(service_store_put(f->store, make_rules("mail", "shop", 60), on_store_answer, &written),
-                     ATH_OK);
+    assert_int_equal(
+        service_store_put(f->store, make_rules("mail", "shop", 60), on_store_answer, &written),
+        ATH_OK);
     assert_int_equal(service_store_remove(f->store, "mail", on_store_answer, &answer), ATH_OK);
     assert_null(service_store_find(f->store, "mail"));
     assert_int_equal(stores_wait(&f->stores, &written), ATH_OK);

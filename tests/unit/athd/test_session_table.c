@@ -6,7 +6,7 @@
 
 #define NOW 1790000000
 #define RULES                                                                                      \
-    "{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":600,"     \
+    "{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\"],\"token_max_ttl\":600,"    \
     "\"require_user_confirmation\":false,\"agents\":{},\"users\":{}}"
 
 struct fixture {
@@ -57,7 +57,8 @@ make_result(struct handshake_result *result, int64_t expires_at)
 }
 
 static ath_err
-add(struct fixture *f, bool is_server, uint64_t caller, int64_t expires_at, char ret_id[SESSION_ID_LEN + 1])
+add(struct fixture *f, bool is_server, uint64_t caller, int64_t expires_at,
+    char ret_id[SESSION_ID_LEN + 1])
 {
     struct handshake_result result;
     struct session *session = NULL;

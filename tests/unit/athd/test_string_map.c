@@ -28,7 +28,8 @@ assert_all(const struct string_map *map)
     size_t count = 0;
 
     for (size_t i = 0; i < KEYS; i++) {
-        assert_ptr_equal(string_map_get(map, entries[i].key), entries[i].is_in ? &entries[i] : NULL);
+        assert_ptr_equal(string_map_get(map, entries[i].key),
+                         entries[i].is_in ? &entries[i] : NULL);
         count += entries[i].is_in;
     }
     assert_int_equal(map->count, count);
@@ -82,7 +83,8 @@ test_walk_meets_each_once_and_sorted_is_in_order(void **state)
     assert_int_equal(met, KEYS);
     sorted = string_map_sorted(&map);
     for (size_t i = 1; i < KEYS; i++)
-        assert_true(strcmp(((struct entry *)sorted[i - 1])->key, ((struct entry *)sorted[i])->key) < 0);
+        assert_true(strcmp(((struct entry *)sorted[i - 1])->key, ((struct entry *)sorted[i])->key) <
+                    0);
     free(sorted);
     string_map_done(&map);
 }

@@ -6,7 +6,7 @@
 #define NOW 1790000000
 #define TOKEN "ey.access.token"
 #define CLAIMS                                                                                     \
-    "{\"jti\":\"j-1\",\"htm\":\"GET\",\"htu\":\"https://api.example/mail\",\"iat\":1790000000,"      \
+    "{\"jti\":\"j-1\",\"htm\":\"GET\",\"htu\":\"https://api.example/mail\",\"iat\":1790000000,"    \
     "\"ath\":\"%s\"}"
 
 struct fixture {
@@ -46,8 +46,8 @@ static ath_err
 judge(const struct fixture *f, const struct party *signer, const char *header, const char *claims,
       const char *method, const char *uri, int64_t now)
 {
-    const struct dpop_expected expected = {ath_slice_of_string(TOKEN), public_key_jkt(f->client.key), method,
-                                           uri, now};
+    const struct dpop_expected expected = {ath_slice_of_string(TOKEN),
+                                           public_key_jkt(f->client.key), method, uri, now};
     struct ath_buf proof = {.max = JWS_MAX_LEN};
     char *own_header = header == NULL ? header_of(signer, DPOP_TYP, true) : NULL, *jti = NULL;
     int64_t fresh_until = 0;
@@ -83,8 +83,11 @@ test_proof_by_the_tokens_key_holds(void **state)
     const struct fixture *f = *state;
 
     assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW), ATH_OK);
-    assert_int_equal(judge(f, &f->client, NULL, f->claims, "GET", "https://api.example/mail", NOW), ATH_OK);
-    assert_int_equal(judge(f, &f->client, NULL, f->claims, "GET", "https://api.example/mail?x=1#y", NOW), ATH_OK);
+    assert_int_equal(judge(f, &f->client, NULL, f->claims, "GET", "https://api.example/mail", NOW),
+                     ATH_OK);
+    assert_int_equal(
+        judge(f, &f->client, NULL, f->claims, "GET", "https://api.example/mail?x=1#y", NOW),
+        ATH_OK);
 }
 
 static void
@@ -93,8 +96,10 @@ test_proof_by_another_key_is_refused(void **state)
     const struct fixture *f = *state;
     char *header = header_of(&f->client, DPOP_TYP, true);
 
-    assert_int_equal(judge(f, &f->other, NULL, f->claims, NULL, NULL, NOW), ATH_ERR_INVALID_CREDENTIAL);
-    assert_int_equal(judge(f, &f->other, header, f->claims, NULL, NULL, NOW), ATH_ERR_INVALID_SIGNATURE);
+    assert_int_equal(judge(f, &f->other, NULL, f->claims, NULL, NULL, NOW),
+                     ATH_ERR_INVALID_CREDENTIAL);
+    assert_int_equal(judge(f, &f->other, header, f->claims, NULL, NULL, NOW),
+                     ATH_ERR_INVALID_SIGNATURE);
     free(header);
 }
 
@@ -102,10 +107,13 @@ static void
 test_header_must_say_what_it_is_and_hold_the_key(void **state)
 {
     const struct fixture *f = *state;
-    char *jwt = header_of(&f->client, "JWT", true), *keyless = header_of(&f->client, DPOP_TYP, false);
+    char *jwt = header_of(&f->client, "JWT", true),
+         *keyless = header_of(&f->client, DPOP_TYP, false);
 
-    assert_int_equal(judge(f, &f->client, jwt, f->claims, NULL, NULL, NOW), ATH_ERR_INVALID_CREDENTIAL);
-    assert_int_equal(judge(f, &f->client, keyless, f->claims, NULL, NULL, NOW), ATH_ERR_INVALID_CREDENTIAL);
+    assert_int_equal(judge(f, &f->client, jwt, f->claims, NULL, NULL, NOW),
+                     ATH_ERR_INVALID_CREDENTIAL);
+    assert_int_equal(judge(f, &f->client, keyless, f->claims, NULL, NULL, NOW),
+                     ATH_ERR_INVALID_CREDENTIAL);
     free(jwt);
     free(keyless);
 }
@@ -117,7 +125,8 @@ test_proof_for_another_token_or_request_is_refused(void **state)
 
     assert_int_equal(judge_claims(f, "ath", "\"AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA\""),
                      ATH_ERR_INVALID_CREDENTIAL);
-    assert_int_equal(judge(f, &f->client, NULL, f->claims, "POST", NULL, NOW), ATH_ERR_INVALID_CREDENTIAL);
+    assert_int_equal(judge(f, &f->client, NULL, f->claims, "POST", NULL, NOW),
+                     ATH_ERR_INVALID_CREDENTIAL);
     assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, "https://api.example/other", NOW),
                      ATH_ERR_INVALID_CREDENTIAL);
     assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, "https://api.example/mai", NOW),
@@ -144,8 +153,10 @@ test_proof_is_fresh_for_300_s(void **state)
 
     assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW + 300), ATH_OK);
     assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW - 300), ATH_OK);
-    assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW + 301), ATH_ERR_TIMESTAMP_SKEW);
-    assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW - 301), ATH_ERR_TIMESTAMP_SKEW);
+    assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW + 301),
+                     ATH_ERR_TIMESTAMP_SKEW);
+    assert_int_equal(judge(f, &f->client, NULL, f->claims, NULL, NULL, NOW - 301),
+                     ATH_ERR_TIMESTAMP_SKEW);
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
