@@ -158,7 +158,10 @@ reload(struct athd *athd)
         return;
     }
     log_set_level(athd->config->log_level);
-    log_info("event=reload");
+    if (why.text[0] != '\0')
+        log_warning("event=reload reason=\"%s\"", why.text);
+    else
+        log_info("event=reload");
 }
 
 static void

@@ -415,6 +415,31 @@ config_settle(struct config *config, struct why *why)
     return config->prompter == NULL ? replace(&config->prompter, "pinentry") : ATH_OK;
 }
 
+static bool
+is_same(const char *a, const char *b)
+{
+    return a == NULL || b == NULL ? a == b : strcmp(a, b) == 0;
+}
+
+static bool
+has_same_hsms(const struct config *a, const struct config *b)
+{
+    size_t i;
+
+    for (i = 0; i < a->hsm_count && i < b->hsm_count; i++)
+        if (!is_same(a->hsms[i].name, b->hsms[i].name) || !is_same(a->hsms[i].uri, b->hsms[i].uri))
+            return false;
+    return a->hsm_count == b->hsm_count;
+}
+
+bool
+config_needs_start(const struct config *running, const struct config *fresh)
+{
+    return !is_same(running->socket, fresh->socket) ||
+           !is_same(running->state_dir, fresh->state_dir) ||
+           !is_same(running->helper, fresh->helper) || !has_same_hsms(running, fresh);
+}
+
 ath_err
 config_reload(struct config *config, struct why *why)
 {
@@ -430,6 +455,9 @@ config_reload(struct config *config, struct why *why)
         fresh.prompter = prompter;
         config->consent_timeout_s = fresh.consent_timeout_s;
         config->log_level = fresh.log_level;
+        if (config_needs_start(config, &fresh))
+            why_set(why, ATH_OK,
+                    "hsms, socket, state_dir and helper change at the next start only");
     }
     config_done(&fresh);
     return err;

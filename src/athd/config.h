@@ -49,8 +49,11 @@ ath_err config_from_arguments(int argc, char **argv, struct why *why,
  * ATH_ERR_HSM_UNAVAILABLE: no hsm configured and no /dev/tpmrm0 (exit 69). */
 ath_err config_settle(struct config *config, struct why *why) ATH_MUST_USE;
 /* Reads everything again, as SIGHUP wants it. What can change while athd runs is taken over: log
- * level, prompter, consent_timeout. When something is wrong, the old is kept. Errors as above. */
+ * level, prompter, consent_timeout; why says so if something else is other than it was. When
+ * something is wrong, the old is kept. Errors as above. */
 ath_err config_reload(struct config *config, struct why *why) ATH_MUST_USE;
+/* Do they differ in what only a start can change? */
+bool config_needs_start(const struct config *running, const struct config *fresh);
 void config_done(struct config *config);
 
 /* config_file.c: takes over what one file says and no flag said (a later file wins; lists of hsms
