@@ -11,7 +11,7 @@
 void
 cmd_show_status(const struct cmd_context *context, const struct json *result)
 {
-    const struct json *hsms = json_get(result, "hsms"), *hsm;
+    const struct json *hsms = json_get(result, "hsms"), *hsm, *file;
 
     cmd_print_fields(result, "uptime locked keys handshakes sessions audit counters");
     printf("\n");
@@ -21,6 +21,9 @@ cmd_show_status(const struct cmd_context *context, const struct json *result)
             cmd_note(context, "%s is a software TPM: only file permissions protect its keys.",
                      json_get_string(hsm, "name"));
     }
+    for (file = json_first(json_get(result, "damaged")); file != NULL; file = json_next(file))
+        cmd_note(context, "%s cannot be used: %s", json_get_string(file, "file"),
+                 json_get_string(file, "message"));
 }
 
 /* ---- doctor ---- */
@@ -162,11 +165,19 @@ look_at_hsm(struct doctor *doctor, const struct json *hsm)
 }
 
 static void
+look_at_damage(struct doctor *doctor, const struct json *file)
+{
+    if (json_get_string(file, "file") != NULL && json_get_string(file, "message") != NULL)
+        found(doctor, WRONG, "state", "mend it or move it away, then start athd again", "%s: %s",
+              json_get_string(file, "file"), json_get_string(file, "message"));
+}
+
+static void
 look_at_athd(struct doctor *doctor, struct ath_client *client)
 {
     const struct cmd_context *context = doctor->context;
     struct json *hello = NULL, *status = NULL;
-    const struct json *hsm;
+    const struct json *hsm, *file;
 
     if (cmd_call(context, client, "agent.hello", NULL, &hello) != ATH_OK ||
         cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK) {
@@ -183,6 +194,8 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
               "no hardware is configured");
     for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))
         look_at_hsm(doctor, hsm);
+    for (file = json_first(json_get(status, "damaged")); file != NULL; file = json_next(file))
+        look_at_damage(doctor, file);
 out:
     json_free(hello);
     json_free(status);

@@ -139,6 +139,7 @@ free_parts(struct athd *athd)
     peer_store_free(athd->peers);
     key_store_free(athd->keys);
     audit_log_free(athd->audit);
+    damage_done(&athd->damage);
     fd_close(&athd->state_lock);
     if (uv_loop_close(athd->loop) != 0)
         log_warning("event=end reason=handles-left");
@@ -207,6 +208,7 @@ set_limits(void)
     struct rlimit limit;
 
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write that fails, and is told */
     mallopt(M_ARENA_MAX, 1);
     if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
         limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;

@@ -5,6 +5,7 @@
 #include <uv.h>
 
 #include "athd/config.h"
+#include "athd/damage.h"
 #include "athd/deferred.h"
 #include "athd/request.h"
 #include "athd/store.h"
@@ -21,6 +22,7 @@ struct athd {
     struct deferred_queue deferred;
     struct request_table requests;
     struct store_queue stores;
+    struct damage_list damage; /* of what the stores read at the start */
     struct audit_log *audit;
     struct hsm_pool *hsms;
     struct key_store *keys;

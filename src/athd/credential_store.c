@@ -188,7 +188,7 @@ credential_store_open(struct athd *athd, const char *dir, struct why *why,
     if (store == NULL || (store->dir = ath_strdup(dir)) == NULL)
         goto out;
     store->athd = athd;
-    if ((err = store_load(dir, load_credential, NULL, store, why)) != ATH_OK)
+    if ((err = store_load(athd, dir, load_credential, NULL, store, why)) != ATH_OK)
         goto out;
     *ret_store = store;
     store = NULL;

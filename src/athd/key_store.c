@@ -101,7 +101,7 @@ load_key(void *ctx, const char *stem, const struct json *object, struct why *why
         err = why_set(why, ATH_ERR_PARSE, "another name has this key already");
         goto out;
     }
-    if ((err = file_read(path, &blob, why)) != ATH_OK)
+    if ((err = file_read_own(path, &blob, why)) != ATH_OK)
         goto out;
     key_attach(key, &blob, hsm_pool_next_key_number(store->athd->hsms));
     err = store_add(store, key);
@@ -154,7 +154,7 @@ key_store_open(struct athd *athd, const char *dir, struct why *why, struct key_s
     if (store == NULL || (store->dir = ath_strdup(dir)) == NULL)
         goto out;
     store->athd = athd;
-    if ((err = store_load(dir, load_key, note_damaged, store, why)) != ATH_OK)
+    if ((err = store_load(athd, dir, load_key, note_damaged, store, why)) != ATH_OK)
         goto out;
     if ((err = file_each(dir, ".pem", find_orphan, store, why)) != ATH_OK)
         goto out;

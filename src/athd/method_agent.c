@@ -88,17 +88,19 @@ method_agent_status(struct request *request)
 {
     const struct athd *athd = request->athd;
     struct json_maker result;
-    struct json *hsms = NULL, *report = NULL;
+    struct json *hsms = NULL, *report = NULL, *damaged = NULL;
 
     json_object_begin(&result);
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
     json_put_bool(&result, "locked", false);
     if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
-        key_store_report(athd->keys, &report) != ATH_OK)
+        key_store_report(athd->keys, &report) != ATH_OK ||
+        damage_report(&athd->damage, &damaged) != ATH_OK)
         result.err = ATH_ERR_NOMEM;
     json_put_take(&result, "hsms", hsms);
     json_put_int(&result, "keys", (int64_t)key_store_count(athd->keys));
     json_put_take(&result, "key_files", report);
+    json_put_take(&result, "damaged", damaged);
     json_put_int(&result, "handshakes", (int64_t)handshake_table_count(athd->handshakes));
     json_put_int(&result, "sessions", (int64_t)session_table_count(athd->sessions));
     put_audit(&result, athd);

@@ -136,7 +136,7 @@ peer_store_open(struct athd *athd, const char *dir, struct why *why, struct peer
     if (store == NULL || (store->dir = ath_strdup(dir)) == NULL)
         goto out;
     store->athd = athd;
-    if ((err = store_load(dir, load_peer, NULL, store, why)) != ATH_OK)
+    if ((err = store_load(athd, dir, load_peer, NULL, store, why)) != ATH_OK)
         goto out;
     *ret_store = store;
     store = NULL;

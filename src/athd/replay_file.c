@@ -103,9 +103,7 @@ out:
 struct loading {
     const char *dir;
     int64_t now;
-    ath_err (*each)(void *ctx, const struct replay_use *use);
-    void *ctx;
-    struct why *why;
+    const struct replay_reader *reader; /* NULL: files are only removed */
 };
 
 static bool
@@ -141,12 +139,28 @@ line_decode(struct ath_slice line, struct replay_use *ret_use)
     return errno == 0 && *end == '\0' && digits[0] >= '0' && digits[0] <= '9';
 }
 
-static ath_err
-load_text(const struct loading *loading, const char *path, struct ath_slice text)
+/* What stays of a torn line would be the beginning of the next one. */
+static void
+cut_torn_line(const struct replay_reader *reader, const char *name, const char *path, size_t end)
 {
+    struct why why;
+    ath_err err;
+
+    log_warning("event=replay_torn_line file=%s", path);
+    if (truncate(path, (off_t)end) == 0)
+        return;
+    err = why_set(&why, ATH_ERR_IO, "its torn last line cannot be cut off: %s", strerror(errno));
+    reader->damaged(reader->ctx, name, err, &why);
+}
+
+static ath_err
+load_text(const struct loading *loading, const char *name, const char *path, struct ath_slice text)
+{
+    const struct replay_reader *reader = loading->reader;
     size_t begin = 0, damaged = 0;
     struct replay_use use;
     const uint8_t *end;
+    struct why why;
     ath_err err;
 
     while ((end = memchr(text.data + begin, '\n', text.len - begin)) != NULL) {
@@ -154,28 +168,42 @@ load_text(const struct loading *loading, const char *path, struct ath_slice text
 
         if (!line_decode(ath_slice_of(text.data + begin, at - begin), &use))
             damaged++;
-        else if (use.expires_at > loading->now &&
-                 (err = loading->each(loading->ctx, &use)) != ATH_OK)
+        else if (use.expires_at > loading->now && (err = reader->each(reader->ctx, &use)) != ATH_OK)
             return err;
         begin = at + 1;
         if (begin == text.len)
             break;
     }
-    if (damaged > 0)
-        log_error("event=state_damaged file=%s lines=%zu", path, damaged);
-    if (begin < text.len) {
-        log_warning("event=replay_torn_line file=%s bytes=%zu", path, text.len - begin);
-        if (truncate(path, (off_t)begin) != 0)
-            return why_set(loading->why, ATH_ERR_IO, "cannot cut the torn line of %s", path);
+    if (damaged > 0) {
+        err = why_set(&why, ATH_ERR_PARSE, "%zu lines cannot be read", damaged);
+        reader->damaged(reader->ctx, name, err, &why);
     }
+    if (begin < text.len)
+        cut_torn_line(reader, name, path, begin);
     return ATH_OK;
+}
+
+static ath_err
+read_file(const struct loading *loading, const char *name, const char *path)
+{
+    struct ath_buf text = {.max = FILE_MAX};
+    struct why why = {""};
+    ath_err err = file_read_own(path, &text, &why);
+
+    if (err == ATH_OK && text.len > 0)
+        err = load_text(loading, name, path, ath_buf_slice(&text));
+    else if (err != ATH_OK && err != ATH_ERR_NOMEM) {
+        loading->reader->damaged(loading->reader->ctx, name, err, &why);
+        err = ATH_OK;
+    }
+    ath_buf_done(&text);
+    return err;
 }
 
 static ath_err
 load_file(void *ctx, const char *name)
 {
     const struct loading *loading = ctx;
-    struct ath_buf text = {.max = FILE_MAX};
     int64_t span_end;
     char *path = file_path(loading->dir, name);
     ath_err err = path == NULL ? ATH_ERR_NOMEM : ATH_OK;
@@ -186,21 +214,17 @@ load_file(void *ctx, const char *name)
         (void)unlink(path);
         goto out;
     }
-    if (loading->each != NULL && (err = file_read(path, &text, loading->why)) == ATH_OK &&
-        text.len > 0)
-        err = load_text(loading, path, ath_buf_slice(&text));
+    if (loading->reader != NULL)
+        err = read_file(loading, name, path);
 out:
     free(path);
-    ath_buf_done(&text);
     return err;
 }
 
 ath_err
-replay_file_load(const char *dir, int64_t now,
-                 ath_err (*each)(void *ctx, const struct replay_use *use), void *ctx,
-                 struct why *why)
+replay_file_load(const char *dir, int64_t now, const struct replay_reader *reader, struct why *why)
 {
-    struct loading loading = {dir, now, each, ctx, why};
+    struct loading loading = {dir, now, reader};
 
     return file_each(dir, SUFFIX, load_file, &loading, why);
 }
@@ -208,7 +232,7 @@ replay_file_load(const char *dir, int64_t now,
 void
 replay_file_remove_ended(const char *dir, int64_t now)
 {
-    struct loading loading = {dir, now, NULL, NULL, NULL};
+    struct loading loading = {dir, now, NULL};
 
     (void)!file_each(dir, SUFFIX, load_file, &loading, NULL);
 }

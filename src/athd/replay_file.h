@@ -22,10 +22,16 @@ int64_t replay_file_span_end(int64_t expires_at, int64_t now);
 ath_err replay_file_append(const char *dir, int64_t span_end, const struct replay_use *uses,
                            size_t count) ATH_MUST_USE;
 
-/* Gives each use of each file to `each`; removes files whose span has ended; cuts torn last lines.
- * ATH_ERR_IO, ATH_ERR_NOMEM, and what each returns. */
-ath_err replay_file_load(const char *dir, int64_t now,
-                         ath_err (*each)(void *ctx, const struct replay_use *use), void *ctx,
+struct replay_reader {
+    ath_err (*each)(void *ctx, const struct replay_use *use);
+    /* a damaged file: ATH_ERR_PARSE in some lines, ATH_ERR_IO, ATH_ERR_LIMIT_EXCEEDED wholly */
+    void (*damaged)(void *ctx, const char *name, ath_err err, const struct why *why);
+    void *ctx;
+};
+
+/* Gives each use of each file to the reader; removes files whose span has ended; cuts torn last
+ * lines. ATH_ERR_IO (the directory cannot be read), ATH_ERR_NOMEM, and what each returns. */
+ath_err replay_file_load(const char *dir, int64_t now, const struct replay_reader *reader,
                          struct why *why) ATH_MUST_USE;
 void replay_file_remove_ended(const char *dir, int64_t now);
 

@@ -32,6 +32,7 @@ struct replay_store {
     size_t capacity, count;
     uint64_t seed;
     int64_t rebuilt_at;
+    bool is_blind; /* a file of uses cannot be read: nothing is known to be new */
 
     struct waiting *queue, *queue_last;
     struct waiting *batch; /* what the thread pool is writing */
@@ -141,11 +142,21 @@ load_use(void *ctx, const struct replay_use *use)
     return err == ATH_ERR_NOMEM ? err : ATH_OK;
 }
 
+static void
+note_damage(void *ctx, const char *name, ath_err err, const struct why *why)
+{
+    struct replay_store *store = ctx;
+
+    damage_note(&store->athd->damage, store->dir, name, err, why);
+    store->is_blind = store->is_blind || err != ATH_ERR_PARSE;
+}
+
 ath_err
 replay_store_open(struct athd *athd, const char *dir, struct why *why,
                   struct replay_store **ret_store)
 {
     struct replay_store *store = calloc(1, sizeof(*store));
+    struct replay_reader reader = {load_use, note_damage, store};
     ath_err err = ATH_ERR_NOMEM;
 
     if (store == NULL || (store->dir = ath_strdup(dir)) == NULL)
@@ -156,7 +167,7 @@ replay_store_open(struct athd *athd, const char *dir, struct why *why,
     if ((err = random_bytes((uint8_t *)&store->seed, sizeof(store->seed))) != ATH_OK ||
         (err = file_make_private_dir(dir, why)) != ATH_OK)
         goto out;
-    if ((err = replay_file_load(dir, store->cleaned_at, load_use, store, why)) != ATH_OK)
+    if ((err = replay_file_load(dir, store->cleaned_at, &reader, why)) != ATH_OK)
         goto out;
     *ret_store = store;
     store = NULL;
@@ -292,7 +303,11 @@ replay_store_use(struct replay_store *store, const char *kid, const char *jti, i
     int64_t now = clock_now();
     ath_err err = ATH_ERR_NOMEM;
 
-    if (waiting == NULL || (err = use_of(kid, jti, &waiting->use)) != ATH_OK)
+    if (store->is_blind)
+        err = ATH_ERR_IO;
+    else if (waiting != NULL)
+        err = use_of(kid, jti, &waiting->use);
+    if (err != ATH_OK)
         goto out;
     waiting->use.expires_at = expires_at;
     if ((err = add(store, &waiting->use, now)) != ATH_OK)

@@ -12,7 +12,8 @@ struct athd;
 struct replay_store;
 
 /* Reads the directory (blocking, start-up), cuts torn last lines, removes what has expired. Lines
- * that cannot be read are logged and left where they are. */
+ * and files that cannot be read are noted in athd->damage and left where they are; after such a
+ * file replay_store_use gives ATH_ERR_IO, since nothing is known to be new. */
 ath_err replay_store_open(struct athd *athd, const char *dir, struct why *why,
                           struct replay_store **ret_store) ATH_MUST_USE;
 void

@@ -3,12 +3,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "athd/athd.h"
 #include "base/file.h"
-#include "base/log.h"
 
 #define SUFFIX ".json"
 
 struct loading {
+    struct athd *athd;
     const char *dir;
     store_each_fn *each;
     store_damaged_fn *damaged;
@@ -22,7 +23,7 @@ load(const struct loading *loading, const char *name, const char *stem, struct w
     struct ath_buf text = {.max = STORE_FILE_MAX};
     struct json *object = NULL;
     char *path = file_path(loading->dir, name);
-    ath_err err = path == NULL ? ATH_ERR_NOMEM : file_read(path, &text, why);
+    ath_err err = path == NULL ? ATH_ERR_NOMEM : file_read_own(path, &text, why);
 
     if (err == ATH_OK)
         err = json_parse(ath_buf_slice(&text), &limits, why, &object);
@@ -45,8 +46,7 @@ load_one(void *ctx, const char *name)
     ath_err err = stem == NULL ? ATH_ERR_NOMEM : load(loading, name, stem, &why);
 
     if (err != ATH_OK && err != ATH_ERR_NOMEM) {
-        log_error("event=state_damaged file=%s/%s err=%s why=\"%s\"", loading->dir, name,
-                  ath_err_reason(err), why_text(&why, err));
+        damage_note(&loading->athd->damage, loading->dir, name, err, &why);
         if (loading->damaged != NULL)
             loading->damaged(loading->ctx, stem);
         err = ATH_OK;
@@ -56,10 +56,10 @@ load_one(void *ctx, const char *name)
 }
 
 ath_err
-store_load(const char *dir, store_each_fn *each, store_damaged_fn *damaged, void *ctx,
-           struct why *why)
+store_load(struct athd *athd, const char *dir, store_each_fn *each, store_damaged_fn *damaged,
+           void *ctx, struct why *why)
 {
-    struct loading loading = {dir, each, damaged, ctx};
+    struct loading loading = {athd, dir, each, damaged, ctx};
     ath_err err;
 
     if ((err = file_make_private_dir(dir, why)) != ATH_OK)

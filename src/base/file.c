@@ -78,8 +78,19 @@ read_all(int fd, const char *path, struct ath_buf *out, struct why *why)
     return err;
 }
 
-ath_err
-file_read(const char *path, struct ath_buf *out, struct why *why)
+static ath_err
+check_own(const struct stat *st, const char *path, struct why *why)
+{
+    if (st->st_uid != geteuid())
+        return why_set(why, ATH_ERR_IO, "%s belongs to uid %u, not to us (uid %u)", path,
+                       (unsigned)st->st_uid, (unsigned)geteuid());
+    if ((st->st_mode & (S_IWGRP | S_IWOTH)) != 0)
+        return why_set(why, ATH_ERR_IO, "others may write to %s; chmod go-w it", path);
+    return ATH_OK;
+}
+
+static ath_err
+read_file(const char *path, bool own, struct ath_buf *out, struct why *why)
 {
     struct stat st;
     ath_err err;
@@ -93,10 +104,22 @@ file_read(const char *path, struct ath_buf *out, struct why *why)
         err = fail_write(why, "cannot read", path);
     else if (!S_ISREG(st.st_mode))
         err = why_set(why, ATH_ERR_IO, "%s is not a regular file", path);
-    else
+    else if (!own || (err = check_own(&st, path, why)) == ATH_OK)
         err = read_all(fd, path, out, why);
     fd_close(&fd);
     return err;
+}
+
+ath_err
+file_read(const char *path, struct ath_buf *out, struct why *why)
+{
+    return read_file(path, false, out, why);
+}
+
+ath_err
+file_read_own(const char *path, struct ath_buf *out, struct why *why)
+{
+    return read_file(path, true, out, why);
 }
 
 /* ---- writing ---- */
@@ -198,12 +221,7 @@ check_private(const char *path, struct why *why)
         return fail_write(why, "cannot read", path);
     if (!S_ISDIR(st.st_mode))
         return why_set(why, ATH_ERR_IO, "%s is not a directory", path);
-    if (st.st_uid != geteuid())
-        return why_set(why, ATH_ERR_IO, "%s belongs to uid %u, not to us (uid %u)", path,
-                       (unsigned)st.st_uid, (unsigned)geteuid());
-    if ((st.st_mode & (S_IWGRP | S_IWOTH)) != 0)
-        return why_set(why, ATH_ERR_IO, "others may write to %s; chmod go-w it", path);
-    return ATH_OK;
+    return check_own(&st, path, why);
 }
 
 ath_err
@@ -236,14 +254,6 @@ has_suffix(const char *name, const char *suffix)
     return len >= suffix_len && strcmp(name + len - suffix_len, suffix) == 0;
 }
 
-static bool
-is_regular(DIR *dir, const char *name)
-{
-    struct stat st;
-
-    return fstatat(dirfd(dir), name, &st, AT_SYMLINK_NOFOLLOW) == 0 && S_ISREG(st.st_mode);
-}
-
 ath_err
 file_each(const char *path, const char *suffix, ath_err (*each)(void *ctx, const char *name),
           void *ctx, struct why *why)
@@ -255,8 +265,7 @@ file_each(const char *path, const char *suffix, ath_err (*each)(void *ctx, const
     if (dir == NULL)
         return fail(why, "cannot open", path);
     while (err == ATH_OK && (errno = 0, entry = readdir(dir)) != NULL) {
-        if (entry->d_name[0] == '.' || !has_suffix(entry->d_name, suffix) ||
-            !is_regular(dir, entry->d_name))
+        if (entry->d_name[0] == '.' || !has_suffix(entry->d_name, suffix))
             continue;
         err = each(ctx, entry->d_name);
     }

@@ -13,6 +13,10 @@
  * ATH_ERR_LIMIT_EXCEEDED. Never follows a symlink in the last component. */
 ath_err file_read(const char *path, struct ath_buf *out, struct why *why) ATH_MUST_USE;
 
+/* As file_read, of a file that nobody else can have written: it must be ours and not writable by
+ * others, else ATH_ERR_IO. */
+ath_err file_read_own(const char *path, struct ath_buf *out, struct why *why) ATH_MUST_USE;
+
 /* Writes a temporary file beside path, fsyncs it, renames it over path, fsyncs the directory.
  * Mode 0600. ATH_ERR_IO: the old file is still whole. */
 ath_err file_replace(const char *path, struct ath_slice content, struct why *why) ATH_MUST_USE;
@@ -24,9 +28,9 @@ ath_err file_remove(const char *path, struct why *why) ATH_MUST_USE;
  * writable by others, else ATH_ERR_IO with the reason in why. */
 ath_err file_make_private_dir(const char *path, struct why *why) ATH_MUST_USE;
 
-/* Calls each(ctx, name) for every entry that ends in suffix (not hidden, regular), in no order,
- * until it returns an error, which is passed on. ATH_ERR_NOT_FOUND (no such directory),
- * ATH_ERR_IO. */
+/* Calls each(ctx, name) for every entry that ends in suffix (not hidden), in no order, until it
+ * returns an error, which is passed on. It may be no file: reading it says so. ATH_ERR_NOT_FOUND
+ * (no such directory), ATH_ERR_IO. */
 ath_err file_each(const char *dir, const char *suffix, ath_err (*each)(void *ctx, const char *name),
                   void *ctx, struct why *why) ATH_MUST_USE;
 

@@ -53,6 +53,7 @@ fixture_end(struct fixture *fixture)
     deferred_queue_close(&fixture->athd.deferred);
     uv_run(fixture->athd.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(fixture->athd.loop), 0);
+    damage_done(&fixture->athd.damage);
     config_done(&fixture->config);
     remove_tree(fixture->dir);
     fake_clock_set(0);

@@ -57,6 +57,7 @@ stores_end(struct stores *stores)
     uv_run(&stores->loop, UV_RUN_DEFAULT);
     hsm_pool_free(athd->hsms);
     audit_log_free(athd->audit);
+    damage_done(&athd->damage);
     assert_int_equal(uv_loop_close(&stores->loop), 0);
     assert_int_equal(nftw(stores->dir, remove_entry, 8, FTW_DEPTH | FTW_PHYS), 0);
 }

@@ -1,6 +1,7 @@
 #include "athd/replay_store.h"
 
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "athd/replay_file.h"
@@ -233,6 +234,53 @@ test_spans_are_few_and_end_behind_what_is_in_them(void **state)
     assert_true(count < 100);
 }
 
+static const char *
+damaged_message(const struct fixture *f, const char *file)
+{
+    static char message[256];
+    struct json *report = NULL;
+
+    message[0] = '\0';
+    assert_int_equal(damage_report(&f->stores.athd.damage, &report), ATH_OK);
+    for (const struct json *item = json_first(report); item != NULL; item = json_next(item))
+        if (strcmp(json_get_string(item, "file"), file) == 0)
+            (void)snprintf(message, sizeof(message), "%s", json_get_string(item, "message"));
+    json_free(report);
+    return message;
+}
+
+static void
+test_after_a_file_that_cannot_be_read_nothing_is_new(void **state)
+{
+    struct fixture *f = *state;
+    char name[64];
+
+    assert_int_equal(use(f, "kid", "jti", NOW + 300), ATH_OK);
+    (void)snprintf(name, sizeof(name), "%s", file_of(NOW + 300));
+    assert_int_equal(chmod(stores_path(&f->stores, name), 0666), 0);
+    restart(f);
+    assert_int_equal(use(f, "kid", "jti", NOW + 300), ATH_ERR_IO);
+    assert_int_equal(use(f, "kid", "other", NOW + 86400), ATH_ERR_IO);
+    assert_non_null(strstr(damaged_message(f, name), "others may write"));
+    assert_int_equal(chmod(stores_path(&f->stores, name), 0600), 0);
+    restart(f);
+    assert_int_equal(use(f, "kid", "jti", NOW + 300), ATH_ERR_REPLAYED);
+    assert_int_equal(use(f, "kid", "other", NOW + 300), ATH_OK);
+}
+
+static void
+test_lines_that_cannot_be_read_are_told_and_the_others_hold(void **state)
+{
+    struct fixture *f = *state;
+
+    stores_write(&f->stores, file_of(NOW + 300), "not a use\n");
+    restart(f);
+    assert_string_equal(damaged_message(f, file_of(NOW + 300)), "1 lines cannot be read");
+    assert_int_equal(use(f, "kid", "jti", NOW + 300), ATH_OK);
+    restart(f);
+    assert_int_equal(use(f, "kid", "jti", NOW + 300), ATH_ERR_REPLAYED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -246,6 +294,8 @@ main(void)
         TEST(test_many_uses_of_many_spans_are_all_there_after_a_restart),
         TEST(test_file_goes_when_all_in_it_has_ended),
         TEST(test_torn_last_line_is_cut_and_the_others_hold),
+        TEST(test_after_a_file_that_cannot_be_read_nothing_is_new),
+        TEST(test_lines_that_cannot_be_read_are_told_and_the_others_hold),
         TEST(test_use_that_cannot_be_written_is_an_error_and_may_be_tried_again),
         TEST(test_a_million_is_the_limit_and_their_end_makes_room),
         cmocka_unit_test(test_spans_are_few_and_end_behind_what_is_in_them),

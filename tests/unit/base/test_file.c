@@ -139,6 +139,31 @@ test_reading_says_what_is_wrong(void **state)
     free(fifo);
 }
 
+static void
+test_own_file_is_one_that_nobody_else_can_have_written(void **state)
+{
+    struct ath_buf content = {.max = 16};
+    char *path = in_dir("own");
+    struct why why = {""};
+
+    (void)state;
+    write_file("own", "abc");
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(file_read_own(path, &content, &why), ATH_OK);
+    assert_int_equal(chmod(path, 0660), 0);
+    assert_int_equal(file_read_own(path, &content, &why), ATH_ERR_IO);
+    assert_non_null(strstr(why.text, "others may write"));
+    assert_int_equal(chmod(path, 0600), 0);
+    if (geteuid() == 0) {
+        assert_int_equal(chown(path, 65534, 65534), 0);
+        assert_int_equal(file_read_own(path, &content, &why), ATH_ERR_IO);
+        assert_non_null(strstr(why.text, "belongs to uid 65534"));
+    }
+    assert_int_equal(unlink(path), 0);
+    ath_buf_done(&content);
+    free(path);
+}
+
 static ath_err
 count_it(void *ctx, const char *name)
 {
@@ -167,7 +192,7 @@ test_each_entry_is_seen_but_hidden_and_other_ones(void **state)
     write_file("c.pem", "");
     assert_int_equal(mkdir(subdir, 0700), 0);
     assert_int_equal(file_each(dir, ".json", count_it, &count, NULL), ATH_OK);
-    assert_int_equal(count, 2);
+    assert_int_equal(count, 3); /* whoever reads sub.json is told that it is a directory */
     count = 0;
     assert_int_equal(file_each(dir, ".json", stop_at_once, &count, NULL), ATH_ERR_PARSE);
     assert_int_equal(count, 1);
@@ -240,6 +265,7 @@ main(void)
         IN_DIR(test_a_failed_replace_leaves_the_old_file_and_no_other),
         IN_DIR(test_replace_survives_each_failed_allocation),
         IN_DIR(test_reading_says_what_is_wrong),
+        IN_DIR(test_own_file_is_one_that_nobody_else_can_have_written),
         IN_DIR(test_each_entry_is_seen_but_hidden_and_other_ones),
         IN_DIR(test_what_a_killed_replace_left_is_removed),
         IN_DIR(test_private_directories_are_made_with_their_parents),
