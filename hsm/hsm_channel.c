@@ -25,6 +25,14 @@ hsm_channel_done(struct hsm_channel *channel)
     ath_buf_done(&channel->out);
 }
 
+static bool
+is_readable(const struct hsm_channel *channel, int timeout_ms)
+{
+    struct pollfd item = {.fd = channel->fd, .events = POLLIN};
+
+    return poll(&item, 1, timeout_ms) == 1;
+}
+
 /* One read; waits for it. */
 static ath_err
 fill(struct hsm_channel *channel)
@@ -55,7 +63,6 @@ drop_taken(struct hsm_channel *channel)
 bool
 hsm_channel_is_ready(struct hsm_channel *channel)
 {
-    struct pollfd item = {.fd = channel->fd, .events = POLLIN};
     struct ath_slice content;
     size_t total;
 
@@ -63,7 +70,7 @@ hsm_channel_is_ready(struct hsm_channel *channel)
     for (;;) {
         if (hsm_frame_peek(ath_buf_slice(&channel->in), &content, &total) != ATH_OK || total > 0)
             return true;
-        if (poll(&item, 1, 0) != 1)
+        if (!is_readable(channel, 0))
             return false;
         if (fill(channel) != ATH_OK)
             return true; /* hsm_channel_receive will find out why */
@@ -84,6 +91,9 @@ hsm_channel_receive(struct hsm_channel *channel, struct hsm_request *ret_request
             return err;
         if (total > 0)
             break;
+        /* A read(2) that waits is woken by each answer the other end takes, poll(2) only by bytes:
+         * a wakeup less for each signature. Whatever else ends the wait, read finds out. */
+        (void)is_readable(channel, -1);
         if ((err = fill(channel)) != ATH_OK)
             return err;
     }
