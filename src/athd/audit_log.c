@@ -37,6 +37,7 @@ struct audit_log {
     uv_work_t work;
     ath_err work_err;
     bool is_writing;
+    bool is_wanted;  /* a record that waits may wait no longer */
     bool is_failing; /* the last group could not be written; said once */
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -134,6 +135,8 @@ start_group(struct audit_log *log)
             deferred_add(&log->athd->deferred, &log->closing, say_closed, log);
         return;
     }
+    if (!log->is_wanted && log->closed == NULL)
+        return;
     log->is_writing = true;
     log->group_text.max = GROUP_MAX + RECORD_MAX + 128;
     while ((record = STAILQ_FIRST(&log->waiting)) != NULL && log->group_text.len < GROUP_MAX) {
@@ -142,6 +145,7 @@ start_group(struct audit_log *log)
         put_line(log, record);
         log->group_count++;
     }
+    log->is_wanted = !STAILQ_EMPTY(&log->waiting);
     if (log->group_text.err != ATH_OK)
         ath_buf_done(
             &log->group_text); /* the thread refuses an empty text: one end for all failures */
@@ -196,7 +200,8 @@ write_body(struct json_maker *maker, struct ath_buf *body)
 }
 
 void
-audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *done, void *ctx)
+audit_append_waiting(struct audit_log *log, struct json_maker *maker, audit_done_fn *done,
+                     void *ctx)
 {
     struct record *record = calloc(1, sizeof(*record));
 
@@ -213,7 +218,20 @@ audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *don
     record->done = done;
     record->ctx = ctx;
     STAILQ_INSERT_TAIL(&log->waiting, record, entry);
+}
+
+void
+audit_write(struct audit_log *log)
+{
+    log->is_wanted = !STAILQ_EMPTY(&log->waiting);
     start_group(log);
+}
+
+void
+audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *done, void *ctx)
+{
+    audit_append_waiting(log, maker, done, ctx);
+    audit_write(log);
 }
 
 /* ---- life ---- */

@@ -31,6 +31,13 @@ void audit_record_begin(struct json_maker *record, const char *event,
  * on failure). done may be NULL: nobody waits. */
 void audit_append(struct audit_log *log, struct json_maker *record, audit_done_fn *done, void *ctx);
 
+/* As audit_append, but the record may wait for others to be written with it until audit_write,
+ * which the caller must call. */
+void audit_append_waiting(struct audit_log *log, struct json_maker *record, audit_done_fn *done,
+                          void *ctx);
+/* Writes all that waits, now or when the group under way has been written. */
+void audit_write(struct audit_log *log);
+
 /* For agent.status: number of records; the root is not computed yet and is left out. */
 uint64_t audit_log_size(const struct audit_log *log);
 

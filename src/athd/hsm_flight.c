@@ -192,6 +192,8 @@ hsm_unit_pump(struct hsm_unit *unit)
         job = (struct hsm_job *)((char *)item - offsetof(struct hsm_job, item));
         if ((err = send_job(unit, job)) != ATH_OK)
             hsm_job_fail_later(job, err, NULL);
+        else if (job->sent != NULL && job->done != NULL)
+            job->sent(job->ctx);
     }
 }
 

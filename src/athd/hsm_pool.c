@@ -173,6 +173,7 @@ job_new(enum hsm_op op, struct ath_slice data, const struct hsm_job_params *para
     job->deadline_ms = params->deadline_ms;
     job->done = params->done;
     job->ctx = params->ctx;
+    job->sent = params->sent;
     job->data.max = HSM_WIRE_MAX_MESSAGE;
     ath_buf_put_slice(&job->data, data);
     if (job->data.err != ATH_OK) {

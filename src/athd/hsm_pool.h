@@ -49,6 +49,9 @@ struct hsm_job_params {
     uint64_t deadline_ms; /* clock_monotonic_ms; HSM_UNAVAILABLE or HSM_BUSY when it is over */
     hsm_done_fn *done;
     void *ctx;
+    /* The helper has it; NULL: not asked. May come from inside submit, and again where a helper is
+     * lost. */
+    void (*sent)(void *ctx);
 };
 
 /* One hsm a configured URI. Starts the helpers; returns at once, hsms become ready later. */

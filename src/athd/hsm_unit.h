@@ -46,6 +46,7 @@ struct hsm_job {
     uint32_t failed_native;
     hsm_done_fn *done; /* NULL: the pool's own, or its completion has been called */
     void *ctx;
+    void (*sent)(void *ctx); /* NULL: not asked */
 };
 
 TAILQ_HEAD(hsm_jobs, hsm_job);

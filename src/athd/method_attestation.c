@@ -132,6 +132,10 @@ ask(struct creation *creation, bool policy_asks, const char *audience)
 {
     struct consent_text text = {0};
 
+    if (!method_would_ask(creation->key, policy_asks)) { /* the usual case: no text for nobody */
+        on_confirmed(creation, ATH_OK);
+        return;
+    }
     consent_text_title(&text, "Let an agent prove who it is?");
     consent_text_caller(&text, creation->request->caller);
     consent_text_line(&text, "Agent key", creation->key->name, CONSENT_OURS);

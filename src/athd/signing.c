@@ -11,10 +11,11 @@
 
 struct signing {
     struct request *request;
-    struct key *key;     /* counted */
-    struct hsm_job *job; /* NULL once the hardware has answered */
-    bool record_waits;   /* its completion has not come yet */
-    ath_err cancelled;   /* ATH_OK: it was not */
+    struct key *key;       /* counted */
+    struct hsm_job *job;   /* NULL once the hardware has answered */
+    bool record_waits;     /* its completion has not come yet */
+    bool record_is_wanted; /* it may wait no longer for others to be written with it */
+    ath_err cancelled;     /* ATH_OK: it was not */
     struct signing_outcome outcome;
     uint8_t signature[SIGNATURE_MAX_LEN];
     enum sign_purpose purpose;
@@ -72,12 +73,27 @@ finish_if_both(struct signing *signing)
         finish(signing);
 }
 
+/* Record and hardware start together: the record of a job that still queues waits, and is written
+ * with the others. */
+static void
+on_sent(void *ctx)
+{
+    struct signing *signing = ctx;
+
+    if (signing->record_is_wanted)
+        return;
+    signing->record_is_wanted = true;
+    if (signing->record_waits)
+        audit_write(signing->request->athd->audit);
+}
+
 static void
 on_signature(void *ctx, const struct hsm_outcome *hardware)
 {
     struct signing *signing = ctx;
     struct signing_outcome *outcome = &signing->outcome;
 
+    on_sent(signing); /* also where it ended in the queue */
     signing->job = NULL;
     outcome->native = hardware->native;
     outcome->hardware_us = hardware->hardware_us;
@@ -135,18 +151,26 @@ check(const struct key *key, enum sign_purpose purpose, struct ath_slice message
     return ATH_OK;
 }
 
-static ath_err
-complete_record(struct json_maker *record, const struct key *key, enum sign_purpose purpose,
-                struct ath_slice message)
+/* A record that cannot be made is one that cannot be written. */
+static void
+append_record(struct signing *signing, struct ath_slice message, struct json_maker *record)
 {
+    struct audit_log *audit = signing->request->athd->audit;
+    const struct key *key = signing->key;
     uint8_t digest[SHA256_LEN];
     ath_err err = sha256(message, digest);
 
     json_put_string(record, "key", key->name);
     json_put_string(record, "jkt", public_key_jkt(key->public_key));
-    json_put_string(record, "purpose", purpose_text(purpose));
-    json_put_base64url(record, "sha256", ath_slice_of(digest, sizeof(digest)));
-    return err;
+    json_put_string(record, "purpose", purpose_text(signing->purpose));
+    if (err == ATH_OK)
+        json_put_base64url(record, "sha256", ath_slice_of(digest, sizeof(digest)));
+    else if (record->err == ATH_OK)
+        record->err = err;
+    signing->record_waits = true;
+    audit_append_waiting(audit, record, on_record, signing);
+    if (signing->record_is_wanted)
+        audit_write(audit);
 }
 
 static ath_err
@@ -154,19 +178,18 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
       enum hsm_priority priority, struct json_maker *record)
 {
     struct request *request = signing->request;
-    struct hsm_job_params params = {request->caller->identity, priority, request->deadline_ms,
-                                    on_signature, signing};
+    struct hsm_job_params params = {
+        request->caller->identity, priority, request->deadline_ms, on_signature, signing, on_sent};
     ath_err err;
 
+    /* the hardware first: the record is made while it works */
     if ((err = check(signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
-        (err = complete_record(record, signing->key, purpose, message)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {
         json_maker_done(record);
         return err;
     }
-    signing->record_waits = true;
-    audit_append(request->athd->audit, record, on_record, signing);
+    append_record(signing, message, record);
     return ATH_OK;
 }
 

@@ -129,6 +129,59 @@ test_records_are_numbered_lines_of_json(void **state)
 }
 
 static void
+append_waiting(struct result *result)
+{
+    struct json_maker record;
+
+    *result = (struct result){0};
+    audit_record_begin(&record, "waiting", NULL);
+    audit_append_waiting(fixture.athd.audit, &record, on_done, result);
+}
+
+static void
+test_records_that_may_wait_are_written_when_they_are_wanted(void **state)
+{
+    struct result results[3];
+    int i;
+
+    (void)state;
+    append_waiting(&results[0]);
+    append_waiting(&results[1]);
+    for (i = 0; i < 20; i++) {
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
+    assert_int_equal(completions, 0);
+    audit_write(fixture.athd.audit);
+    append_waiting(&results[2]); /* not of the group under way */
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 2);
+    assert_int_equal(results[0].err, ATH_OK);
+    assert_int_equal(results[2].done, 0);
+    audit_write(fixture.athd.audit);
+    fixture_run_until(&fixture, &completions, 3);
+    audit_write(fixture.athd.audit); /* nothing waits: nothing happens */
+    assert_int_equal(audit_log_size(fixture.athd.audit), 3);
+}
+
+static void
+test_records_that_wait_are_written_with_others_and_at_the_end(void **state)
+{
+    struct result results[3];
+
+    (void)state;
+    append_waiting(&results[0]);
+    append("test", &results[1]);
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(results[0].err, ATH_OK);
+    append_waiting(&results[2]);
+    close_log();
+    assert_int_equal(results[2].done, 1);
+    open_log();
+    assert_int_equal(audit_log_size(fixture.athd.audit), 3);
+}
+
+static void
 test_record_names_its_caller_and_trace(void **state)
 {
     struct request *request = fixture_request(&fixture, RPC_AGENT_HELLO);
@@ -308,6 +361,10 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_records_are_numbered_lines_of_json, begin, end),
+        cmocka_unit_test_setup_teardown(test_records_that_may_wait_are_written_when_they_are_wanted,
+                                        begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_records_that_wait_are_written_with_others_and_at_the_end, begin, end),
         cmocka_unit_test_setup_teardown(test_record_names_its_caller_and_trace, begin, end),
         cmocka_unit_test_setup_teardown(test_log_goes_on_where_it_ended, begin, end),
         cmocka_unit_test_setup_teardown(test_torn_last_line_is_cut_off, begin, end),

@@ -67,8 +67,8 @@ sign(struct result *result, uint32_t key, uint64_t identity, enum hsm_priority p
      const char *message)
 {
     const struct hsm_key_ref ref = {key, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {identity, priority, clock_monotonic_ms() + 30000, on_done,
-                                          result};
+    const struct hsm_job_params params = {identity, priority, clock_monotonic_ms() + 30000,
+                                          on_done,  result,   NULL};
     struct hsm_job *job = NULL;
 
     *result = (struct result){0};
@@ -103,7 +103,7 @@ test_sign_opens_the_key_once_a_helper_life(void **state)
 static void
 test_key_create_gives_blob_and_kind_is_known(void **state)
 {
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
     struct result result = {0};
     const char *kind;
     bool software;
@@ -128,7 +128,7 @@ static void
 test_unknown_hsm_is_refused_at_once(void **state)
 {
     const struct hsm_key_ref ref = {1, "nowhere", {NULL, 0}};
-    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, 0, on_done, NULL};
+    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, 0, on_done, NULL, NULL};
 
     (void)state;
     begin("swtpm:");
@@ -355,7 +355,7 @@ test_one_caller_cannot_queue_without_end(void **state)
 {
     static struct result results[1025];
     const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
     struct result other;
     size_t i;
 
@@ -376,7 +376,7 @@ test_one_caller_cannot_queue_without_end(void **state)
 static void
 test_create_is_not_repeated_where_the_token_would_keep_both(void **state)
 {
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL};
+    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
     struct result result = {0};
 
     (void)state;
@@ -409,8 +409,8 @@ submit_once(void *ctx)
 {
     struct result *result = ctx;
     const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000,
-                                          on_done, result};
+    const struct hsm_job_params params = {
+        1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000, on_done, result, NULL};
     int before = completions;
     ath_err err;
 

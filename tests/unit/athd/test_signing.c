@@ -209,6 +209,46 @@ test_cancelled_signature_ends_with_the_given_error(void **state)
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_ERR_CONSENT_TIMEOUT);
     assert_int_equal(result.done, 1);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 1);
+    end();
+}
+
+static void
+run_until_records(uint64_t count)
+{
+    int i;
+
+    for (i = 0; i < 10000 && audit_log_size(fixture.athd.audit) < count; i++) {
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
+    assert_int_equal(audit_log_size(fixture.athd.audit), count);
+}
+
+static void
+test_record_is_written_when_the_hardware_starts_and_not_before(void **state)
+{
+    struct result results[6];
+    int i;
+
+    (void)state;
+    begin("swtpm:hang"); /* takes work and never ends it */
+    for (i = 0; i < 4; i++) {
+        sign(hello, PURPOSE_CLIENT_HELLO, &results[i]);
+        run_until_records((uint64_t)i + 1);
+    }
+    for (; i < 6; i++) /* the helper has all it is given at a time: these queue */
+        sign(hello, PURPOSE_CLIENT_HELLO, &results[i]);
+    for (i = 0; i < 20; i++) {
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
+    assert_int_equal(audit_log_size(fixture.athd.audit), 4);
+    assert_int_equal(completions, 0);
+    for (i = 0; i < 6; i++)
+        request_cancel(results[i].request, ATH_ERR_CONSENT_TIMEOUT);
+    fixture_run_until(&fixture, &completions, 6);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 6);
     end();
 }
 
@@ -275,6 +315,7 @@ main(void)
         cmocka_unit_test(test_expired_key_does_not_sign),
         cmocka_unit_test(test_signature_without_its_record_does_not_leave),
         cmocka_unit_test(test_cancelled_signature_ends_with_the_given_error),
+        cmocka_unit_test(test_record_is_written_when_the_hardware_starts_and_not_before),
         cmocka_unit_test(test_error_of_the_hardware_is_passed_on),
         cmocka_unit_test(test_key_deleted_meanwhile_is_still_there_for_the_signature),
         cmocka_unit_test(test_each_failing_allocation_is_told_from_the_loop),
