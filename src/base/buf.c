@@ -29,11 +29,13 @@ max_of(const struct ath_buf *buf)
     return buf->max == 0 ? ATH_BUF_DEFAULT_MAX : buf->max;
 }
 
+#define FIRST_CAP 256u /* most of what is built here has its place in it */
+
 /* Storage for need bytes in all. Not realloc: it would leave a copy of the old bytes behind. */
 static bool
 grow(struct ath_buf *buf, size_t need)
 {
-    size_t cap = buf->cap < 64 ? 64 : buf->cap;
+    size_t cap = buf->cap < FIRST_CAP ? FIRST_CAP : buf->cap;
     uint8_t *data;
 
     if (need <= buf->cap)
@@ -98,26 +100,42 @@ ath_buf_put_byte(struct ath_buf *buf, uint8_t byte)
     ath_buf_put(buf, &byte, 1);
 }
 
+/* How long the text is; it is there if it fits with its NUL. */
+static ATH_PRINTF(2, 0) size_t print(struct ath_buf *buf, const char *fmt, va_list args)
+{
+    size_t room = buf->cap - buf->len;
+    int len = vsnprintf(room > 0 ? (char *)buf->data + buf->len : NULL, room, fmt, args);
+
+    if (len < 0) {
+        buf->err = ATH_ERR_INTERNAL;
+        return 0;
+    }
+    return (size_t)len;
+}
+
 void
 ath_buf_printf(struct ath_buf *buf, const char *fmt, ...)
 {
     va_list args;
-    int len;
+    size_t len, room;
 
-    va_start(args, fmt);
-    len = vsnprintf(NULL, 0, fmt, args);
-    va_end(args);
-    if (len < 0) {
-        buf->err = buf->err == ATH_OK ? ATH_ERR_INTERNAL : buf->err;
+    if (buf->err != ATH_OK)
         return;
+    room = buf->cap - buf->len;
+    va_start(args, fmt);
+    len = print(buf, fmt, args);
+    va_end(args);
+    /* the NUL does not count against the limit */
+    if (ath_buf_reserve(buf, len) == NULL)
+        return;
+    if (len >= room) {
+        if (!grow(buf, buf->len + len + 1))
+            return;
+        va_start(args, fmt);
+        len = print(buf, fmt, args);
+        va_end(args);
     }
-    /* vsnprintf writes a NUL behind the text, which does not count against the limit */
-    if (ath_buf_reserve(buf, (size_t)len) == NULL || !grow(buf, buf->len + (size_t)len + 1))
-        return;
-    va_start(args, fmt);
-    vsnprintf((char *)buf->data + buf->len, (size_t)len + 1, fmt, args);
-    va_end(args);
-    buf->len += (size_t)len;
+    buf->len += len;
 }
 
 void

@@ -105,6 +105,21 @@ json_parse(struct ath_slice text, const struct json_limits *limits, struct why *
     return err;
 }
 
+ath_err
+json_check_object(struct ath_slice text, const struct json_limits *limits, struct why *why)
+{
+    struct json_fault fault = {0, ""};
+    ath_err err = json_check(text, limits, &fault);
+    size_t at = 0;
+
+    if (err != ATH_OK)
+        return fault.text[0] != '\0' ? why_set(why, err, "byte %zu: %s", fault.offset, fault.text)
+                                     : err;
+    while (strchr(" \t\n\r", text.data[at]) != NULL) /* ends: there is a value */
+        at++;
+    return text.data[at] == '{' ? ATH_OK : why_set(why, ATH_ERR_PARSE, "not an object");
+}
+
 /* ---- configuration files ---- */
 
 /* Where the comment or string that begins at `at` ends; at itself if none does, SIZE_MAX for a

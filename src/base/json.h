@@ -33,6 +33,10 @@ struct json_limits {
 ath_err json_parse(struct ath_slice text, const struct json_limits *limits, struct why *why,
                    struct json **ret_json) ATH_MUST_USE;
 
+/* Would json_parse accept the text, and is it an object? Nothing is kept. Errors as json_parse. */
+ath_err json_check_object(struct ath_slice text, const struct json_limits *limits,
+                          struct why *why) ATH_MUST_USE;
+
 /* Objects with comments (// and C style) as in configuration files, else as json_parse. The line of
  * an error is in why ("line 3: ..."). */
 ath_err json_parse_config(struct ath_slice text, const struct json_limits *limits, struct why *why,

@@ -86,6 +86,22 @@ put_decimal(struct ath_buf *out, struct decimal decimal)
         ath_buf_printf(out, "%.1s.%se%+d", digits, digits + 1, n - 1);
 }
 
+static void
+put_integer(struct ath_buf *out, int64_t value)
+{
+    uint64_t rest = value < 0 ? 0 - (uint64_t)value : (uint64_t)value;
+    char digits[24];
+    size_t at = sizeof(digits);
+
+    do {
+        digits[--at] = (char)('0' + rest % 10);
+        rest /= 10;
+    } while (rest > 0);
+    if (value < 0)
+        digits[--at] = '-';
+    ath_buf_put(out, digits + at, sizeof(digits) - at);
+}
+
 void
 json_number_put(struct ath_buf *out, double value)
 {
@@ -95,7 +111,7 @@ json_number_put(struct ath_buf *out, double value)
         int64_t whole = (int64_t)value;
 
         if (!((double)whole < value) && !((double)whole > value)) {
-            ath_buf_printf(out, "%" PRId64, whole);
+            put_integer(out, whole);
             return;
         }
     }

@@ -55,13 +55,31 @@ utf8_next(struct ath_slice text, uint32_t *ret_code_point)
     return len;
 }
 
+/* How many bytes of ASCII, which is most of all text, stand at the start; eight are looked at at a
+ * time. */
+static size_t
+ascii_len(struct ath_slice text)
+{
+    uint64_t word;
+    size_t len = 0;
+
+    for (; text.len - len >= sizeof(word); len += sizeof(word)) {
+        memcpy(&word, text.data + len, sizeof(word));
+        if ((word & UINT64_C(0x8080808080808080)) != 0)
+            break;
+    }
+    while (len < text.len && text.data[len] < 0x80)
+        len++;
+    return len;
+}
+
 bool
 utf8_is_valid(struct ath_slice text)
 {
     while (text.len > 0) {
-        size_t len = utf8_next(text, NULL);
+        size_t len = ascii_len(text);
 
-        if (len == 0)
+        if (len == 0 && (len = utf8_next(text, NULL)) == 0)
             return false;
         text = ath_slice_of(text.data + len, text.len - len);
     }

@@ -52,6 +52,34 @@ test_every_other_form_is_refused(void **state)
 }
 
 static void
+test_every_byte_at_every_place_comes_back_or_is_refused(void **state)
+{
+    static const char alphabet[] =
+        "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
+    char text[4];
+    int place, c;
+
+    (void)state;
+    for (place = 0; place < 4; place++) {
+        for (c = 0; c < 256; c++) {
+            bool known = c != 0 && strchr(alphabet, c) != NULL;
+            struct ath_buf bytes = {0}, again = {0};
+
+            memset(text, 'A', sizeof(text));
+            text[place] = (char)c;
+            assert_int_equal(base64url_decode(ath_slice_of(text, sizeof(text)), &bytes),
+                             known ? ATH_OK : ATH_ERR_PARSE);
+            if (known) {
+                base64url_put(&again, ath_buf_slice(&bytes));
+                assert_memory_equal(again.data, text, sizeof(text));
+            }
+            ath_buf_done(&bytes);
+            ath_buf_done(&again);
+        }
+    }
+}
+
+static void
 test_each_of_the_last_characters_unused_bits_counts(void **state)
 {
     static const char alphabet[] =
@@ -110,6 +138,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_known_bytes_have_their_text_and_back),
         cmocka_unit_test(test_every_other_form_is_refused),
+        cmocka_unit_test(test_every_byte_at_every_place_comes_back_or_is_refused),
         cmocka_unit_test(test_each_of_the_last_characters_unused_bits_counts),
         cmocka_unit_test(test_exact_decoding_refuses_another_length),
         cmocka_unit_test(test_decoding_stops_at_the_buffers_limit),

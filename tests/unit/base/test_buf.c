@@ -1,5 +1,7 @@
 #include "tests/support/support.h"
 
+#include <stdio.h>
+
 #include "base/buf.h"
 
 static void
@@ -58,6 +60,26 @@ test_a_buffer_takes_exactly_its_limit_and_then_nothing(void **state)
 }
 
 static void
+test_printed_text_of_each_length_is_whole(void **state)
+{
+    char expected[1100];
+    int len;
+
+    (void)state;
+    for (len = 0; len < 1000; len++) {
+        struct ath_buf buf = {0};
+
+        snprintf(expected, sizeof(expected), "<%0*d>", len, 7);
+        ath_buf_printf(&buf, "<%0*d>", len, 7);
+        assert_string_equal(ath_buf_text(&buf), expected);
+        ath_buf_printf(&buf, "%s", expected);
+        assert_int_equal(buf.len, 2 * strlen(expected));
+        assert_memory_equal(buf.data + strlen(expected), expected, strlen(expected));
+        ath_buf_done(&buf);
+    }
+}
+
+static void
 test_lengths_that_would_wrap_are_refused(void **state)
 {
     struct ath_buf buf = {.max = SIZE_MAX};
@@ -73,7 +95,7 @@ static void
 test_a_failed_allocation_keeps_what_was_there(void **state)
 {
     struct ath_buf buf = {0};
-    char block[64];
+    char block[512];
 
     (void)state;
     memset(block, 'x', sizeof(block));
@@ -127,6 +149,7 @@ main(void)
         cmocka_unit_test(test_slices_are_equal_by_their_bytes),
         cmocka_unit_test(test_puts_append),
         cmocka_unit_test(test_a_buffer_takes_exactly_its_limit_and_then_nothing),
+        cmocka_unit_test(test_printed_text_of_each_length_is_whole),
         cmocka_unit_test(test_lengths_that_would_wrap_are_refused),
         cmocka_unit_test(test_a_failed_allocation_keeps_what_was_there),
         cmocka_unit_test(test_consumed_bytes_are_gone_and_wiped),

@@ -270,6 +270,23 @@ test_each_failed_allocation_is_reported_and_leaks_nothing(void **state)
 }
 
 static void
+test_only_the_check_wants_an_object_and_keeps_nothing(void **state)
+{
+    static const char *const good[] = {"{}", " \t\r\n{\"a\": [1]} "};
+    static const char *const bad[] = {"", " ", "[]", " 1", "\"{\"", "{\"a\":1,\"a\":2}", "{} x"};
+    struct why why = {""};
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_int_equal(json_check_object(ath_slice_of_string(good[i]), &integers, NULL), ATH_OK);
+    for (i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
+        assert_int_equal(json_check_object(ath_slice_of_string(bad[i]), &integers, &why),
+                         ATH_ERR_PARSE);
+    assert_string_equal(why.text, "byte 3: text after the JSON value");
+}
+
+static void
 test_configuration_may_have_comments(void **state)
 {
     static const char text[] =
@@ -323,6 +340,7 @@ main(void)
         cmocka_unit_test(test_no_depth_limit_lets_the_stack_overflow),
         cmocka_unit_test(test_why_says_where_and_what),
         cmocka_unit_test(test_each_failed_allocation_is_reported_and_leaks_nothing),
+        cmocka_unit_test(test_only_the_check_wants_an_object_and_keeps_nothing),
         cmocka_unit_test(test_configuration_may_have_comments),
         cmocka_unit_test(test_configuration_errors_have_their_line),
     };
