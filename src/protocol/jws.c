@@ -94,28 +94,39 @@ split(struct ath_slice text, struct segments *ret)
     return true;
 }
 
+static ath_err
+parse_object(struct ath_slice text, struct why *why, struct json **ret_object)
+{
+    struct json *object = NULL;
+    ath_err err;
+
+    if (ret_object == NULL)
+        return json_check_object(text, &limits, why);
+    if ((err = json_parse(text, &limits, why, &object)) != ATH_OK)
+        return err;
+    if (!json_is_object(object)) {
+        json_free(object);
+        return ATH_ERR_PARSE;
+    }
+    *ret_object = object;
+    return ATH_OK;
+}
+
 ath_err
 jws_decode_object(struct ath_slice segment, const char *what, struct why *why,
                   struct json **ret_object)
 {
     struct ath_buf text = {.max = MESSAGE_MAX_LEN};
-    struct json *object = NULL;
     struct why inner = {""};
     ath_err err;
 
     if ((err = base64url_decode(segment, &text)) == ATH_OK)
-        err = json_parse(ath_buf_slice(&text), &limits, &inner, &object);
+        err = parse_object(ath_buf_slice(&text), &inner, ret_object);
     ath_buf_done(&text);
-    if (err == ATH_ERR_NOMEM)
+    if (err == ATH_OK || err == ATH_ERR_NOMEM)
         return err;
-    if (err != ATH_OK || !json_is_object(object)) {
-        json_free(object);
-        return why_set(why, ATH_ERR_PARSE,
-                       "the token's %s is no strict JSON object in base64url%s%s", what,
-                       inner.text[0] != '\0' ? ": " : "", inner.text);
-    }
-    *ret_object = object;
-    return ATH_OK;
+    return why_set(why, ATH_ERR_PARSE, "the token's %s is no strict JSON object in base64url%s%s",
+                   what, inner.text[0] != '\0' ? ": " : "", inner.text);
 }
 
 ath_err

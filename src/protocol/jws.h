@@ -32,7 +32,8 @@ ath_err jws_decode(struct ath_slice text, const char *typ, struct why *why,
 void jws_done(struct jws *jws);
 
 /* One segment as a JSON object, and what jws_decode checks of a header: for those who hold a
- * signing input only. `what` names the segment in why. ATH_ERR_PARSE, ATH_ERR_NOMEM. */
+ * signing input only. `what` names the segment in why; ret_object NULL: it is only checked.
+ * ATH_ERR_PARSE, ATH_ERR_NOMEM. */
 ath_err jws_decode_object(struct ath_slice segment, const char *what, struct why *why,
                           struct json **ret_object) ATH_MUST_USE;
 ath_err jws_check_header(const struct json *header, const char *typ, struct why *why,
