@@ -170,7 +170,7 @@ class WithoutConfirmation(SceneTest):
         self.assertEqual(last["result"]["error"]["code"], "SCOPE_NOT_APPROVED")
         self.assertEqual(last["send"]["scopes_granted"], [])
         self.refused("SCOPE_NOT_APPROVED", scene.to_client, last["send"])
-        record = [r for r in scene.app.audit() if r["event"] == "access_denied"][-1]
+        record = scene.app.last_record("access_denied")
         self.assertEqual((record["denial_reason"], record["denied_scopes"], record["agent_id"]),
                          ("SCOPE_NOT_APPROVED", ["files:read"], scene.agent["did"]))
 
@@ -213,8 +213,8 @@ class WithoutConfirmation(SceneTest):
         scene.run(trace=trace)
         scene.me.stop()  # the last records are on disk then: nobody waited for them
         scene.app.stop()
-        mine = [r for r in scene.me.audit() if r["event"] == "access_granted"][-1]
-        theirs = [r for r in scene.app.audit() if r["event"] == "access_granted"][-1]
+        mine = scene.me.last_record("access_granted")
+        theirs = scene.app.last_record("access_granted")
         self.assertEqual(mine["handshake"], theirs["handshake"])
         for record in (mine, theirs):
             self.assertEqual((record["agent_id"], record["user_id"], record["provider_id"]),

@@ -2,6 +2,7 @@
 against docs/api.schema.json."""
 import json
 import os
+import time
 
 import jsonschema
 
@@ -36,7 +37,16 @@ class CheckedAthd(Athd):
 
     def audit(self):
         with open(os.path.join(self.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
-            return [json.loads(line) for line in file]
+            return [json.loads(line) for line in file if line.endswith("\n")]
+
+    def last_record(self, event):
+        """The newest of this event; records that hold no signature may come after the answer."""
+        deadline = time.monotonic() + 10
+        while True:
+            found = [record for record in self.audit() if record["event"] == event]
+            if found or time.monotonic() > deadline:
+                return found[-1]
+            time.sleep(0.01)
 
 
 class Scene:
