@@ -184,6 +184,25 @@ test_nothing_in_common_grants_nothing(void **state)
     scope_list_done(&requested);
 }
 
+static void
+test_first_who_refused_is_the_reason(void **state)
+{
+    struct scope_list requested = list_of("[\"a\",\"b\",\"c\"]"), server = list_of("[\"b\",\"c\"]");
+    struct scope_list grant = list_of("[\"c\"]"), none = {0};
+    struct scope_decision decision = {0};
+
+    (void)state;
+    assert_int_equal(scope_decide(&requested, &server, &grant, &none, &decision), ATH_OK);
+    assert_int_equal(decision.granted.count, 0);
+    assert_denied(&decision, "[{\"scope\":\"a\",\"reason\":\"server_policy\"},"
+                             "{\"scope\":\"b\",\"reason\":\"user_grant\"},"
+                             "{\"scope\":\"c\",\"reason\":\"user_confirmation\"}]");
+    scope_decision_done(&decision);
+    scope_list_done(&requested);
+    scope_list_done(&server);
+    scope_list_done(&grant);
+}
+
 static ath_err
 decide_body(void *ctx)
 {
@@ -230,6 +249,7 @@ main(void)
         cmocka_unit_test(test_subset_and_equality_compare_byte_for_byte),
         cmocka_unit_test(test_granted_is_what_all_of_them_allow),
         cmocka_unit_test(test_nothing_in_common_grants_nothing),
+        cmocka_unit_test(test_first_who_refused_is_the_reason),
         cmocka_unit_test(test_decisions_survive_each_failing_allocation),
     };
 
