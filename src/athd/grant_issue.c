@@ -200,7 +200,8 @@ grant_issue(struct request *request, struct key *user_key, const struct grant_or
         .method = request->method->name,
         .key = user_key->name,
         .purpose = &purpose,
-        .audience = order->audiences == NULL ? NULL : order->audiences[0],
+        .audiences = order->audiences,
+        .audience_count = order->audience_count,
         .scopes = order->scopes,
         .ttl = order->ttl,
     };

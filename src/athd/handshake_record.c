@@ -90,16 +90,26 @@ put_denied(struct json_maker *record, const struct json *m8)
     json_put_maker(record, "denied_scopes", &denied);
 }
 
+/* A list that is none is not recorded: it may be too long for any record. */
+static void
+put_scopes_of_message(struct json_maker *record, const struct json *m5)
+{
+    struct scope_list scopes = {0};
+
+    if (scope_list_decode(json_get(m5, "scopes"), 0, NULL, &scopes) == ATH_OK)
+        put_scopes(record, "requested_scopes", &scopes);
+    scope_list_done(&scopes);
+}
+
 void
 handshake_record_denied(struct athd *athd, const struct handshake *handshake,
                         const struct request *request, ath_err err, const struct json *m8)
 {
-    const struct json *m5 = handshake->message;
     struct json_maker record;
 
     begin(&record, "access_denied", handshake, request);
-    if (!handshake_is_client(handshake) && json_is_array(json_get(m5, "scopes")))
-        json_put_copy(&record, "requested_scopes", json_get(m5, "scopes"));
+    if (!handshake_is_client(handshake))
+        put_scopes_of_message(&record, handshake->message);
     if (m8 != NULL)
         put_denied(&record, m8);
     json_put_string(&record, "denial_reason", ath_err_reason(err));

@@ -227,11 +227,13 @@ ask_to_sign(struct handshake *handshake, bool ask)
 static void
 need_signature(struct handshake *handshake)
 {
+    const char *audience = audience_of(handshake);
     const struct policy_question question = {
         .method = handshake->request->method->name,
         .key = handshake->key->name,
         .purpose = &handshake->need.purpose,
-        .audience = audience_of(handshake),
+        .audiences = &audience,
+        .audience_count = 1,
         .scopes = handshake_is_client(handshake) ? &handshake->scopes : NULL,
         .ttl = handshake->ttl,
     };

@@ -24,7 +24,8 @@ struct key {
     char *agent_id;                 /* NULL: none */
     struct display display;
     enum key_confirm confirm;
-    bool confirmed; /* KEY_CONFIRM_SESSION: the user said yes since athd started */
+    bool confirmed;  /* KEY_CONFIRM_SESSION: the user said yes since athd started */
+    bool is_deleted; /* whatever still has a reference signs nothing more with it */
     struct hsm_key_facts facts;
     bool software; /* made in an hsm that only file permissions protect */
     uid_t owner;

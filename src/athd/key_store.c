@@ -420,6 +420,7 @@ key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, 
     }
     (void)string_map_remove(&store->by_name, key->name);
     (void)string_map_remove(&store->by_did, key->did);
+    key->is_deleted = true;
     key_free(key); /* the store's reference; `change` has its own */
     store_remove_two(store->athd, json, pem, on_removed, change);
 out:

@@ -127,9 +127,12 @@ find_key(const struct request *request, struct why *why, struct key **ret_key)
     return err;
 }
 
+/* All of it: what the question leaves out could be what the attestation is wanted for. */
 static void
-ask(struct creation *creation, bool policy_asks, const char *audience)
+ask(struct creation *creation, bool policy_asks, const struct policy_question *question)
 {
+    const struct json *capability =
+        json_first(method_param_json(creation->request, "capabilities"));
     struct consent_text text = {0};
 
     if (!method_would_ask(creation->key, policy_asks)) { /* the usual case: no text for nobody */
@@ -140,7 +143,11 @@ ask(struct creation *creation, bool policy_asks, const char *audience)
     consent_text_caller(&text, creation->request->caller);
     consent_text_line(&text, "Agent key", creation->key->name, CONSENT_OURS);
     consent_text_line(&text, "Agent", creation->key->agent_id, CONSENT_OURS);
-    consent_text_line(&text, "To", audience, CONSENT_STRANGER);
+    for (size_t i = 0; i < question->audience_count; i++)
+        consent_text_line(&text, "To", question->audiences[i], CONSENT_STRANGER);
+    for (; capability != NULL; capability = json_next(capability))
+        consent_text_line(&text, "As one who can", json_string(capability), CONSENT_STRANGER);
+    consent_text_duration(&text, "For", question->ttl);
     method_confirm(creation->request, creation->key, policy_asks, &text, "Allow", 0, on_confirmed,
                    creation);
 }
@@ -149,8 +156,11 @@ void
 method_attestation_create(struct request *request)
 {
     const enum sign_purpose purpose = PURPOSE_ATTESTATION;
-    const char *audience = NULL;
-    struct policy_question question = {.method = request->method->name, .purpose = &purpose};
+    const char *audiences[AUDIENCES_MAX];
+    struct policy_question question = {.method = request->method->name,
+                                       .purpose = &purpose,
+                                       .audiences = audiences,
+                                       .ttl = ATTESTATION_TTL_DEFAULT_S};
     struct creation *creation;
     struct json *data = NULL;
     struct key *key = NULL;
@@ -158,8 +168,9 @@ method_attestation_create(struct request *request)
     bool policy_asks = false;
     ath_err err;
 
-    (void)method_strings(method_param_json(request, "audience"), &audience, 1);
-    question.audience = audience;
+    question.audience_count =
+        method_strings(method_param_json(request, "audience"), audiences, AUDIENCES_MAX);
+    (void)json_get_int(request->params, "ttl", &question.ttl);
     if ((err = find_key(request, &why, &key)) == ATH_OK) {
         question.key = key->name;
         err = method_policy(request, &question, &why, &data, &policy_asks);
@@ -167,7 +178,7 @@ method_attestation_create(struct request *request)
     if (err == ATH_OK && (creation = calloc(1, sizeof(*creation))) != NULL) {
         creation->request = request;
         creation->key = key_ref(key);
-        ask(creation, policy_asks, audience);
+        ask(creation, policy_asks, &question);
         return;
     }
     request_fail_data(request, err == ATH_OK ? ATH_ERR_NOMEM : err, &why, data);

@@ -15,7 +15,8 @@ struct policy_question {
     const char *method; /* "attestation.create" */
     const char *key;    /* name of the key that would sign */
     const enum sign_purpose *purpose;
-    const char *audience; /* URL or DID it is for */
+    const char *const *audiences; /* URLs or DIDs it is for, all of them; none: for anybody */
+    size_t audience_count;
     const struct scope_list *scopes;
     int64_t ttl;
 };

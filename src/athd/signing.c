@@ -59,6 +59,8 @@ finish(struct signing *signing)
         request->athd->counters.signatures++;
     if (signing->outcome.err == ATH_OK)
         publish(signing);
+    if (signing->key->is_deleted) /* it may have been opened again for this signature */
+        hsm_pool_key_forget(request->athd->hsms, &signing->key->ref);
     signing->done(signing->ctx, &signing->outcome);
     explicit_bzero(signing->signature, sizeof(signing->signature));
     key_free(signing->key);
@@ -146,6 +148,8 @@ check(const struct key *key, enum sign_purpose purpose, struct ath_slice message
 
     if (err != ATH_OK)
         return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
+    if (key->is_deleted)
+        return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the key %s has been deleted", key->name);
     if (key_is_expired(key, clock_now()))
         return why_set(why, ATH_ERR_KEY_EXPIRED, "the key %s has expired", key->name);
     return ATH_OK;

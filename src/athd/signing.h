@@ -24,7 +24,7 @@ struct signing;
  * Signs `message` with `key` for `purpose`. `record` (ended here) is what audit_record_begin began;
  * this adds key, jkt, purpose and sha256. While it runs it is the request's stage: the request's
  * cancel is set and restored. done is called once, from the event loop, never from inside this call
- * - also for errors found here (purpose gate, key expired, queue full).
+ * - also for errors found here (purpose gate, key deleted or expired, queue full).
  */
 void signing_start(struct request *request, struct key *key, enum sign_purpose purpose,
                    struct ath_slice message, enum hsm_priority priority, struct json_maker *record,

@@ -355,6 +355,8 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
 {
     (void)ok_label;
     assert_true(timeout_s >= 0);
+    (void)snprintf(soft.question, sizeof(soft.question), "%.*s", (int)taken_text->text.len,
+                   (const char *)taken_text->text.data);
     consent_text_done(taken_text);
     soft.questions++;
     question.done = done;

@@ -25,6 +25,7 @@ extern struct soft {
     uint64_t wait_ms; /* hsm_pool_wait_ms */
     bool hold;        /* the hardware does not answer until soft_release */
     unsigned questions, signatures;
+    char question[16384];     /* the last one's text */
     unsigned fail_allocation; /* of the next call's method: this one */
     bool failed;              /* it did */
 } soft;
