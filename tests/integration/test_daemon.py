@@ -165,7 +165,22 @@ class Life(DaemonTest):
         self.assertIn("Seccomp:\t2", status)
 
 
+def filters(pid):
+    """How many system call filters a process is under (proc(5); since Linux 5.9)."""
+    with open(f"/proc/{pid}/status", encoding="utf-8") as file:
+        return next((line.split()[1] for line in file if line.startswith("Seccomp_filters:")), None)
+
+
 class Helpers(DaemonTest):
+    def test_first_helper_and_its_tpm_are_in_the_same_sandbox_as_later_ones(self):
+        wait_until(lambda: self.hsm_state() == "ready")
+        before = [filters(pid) for pid in children(self.pid)]
+        self.assertNotIn("0", before)
+        os.kill(children(self.pid)[0], signal.SIGKILL)
+        wait_until(lambda: self.athd.call("agent.status")["counters"]["helper_restarts"] == 1
+                   and self.hsm_state() == "ready")
+        self.assertEqual([filters(pid) for pid in children(self.pid)], before)
+
     def test_killed_helper_or_tpm_is_one_retry(self):
         self.athd.call("key.create", name="agent", role="client", agent_id="https://a.example/agent.json")
         for turn in range(4):
