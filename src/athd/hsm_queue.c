@@ -2,6 +2,11 @@
 
 #include <stddef.h>
 
+#define URGENT 0
+#define NORMAL 1
+#define LATE 2
+#define PASSED_MAX 3u
+
 void
 hsm_queue_init(struct hsm_queue *queue)
 {
@@ -9,7 +14,7 @@ hsm_queue_init(struct hsm_queue *queue)
 
     for (i = 0; i < HSM_QUEUE_PRIORITIES; i++)
         TAILQ_INIT(&queue->heads[i]);
-    queue->len = 0;
+    queue->len = queue->passed = 0;
 }
 
 static struct hsm_queue_item *
@@ -85,14 +90,28 @@ hsm_queue_push_front(struct hsm_queue *queue, struct hsm_queue_item *item)
     TAILQ_INSERT_HEAD(&queue->heads[item->priority], item, entry);
 }
 
+/* Whose turn it is. */
+static unsigned
+choose_priority(struct hsm_queue *queue)
+{
+    bool has_normal = !TAILQ_EMPTY(&queue->heads[NORMAL]);
+    bool has_late = !TAILQ_EMPTY(&queue->heads[LATE]);
+
+    if (!TAILQ_EMPTY(&queue->heads[URGENT]))
+        return URGENT;
+    if (has_late && (!has_normal || queue->passed >= PASSED_MAX)) {
+        queue->passed = 0;
+        return LATE;
+    }
+    queue->passed += has_late;
+    return NORMAL;
+}
+
 struct hsm_queue_item *
 hsm_queue_pop(struct hsm_queue *queue)
 {
-    struct hsm_queue_item *item = NULL, *next;
-    unsigned i;
+    struct hsm_queue_item *item = TAILQ_FIRST(&queue->heads[choose_priority(queue)]), *next;
 
-    for (i = 0; i < HSM_QUEUE_PRIORITIES && item == NULL; i++)
-        item = TAILQ_FIRST(&queue->heads[i]);
     if (item == NULL)
         return NULL;
     TAILQ_REMOVE(&queue->heads[item->priority], item, entry);

@@ -1,6 +1,8 @@
 /*
  * The order in which jobs reach an hsm: urgent before normal before late, and within each one job
- * of every caller in turn, whoever has queued how many. Never allocates: the items are the queue.
+ * of every caller in turn, whoever has queued how many. So that no stream of normal ones stops the
+ * late ones for good, every fourth of both together is late while some wait. Never allocates: the
+ * items are the queue.
  */
 #ifndef ATHD_HSM_QUEUE_H
 #define ATHD_HSM_QUEUE_H
@@ -28,6 +30,7 @@ struct hsm_queue_item {
 struct hsm_queue {
     TAILQ_HEAD(hsm_queue_heads, hsm_queue_item) heads[HSM_QUEUE_PRIORITIES];
     unsigned len;
+    unsigned passed; /* normal ones that went since a late one waited */
 };
 
 void hsm_queue_init(struct hsm_queue *queue);

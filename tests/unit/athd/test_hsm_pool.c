@@ -158,8 +158,9 @@ test_queue_is_fair_and_heeds_priority(void **state)
     assert_int_equal(urgent.place, 1);
     assert_int_equal(many[0].place, 2);
     assert_int_equal(few.place, 3);
-    assert_int_equal(many[3].place, 6);
-    assert_int_equal(late.place, 7);
+    assert_int_equal(many[1].place, 4);
+    assert_int_equal(late.place, 5); /* three may go before it, not all there ever are */
+    assert_int_equal(many[3].place, 7);
     end();
 }
 

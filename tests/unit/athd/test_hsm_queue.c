@@ -72,6 +72,20 @@ test_urgent_goes_before_normal_before_late(void **state)
 }
 
 static void
+test_no_stream_of_normal_ones_stops_the_late_ones(void **state)
+{
+    size_t i;
+
+    (void)state;
+    push(0, 9, 2);
+    push(1, 9, 2);
+    for (i = 2; i < 12; i++)
+        push(i, i, 1);
+    push(12, 8, 0); /* what is urgent still goes before any of them */
+    assert_order((const size_t[]){12, 2, 3, 4, 0, 5, 6, 7, 1, 8, 9, 10, 11}, 13);
+}
+
+static void
 test_what_is_repeated_goes_first(void **state)
 {
     (void)state;
@@ -153,6 +167,7 @@ main(void)
         cmocka_unit_test_setup(test_one_caller_is_served_in_order, begin),
         cmocka_unit_test_setup(test_a_caller_with_many_does_not_hold_up_one_with_few, begin),
         cmocka_unit_test_setup(test_urgent_goes_before_normal_before_late, begin),
+        cmocka_unit_test_setup(test_no_stream_of_normal_ones_stops_the_late_ones, begin),
         cmocka_unit_test_setup(test_what_is_repeated_goes_first, begin),
         cmocka_unit_test_setup(test_heads_and_followers_can_be_removed, begin),
         cmocka_unit_test_setup(test_each_may_remove_what_it_is_called_with, begin),
