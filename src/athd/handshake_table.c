@@ -15,6 +15,8 @@ struct handshake_table {
     struct athd *athd;
     struct string_map by_id;
     LIST_HEAD(, handshake) all;
+    /* apart, so that each M1 costs a look at these few and not at all that came and went */
+    LIST_HEAD(, handshake) half_open;
     size_t running;
     uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
     int64_t timer_at;  /* 0: not started */
@@ -102,10 +104,13 @@ set_half_open(struct handshake *handshake, bool half_open)
     if (handshake->half_open == half_open)
         return;
     handshake->half_open = half_open;
-    if (half_open)
+    if (half_open) {
         handshake->service->memory->half_open++;
-    else
+        LIST_INSERT_HEAD(&handshake->table->half_open, handshake, of_half_open);
+    } else {
         handshake->service->memory->half_open--;
+        LIST_REMOVE(handshake, of_half_open);
+    }
 }
 
 void
@@ -187,6 +192,7 @@ handshake_table_new(struct athd *athd, struct handshake_table **ret_table)
     }
     table->athd = athd;
     LIST_INIT(&table->all);
+    LIST_INIT(&table->half_open);
     (void)uv_timer_init(athd->loop, table->timer);
     table->timer->data = table;
     *ret_table = table;
@@ -258,10 +264,9 @@ handshake_table_find_hello(const struct handshake_table *table, const char *hell
 {
     struct handshake *handshake;
 
-    LIST_FOREACH(handshake, &table->all, of_table)
-    if (handshake->half_open && strcmp(handshake->hello, hello) == 0 &&
-        strcmp(handshake->source, source) == 0)
-        return handshake;
+    LIST_FOREACH (handshake, &table->half_open, of_half_open)
+        if (strcmp(handshake->hello, hello) == 0 && strcmp(handshake->source, source) == 0)
+            return handshake;
     return NULL;
 }
 
@@ -272,9 +277,8 @@ handshake_table_half_open(const struct handshake_table *table, const struct serv
     const struct handshake *handshake;
     size_t count = 0;
 
-    LIST_FOREACH(handshake, &table->all, of_table)
-    count += handshake->half_open && handshake->service->memory == service &&
-             strcmp(handshake->source, source) == 0;
+    LIST_FOREACH (handshake, &table->half_open, of_half_open)
+        count += handshake->service->memory == service && strcmp(handshake->source, source) == 0;
     return count;
 }
 
@@ -311,10 +315,10 @@ handshake_table_abort_service(struct handshake_table *table, const char *service
 {
     struct handshake *handshake;
 
-    LIST_FOREACH(handshake, &table->all, of_table)
-    if (handshake->service != NULL && handshake->ended_at == 0 &&
-        strcmp(handshake->service->rules->name, service_name) == 0)
-        handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
+    LIST_FOREACH (handshake, &table->all, of_table)
+        if (handshake->service != NULL && handshake->ended_at == 0 &&
+            strcmp(handshake->service->rules->name, service_name) == 0)
+            handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
 }
 
 size_t
@@ -329,6 +333,6 @@ handshake_table_each(const struct handshake_table *table,
 {
     const struct handshake *handshake;
 
-    LIST_FOREACH(handshake, &table->all, of_table)
-    each(ctx, handshake);
+    LIST_FOREACH (handshake, &table->all, of_table)
+        each(ctx, handshake);
 }

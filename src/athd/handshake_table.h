@@ -23,6 +23,7 @@ struct handshake { /* counted: the table, and the request that works on it */
     unsigned references;
     struct handshake_table *table; /* NULL: no longer in it */
     LIST_ENTRY(handshake) of_table;
+    LIST_ENTRY(handshake) of_half_open; /* while half_open */
     char id[HANDSHAKE_ID_LEN + 1];
     struct key *key; /* counted */
     int64_t started_at;
