@@ -139,6 +139,7 @@ native_scalar(const struct ath_secret *scalar, struct ath_secret *ret_native)
     return err;
 }
 
+/* The peer's point is not checked again: decode_share has, and the group's order is prime. */
 static ath_err
 derive(EVP_PKEY *own, EVP_PKEY *peer, struct ath_secret *z)
 {
@@ -146,7 +147,8 @@ derive(EVP_PKEY *own, EVP_PKEY *peer, struct ath_secret *z)
     size_t len = z->len;
     ath_err err = ATH_OK;
 
-    if (ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 || EVP_PKEY_derive_set_peer(ctx, peer) != 1 ||
+    if (ctx == NULL || EVP_PKEY_derive_init(ctx) != 1 ||
+        EVP_PKEY_derive_set_peer_ex(ctx, peer, 0) != 1 ||
         EVP_PKEY_derive(ctx, z->data, &len) != 1 || len != z->len)
         err = openssl_failed("EVP_PKEY_derive");
     EVP_PKEY_CTX_free(ctx);
