@@ -9,6 +9,7 @@
 #include "base/clock.h"
 
 #define QUESTIONS_MAX 64u
+#define PROMPTERS_MAX 64u /* processes: those that were told to go included */
 #define TITLE "athd"
 #define NOT_OK_LABEL "Deny"
 #define NET_MS 10000u /* the request's own deadline comes after the question's */
@@ -21,6 +22,7 @@ struct consent_question {
     uint64_t asked_at_ms;
     int64_t timeout_s;
     uv_timer_t timer;
+    unsigned round;            /* how many of its caller's were waiting when it came */
     struct prompter *prompter; /* NULL: waits for the screen, or is over */
     bool is_over;              /* its answer is known */
     ath_err answer;
@@ -35,7 +37,7 @@ TAILQ_HEAD(question_list, consent_question);
 
 struct consent {
     struct athd *athd;
-    struct question_list questions; /* not answered yet, in the order they came */
+    struct question_list questions; /* not answered yet, in the order they are shown */
     size_t count;
     unsigned on_screen; /* prompters that have not gone */
     unsigned handles;   /* timers that are not closed */
@@ -193,7 +195,8 @@ show_next(struct consent *consent)
 
     for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
         next = TAILQ_NEXT(question, entry);
-        if (consent->is_closing || (consent->on_screen > 0 && is_on_terminal()))
+        if (consent->is_closing || consent->on_screen >= PROMPTERS_MAX ||
+            (consent->on_screen > 0 && is_on_terminal()))
             return;
         if (question->prompter == NULL)
             show(question);
@@ -251,6 +254,25 @@ take_over(struct consent_question *question, struct request *request)
                          question->asked_at_ms + (uint64_t)question->timeout_s * 1000 + NET_MS);
 }
 
+/* Callers take turns at the screen: each one's first question goes before anybody's second. */
+static void
+line_up(struct consent *consent, struct consent_question *question)
+{
+    uint64_t identity = question->request->caller->identity;
+    struct consent_question *other;
+
+    TAILQ_FOREACH (other, &consent->questions, entry)
+        question->round += other->request->caller->identity == identity;
+    TAILQ_FOREACH (other, &consent->questions, entry)
+        if (other->round > question->round)
+            break;
+    if (other != NULL)
+        TAILQ_INSERT_BEFORE(other, question, entry);
+    else
+        TAILQ_INSERT_TAIL(&consent->questions, question, entry);
+    consent->count++;
+}
+
 void
 consent_ask(struct request *request, struct consent_text *taken_text, const char *ok_label,
             int64_t timeout_s, consent_done_fn *done, void *ctx)
@@ -269,8 +291,7 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
     question->done = done;
     question->ctx = ctx;
     take_over(question, request);
-    TAILQ_INSERT_TAIL(&athd->consent->questions, question, entry);
-    athd->consent->count++;
+    line_up(athd->consent, question);
     athd->counters.prompts++;
     publish(question, "asked");
     uv_timer_start(&question->timer, on_timeout, (uint64_t)question->timeout_s * 1000, 0);

@@ -278,6 +278,76 @@ test_terminal_shows_one_question_at_a_time(void **state)
 }
 
 static void
+test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others(void **state)
+{
+    struct request *request;
+    struct answer many[4], other, first_again;
+    size_t i;
+
+    (void)state;
+    begin("silent");
+    setenv("GPG_TTY", "/dev/null", 1);
+    for (i = 0; i < 4; i++)
+        ask(&many[i], 60);
+    request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
+    request->caller->identity++;
+    ask_for(request, &other, 60);
+    run_until_lines("CONFIRM", 1);
+    request_cancel(many[0].request, ATH_ERR_CONSENT_TIMEOUT);
+    run_until_lines("CONFIRM", 2);
+    request_cancel(other.request, ATH_ERR_CONSENT_TIMEOUT); /* it is the one on the screen */
+    run_until_lines("CONFIRM", 3);
+    assert_int_equal(other.done, 1);
+    ask(&first_again, 60);
+    assert_int_equal(many[1].done + many[2].done + many[3].done + first_again.done, 0);
+    end();
+}
+
+/* How many of the prompters that ever started are still there. */
+static int
+count_alive(void)
+{
+    FILE *log = fopen(fixture_path(&fixture, "prompter"), "r");
+    char line[4096];
+    int count = 0;
+
+    while (log != NULL && fgets(line, sizeof(line), log) != NULL) {
+        long pid = 0;
+
+        if (sscanf(line, "START %*s %ld", &pid) == 1 && kill((pid_t)pid, 0) == 0)
+            count++;
+    }
+    if (log != NULL)
+        fclose(log);
+    return count;
+}
+
+static void
+test_callers_who_leave_at_once_do_not_pile_up_prompters(void **state)
+{
+    static struct answer gone[64];
+    struct answer late;
+    int i;
+
+    (void)state;
+    begin("deaf");
+    for (i = 0; i < 64; i++)
+        ask(&gone[i], 60);
+    run_until_lines("START", 64);
+    for (i = 0; i < 64; i++)
+        request_cancel(gone[i].request, ATH_ERR_CONSENT_TIMEOUT);
+    fixture_run_until(&fixture, &answers, 64);
+    ask(&late, 60);
+    for (i = 0; i < 300; i++) {
+        assert_true(count_alive() <= 64);
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
+    run_until_lines("START", 65); /* when there is room for it */
+    end();
+}
+
+static void
 test_too_many_questions_are_refused(void **state)
 {
     static struct answer answers_of[65];
@@ -373,6 +443,8 @@ main(void)
         cmocka_unit_test(test_close_answers_every_question),
         cmocka_unit_test(test_desktop_shows_all_questions_at_once),
         cmocka_unit_test(test_terminal_shows_one_question_at_a_time),
+        cmocka_unit_test(test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others),
+        cmocka_unit_test(test_callers_who_leave_at_once_do_not_pile_up_prompters),
         cmocka_unit_test(test_too_many_questions_are_refused),
         cmocka_unit_test(test_long_question_is_shown_in_pages_each_to_be_confirmed),
         cmocka_unit_test(test_question_too_long_to_be_shown_is_not_asked),
