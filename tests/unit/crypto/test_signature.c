@@ -244,6 +244,7 @@ assert_der(enum key_algorithm algorithm, const char *der_hex, ath_err expected,
         assert_hex(ath_slice_of(signature, key_algorithm_signature_len(algorithm)), signature_hex);
 }
 
+#define ORDER_P256 "ffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc632551"
 #define ZEROS_31 "00000000000000000000000000000000000000000000000000000000000000"
 
 static void
@@ -259,6 +260,9 @@ test_der_signatures_become_fixed_width(void **state)
     assert_der(KEY_ES256, "300702020001020102", ATH_ERR_INVALID_SIGNATURE, NULL); /* padded */
     assert_der(KEY_ES256, "3006020181020102", ATH_ERR_INVALID_SIGNATURE, NULL);   /* negative */
     assert_der(KEY_ES256, "3006020100020102", ATH_ERR_INVALID_SIGNATURE, NULL);   /* zero */
+    assert_der(KEY_ES256, "3026022100" ORDER_P256 "020101", ATH_ERR_INVALID_SIGNATURE,
+               NULL); /* n */
+    assert_der(KEY_ES256, "3026020101022100" ORDER_P256, ATH_ERR_INVALID_SIGNATURE, NULL);
     assert_der(KEY_ES256, "3006030101020102", ATH_ERR_INVALID_SIGNATURE, NULL);   /* no INTEGER */
     assert_der(KEY_ES256, "308106020101020102", ATH_ERR_INVALID_SIGNATURE, NULL); /* long length */
     assert_der(KEY_EDDSA, "3006020101020102", ATH_ERR_UNSUPPORTED_ALGORITHM, NULL);
