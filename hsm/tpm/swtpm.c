@@ -22,8 +22,13 @@
 #define LOCK_PATIENCE_MS 2000u
 #define STEP_MS 2u
 
+#define LAST_WORDS_MS 200u /* from the end of its connection to that of the process */
+#define EXIT_CANNOT_RUN 127
+
 struct swtpm {
-    pid_t pid;
+    pid_t pid;    /* 0: reaped */
+    int status;   /* as waitpid has it, once reaped */
+    char *log;    /* where it says why it ends */
 };
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
@@ -54,7 +59,7 @@ exec_swtpm(int fd, pid_t parent, char *state, char *log)
         (void)fcntl(fd, F_SETFD, 0);
     fd_close_from(CHILD_FD + 1);
     (void)execvpe(program, argv, environment);
-    _exit(127);
+    _exit(EXIT_CANNOT_RUN);
 }
 
 static void
@@ -123,6 +128,9 @@ spawn(const char *path, struct why *why, struct swtpm *swtpm, int *ret_fd)
         exec_swtpm(pair[1], parent, state, log);
     fd_close(&pair[1]);
     swtpm->pid = pid;
+    swtpm->log = ath_strdup(log + strlen("file="));
+    if (swtpm->log != NULL)
+        swtpm->log[strlen(swtpm->log) - strlen(",truncate")] = '\0';
     *ret_fd = pair[0];
     return ATH_OK;
 }
@@ -157,32 +165,57 @@ out:
 }
 
 static bool
-has_ended(pid_t pid)
+has_ended(struct swtpm *swtpm)
 {
     pid_t got;
 
+    if (swtpm->pid == 0)
+        return true;
     do {
-        got = waitpid(pid, NULL, WNOHANG);
+        got = waitpid(swtpm->pid, &swtpm->status, WNOHANG);
     } while (got < 0 && errno == EINTR);
-    return got == pid || (got < 0 && errno == ECHILD);
+    if (got == 0)
+        return false;
+    swtpm->pid = 0;
+    return true;
+}
+
+static bool
+ends_within(struct swtpm *swtpm, unsigned patience_ms)
+{
+    unsigned waited;
+
+    for (waited = 0; !has_ended(swtpm); waited += STEP_MS) {
+        if (waited >= patience_ms)
+            return false;
+        pause_step();
+    }
+    return true;
+}
+
+void
+swtpm_explain(struct swtpm *swtpm, struct why *why)
+{
+    if (!ends_within(swtpm, LAST_WORDS_MS))
+        return;
+    if (WIFEXITED(swtpm->status) && WEXITSTATUS(swtpm->status) == EXIT_CANNOT_RUN)
+        why_set(why, ATH_OK, "swtpm cannot be run; is it installed and in PATH?");
+    else
+        why_set(why, ATH_OK, "swtpm ended; it says why in %s",
+                swtpm->log == NULL ? "its log" : swtpm->log);
 }
 
 void
 swtpm_stop(struct swtpm *swtpm)
 {
-    unsigned waited = 0;
-
     if (swtpm == NULL)
         return;
-    while (!has_ended(swtpm->pid) && waited < STOP_PATIENCE_MS) {
-        pause_step();
-        waited += STEP_MS;
-    }
-    if (waited >= STOP_PATIENCE_MS) {
+    if (!ends_within(swtpm, STOP_PATIENCE_MS)) {
         log_warning("event=swtpm_killed pid=%d", (int)swtpm->pid);
         (void)kill(swtpm->pid, SIGKILL);
         while (waitpid(swtpm->pid, NULL, 0) < 0 && errno == EINTR)
             ;
     }
+    free(swtpm->log);
     free(swtpm);
 }

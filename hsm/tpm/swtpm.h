@@ -14,6 +14,9 @@ struct swtpm;
 ath_err swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm,
                     int *ret_fd) ATH_MUST_USE;
 
+/* Its connection is gone: says in why what can be known of the reason. */
+void swtpm_explain(struct swtpm *swtpm, struct why *why);
+
 /* Waits until it has ended by itself (close the connection first), kills it after two seconds.
  * NULL is fine. */
 void swtpm_stop(struct swtpm *swtpm);

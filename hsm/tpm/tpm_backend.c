@@ -48,8 +48,19 @@ tpm_backend_open_connection(const struct tpm_connection *connection, struct hsm_
     *ret_hsm = hsm;
     hsm = NULL;
 out:
+    if (err == ATH_ERR_HSM_UNAVAILABLE && connection->swtpm != NULL)
+        swtpm_explain(connection->swtpm, &fault->why);
     backend_close(hsm);
     return err;
+}
+
+/* Whoever reads it knows the TPM by a name only. */
+static void
+say_which(const char *uri, struct why *why)
+{
+    struct why what = *why;
+
+    why_set(why, ATH_OK, "%s: %s", uri, what.text);
 }
 
 static ath_err
@@ -62,7 +73,10 @@ backend_open(const struct hsm_options *options, struct hsm_fault *fault, struct 
         return err;
     if ((err = tpm_connect(options, fault, &connection)) != ATH_OK)
         return err;
-    return tpm_backend_open_connection(&connection, fault, ret_hsm);
+    err = tpm_backend_open_connection(&connection, fault, ret_hsm);
+    if (err != ATH_OK && err != ATH_ERR_NOMEM)
+        say_which(options->uri, &fault->why);
+    return err;
 }
 
 struct tpm_device *

@@ -27,6 +27,7 @@
 
 #define END_STEP_MS 10u
 #define END_WAIT_MS 5000u   /* for what is in flight */
+#define END_TELL_MS 100u
 #define END_LIMIT_MS 10000u /* whatever still hangs then is left behind */
 #define DESCRIPTORS 8192u   /* 1,024 connections a uid, and more than one uid */
 
@@ -101,9 +102,12 @@ on_end_step(uv_timer_t *timer)
         uv_stop(athd->loop);
         return;
     }
-    if (!athd->is_closing_parts && (is_quiet(athd) || past_ms >= END_WAIT_MS)) {
-        request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
-        close_parts(athd);
+    if (!athd->is_closing_parts) {
+        if (past_ms >= END_WAIT_MS)
+            request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
+        /* those who were cancelled are told so first */
+        if (is_quiet(athd) || past_ms >= END_WAIT_MS + END_TELL_MS)
+            close_parts(athd);
     }
     if (athd->is_closing_parts && athd->parts_ending == 0 && athd->requests.count == 0 &&
         store_queue_is_empty(&athd->stores) &&

@@ -287,7 +287,8 @@ spread_open_failure(struct hsm_unit *unit, const struct hsm_job *open,
     TAILQ_FOREACH (job, &unit->flying, flying) {
         if (job->op != HSM_OP_SIGN || job->key != open->key || job->deferred.waiting)
             continue;
-        job->failed = outcome->err;
+        /* the caller's parameters are right: it is our file that the hardware does not take */
+        job->failed = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err;
         job->failed_why = outcome->why;
         job->failed_native = outcome->native;
     }

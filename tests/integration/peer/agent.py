@@ -75,7 +75,7 @@ class Tpms:
 
     def take(self, state):
         tpm = self.unused.pop() if self.unused else self.make()
-        os.makedirs(state, 0o700)
+        os.makedirs(state, 0o700, exist_ok=True)
         for part in ("swtpm", "swtpm-ca"):
             if os.path.isdir(os.path.join(tpm, part)):
                 shutil.copytree(os.path.join(tpm, part), os.path.join(state, part))
