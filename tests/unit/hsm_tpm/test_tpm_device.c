@@ -97,6 +97,23 @@ test_second_changed_response_closes_the_device(void **state)
     tpm_key_close(fixture->device, key);
 }
 
+/* The first one was mended; that a signature came in between makes the second no better. */
+static void
+test_second_changed_response_closes_the_device_however_late(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256);
+    struct hsm_fault fault;
+
+    arm(fixture, FAULT_FLIP, TPM2_CC_Sign, 1);
+    fixture_must_sign(fixture, key);
+    fixture_must_sign(fixture, key);
+    arm(fixture, FAULT_FLIP, TPM2_CC_Sign, 1);
+    assert_int_equal(fixture_sign(fixture, key, &fault), ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(strstr(fault.why.text, "changed on their way"));
+    tpm_key_close(fixture->device, key);
+}
+
 static void
 refuses_malformed(struct fixture *fixture, enum fault_kind kind, unsigned at)
 {
@@ -449,6 +466,7 @@ main(void)
         WITH_TPM(test_flipped_response_bit_is_noticed_and_mended_once),
         WITH_TPM(test_each_flipped_bit_of_nonce_attributes_and_hmac_is_noticed),
         WITH_TPM(test_second_changed_response_closes_the_device),
+        WITH_TPM(test_second_changed_response_closes_the_device_however_late),
         WITH_TPM(test_bare_success_is_refused),
         WITH_TPM(test_short_response_is_refused),
         WITH_TPM(test_long_response_is_refused),

@@ -105,6 +105,31 @@ test_key_of_another_tpm_is_refused(void **state)
     fixture_teardown(&other);
 }
 
+/* Not even tried below our storage key: its file says that it belongs elsewhere. */
+static void
+test_key_below_another_parent_is_refused(void **state)
+{
+    static const uint32_t parents[] = {0x81000002, TPM_SRK_HANDLE, TPM2_RH_NULL, 0};
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault = {0};
+    struct tss2_key file;
+
+    assert_int_equal(fixture->device->storage.persistent, 0);
+    assert_int_equal(tpm_key_create(fixture->device, KEY_ES256, &fault, &blob), ATH_OK);
+    assert_int_equal(tss2_pem_decode(ath_buf_slice(&blob), NULL, &file), ATH_OK);
+    for (size_t i = 0; i < sizeof(parents) / sizeof(parents[0]); i++) {
+        struct hsm_key *key = NULL;
+
+        file.parent = parents[i];
+        ath_buf_clear(&blob);
+        assert_int_equal(tss2_pem_encode(&file, &blob), ATH_OK);
+        assert_int_equal(tpm_key_open(fixture->device, ath_buf_slice(&blob), &fault, &key),
+                         ATH_ERR_INVALID_PARAMS);
+    }
+    ath_buf_done(&blob);
+}
+
 static void
 test_key_with_an_authorization_value_asks_for_its_pin(void **state)
 {
@@ -212,6 +237,7 @@ main(void)
         WITH_TPM(test_ed25519_is_not_made_in_a_tpm),
         WITH_TPM(test_many_keys_round_robin_leave_nothing_behind),
         WITH_TPM(test_key_of_another_tpm_is_refused),
+        WITH_TPM(test_key_below_another_parent_is_refused),
         WITH_TPM(test_key_with_an_authorization_value_asks_for_its_pin),
         cmocka_unit_test(test_attributes_that_make_a_key_portable_or_bound_are_refused),
         cmocka_unit_test(test_decrypt_and_dictionary_attack_protection_are_facts),
