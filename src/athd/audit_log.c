@@ -10,11 +10,13 @@
 
 #include "athd/athd.h"
 #include "athd/audit_file.h"
+#include "athd/events.h"
 #include "base/clock.h"
 #include "base/file.h"
 
 #define RECORD_MAX 65536u
-#define GROUP_MAX (1024u * 1024u) /* bytes; a group of one may not be longer either */
+#define WAITING_MAX (16u * 1024u * 1024u) /* bytes: a disk that hangs must not eat the memory */
+#define GROUP_MAX (1024u * 1024u)         /* bytes; a group of one may not be longer either */
 
 struct record {
     STAILQ_ENTRY(record) entry;
@@ -30,6 +32,7 @@ struct audit_log {
     struct athd *athd;
     struct audit_file file;
     struct record_list waiting;
+    size_t waiting_len;       /* bytes of them */
     struct record_list group; /* being written */
     uint64_t group_count;
     struct ath_buf group_text;
@@ -66,6 +69,19 @@ say_state(struct audit_log *log, ath_err err)
     log->is_failing = err != ATH_OK;
 }
 
+/* Who watches the log is told how long it is now. */
+static void
+publish(const struct audit_log *log)
+{
+    struct json_maker event;
+
+    if (!events_wanted(log->athd, EVENT_AUDIT))
+        return;
+    json_object_begin(&event);
+    json_put_int(&event, "size", (int64_t)log->size);
+    events_publish(log->athd, EVENT_AUDIT, &event);
+}
+
 static void
 finish_group(struct audit_log *log, ath_err err)
 {
@@ -74,6 +90,8 @@ finish_group(struct audit_log *log, ath_err err)
 
     log->size = log->file.next_index;
     say_state(log, err);
+    if (err == ATH_OK)
+        publish(log);
     ath_buf_done(&log->group_text);
     STAILQ_CONCAT(&group, &log->group);
     log->group_count = 0;
@@ -141,6 +159,7 @@ start_group(struct audit_log *log)
     log->group_text.max = GROUP_MAX + RECORD_MAX + 128;
     while ((record = STAILQ_FIRST(&log->waiting)) != NULL && log->group_text.len < GROUP_MAX) {
         STAILQ_REMOVE_HEAD(&log->waiting, entry);
+        log->waiting_len -= record->body.len;
         STAILQ_INSERT_TAIL(&log->group, record, entry);
         put_line(log, record);
         log->group_count++;
@@ -180,6 +199,9 @@ fail(void (*done)(void), void *ctx, ath_err err)
 
     if (audit_done != NULL)
         audit_done(ctx, err);
+    else
+        log_error("event=audit err=%s reason=\"a record that nobody waited for is lost\"",
+                  ath_err_reason(err));
 }
 
 /* The record's text, from behind its opening brace. */
@@ -207,7 +229,8 @@ audit_append_waiting(struct audit_log *log, struct json_maker *maker, audit_done
 
     if (record == NULL)
         json_maker_done(maker);
-    if (record == NULL || write_body(maker, &record->body) != ATH_OK) {
+    if (record == NULL || write_body(maker, &record->body) != ATH_OK ||
+        record->body.len > WAITING_MAX - log->waiting_len) {
         if (record != NULL)
             record_free(record);
         deferred_fail(&log->athd->deferred, fail, (void (*)(void))done, ctx,
@@ -218,6 +241,7 @@ audit_append_waiting(struct audit_log *log, struct json_maker *maker, audit_done
     record->done = done;
     record->ctx = ctx;
     STAILQ_INSERT_TAIL(&log->waiting, record, entry);
+    log->waiting_len += record->body.len;
 }
 
 void

@@ -299,6 +299,32 @@ test_record_that_does_not_fit_fails_and_uses_no_index(void **state)
     free(text);
 }
 
+/* The loop does not turn: nothing gets onto the disk, as with one that hangs. */
+static void
+test_a_disk_that_hangs_does_not_eat_the_memory(void **state)
+{
+    static char words[60001];
+    static struct result results[400];
+    struct json_maker record;
+    size_t i, refused = 0;
+
+    (void)state;
+    memset(words, 'x', sizeof(words) - 1);
+    for (i = 0; i < 400; i++) {
+        audit_record_begin(&record, words, NULL);
+        results[i] = (struct result){0};
+        audit_append(fixture.athd.audit, &record, on_done, &results[i]);
+    }
+    fixture_run_until(&fixture, &completions, 400);
+    for (i = 0; i < 400; i++)
+        refused += results[i].err == ATH_ERR_AUDIT_UNAVAILABLE;
+    assert_in_range(refused, 50, 150); /* 16 MiB are kept, and a group that is being written */
+    append("after", &results[0]);
+    fixture_run_until(&fixture, &completions, 401);
+    assert_int_equal(results[0].err, ATH_OK);
+    assert_int_equal(audit_log_size(fixture.athd.audit), 401 - refused);
+}
+
 static void
 test_log_that_was_cut_by_somebody_else_takes_no_more(void **state)
 {
@@ -372,6 +398,7 @@ main(void)
         cmocka_unit_test_setup_teardown(test_only_a_torn_line_is_an_empty_log, begin, end),
         cmocka_unit_test_setup_teardown(test_record_that_does_not_fit_fails_and_uses_no_index,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(test_a_disk_that_hangs_does_not_eat_the_memory, begin, end),
         cmocka_unit_test_setup_teardown(test_log_that_was_cut_by_somebody_else_takes_no_more, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_log_that_is_no_file_stops_the_start, begin, end),
