@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 #include "athd/child.h"
@@ -112,6 +113,17 @@ send_text(struct prompter *prompter, struct ath_buf *text)
     return text->len == 0 || uv_try_write((uv_stream_t *)&prompter->to, &buf, 1) == (int)text->len;
 }
 
+/* Has it not even read the command that it answers? (A pipe says so at both of its ends: pipe(7).) */
+static bool
+has_unread(const struct prompter *prompter)
+{
+    uv_os_fd_t fd;
+    int len = 0;
+
+    return uv_fileno((const uv_handle_t *)&prompter->to, &fd) == 0 &&
+           ioctl(fd, FIONREAD, &len) == 0 && len > 0;
+}
+
 static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
@@ -132,6 +144,7 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
     if (len == 0)
         return;
     if (len > 0 && !prompter->is_over) {
+        pinentry_note_unread(prompter->pinentry, has_unread(prompter));
         err = pinentry_receive(prompter->pinentry, ath_slice_of(buf->base, (size_t)len), &out);
         if (err == ATH_OK && !send_text(prompter, &out) && !pinentry_is_done(prompter->pinentry))
             err = ATH_ERR_NO_PROMPTER;

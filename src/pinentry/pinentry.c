@@ -28,6 +28,7 @@ struct pinentry {
     size_t next; /* the step to be sent; the one before it waits for its answer */
     struct ath_buf in;
     size_t heard;
+    bool is_unread; /* our last command has not been taken from the pipe yet */
     bool is_greeted;
     bool is_done;
 };
@@ -267,7 +268,7 @@ take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, stru
         return ATH_OK; /* a comment */
     if (begins_with_word(line, "S") || begins_with_word(line, "D"))
         return ATH_OK; /* status, data: nothing we asked for */
-    if (has_asked)
+    if (has_asked || pinentry->is_unread)
         return ATH_ERR_NO_PROMPTER; /* who answers before the question has not read it */
     if (!pinentry->is_greeted) {
         if (!begins_with_word(line, "OK"))
@@ -287,6 +288,12 @@ take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, stru
     }
     send_next(pinentry, out);
     return out->err;
+}
+
+void
+pinentry_note_unread(struct pinentry *pinentry, bool is_unread)
+{
+    pinentry->is_unread = is_unread;
 }
 
 ath_err

@@ -39,6 +39,9 @@ void pinentry_free(struct pinentry *pinentry);
  */
 ath_err pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes,
                          struct ath_buf *out) ATH_MUST_USE;
+/* Whether what it was told last still lies unread in the pipe: then an answer is to nothing. For the
+ * pinentry_receive that follows. */
+void pinentry_note_unread(struct pinentry *pinentry, bool is_unread);
 bool pinentry_is_done(const struct pinentry *pinentry);
 
 #endif

@@ -113,6 +113,17 @@ test_answers_that_come_before_their_questions_are_no_yes(void **state)
 }
 
 static void
+test_answer_to_a_command_that_was_not_read_is_no_answer(void **state)
+{
+    (void)state;
+    begin(&plain);
+    run_to_confirm();
+    pinentry_note_unread(pinentry, true);
+    assert_int_equal(receive("# wait\nS STATUS\n"), ATH_OK);
+    assert_int_equal(receive("OK\n"), ATH_ERR_NO_PROMPTER);
+}
+
+static void
 test_prompter_that_talks_without_end_is_none(void **state)
 {
     ath_err err = ATH_OK;
@@ -301,6 +312,7 @@ main(void)
         cmocka_unit_test_teardown(test_commands_come_one_by_one_each_after_an_answer, end),
         cmocka_unit_test_teardown(test_confirm_is_never_said_before_its_description_was_taken, end),
         cmocka_unit_test_teardown(test_answers_that_come_before_their_questions_are_no_yes, end),
+        cmocka_unit_test_teardown(test_answer_to_a_command_that_was_not_read_is_no_answer, end),
         cmocka_unit_test_teardown(test_prompter_that_talks_without_end_is_none, end),
         cmocka_unit_test_teardown(test_errors_are_told_apart_by_their_code_not_their_source, end),
         cmocka_unit_test_teardown(test_program_that_does_not_greet_is_no_prompter, end),
