@@ -22,6 +22,7 @@ struct listener {
     uv_pipe_t server;
     uv_timer_t sweep;
     bool is_sweeping;
+    bool has_caller; /* one that there was no memory for: libuv waits until it is accepted */
     bool is_stopped;
     bool is_initialised; /* its handles are the loop's */
     struct socket_file file;
@@ -48,12 +49,16 @@ on_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = server->data;
     struct connection *connection = NULL;
+    ath_err err = status != 0 ? ATH_ERR_IO : connection_accept(listener->athd, server, &connection);
     struct why why;
 
-    if (status != 0 || connection_accept(listener->athd, server, &connection) != ATH_OK) {
+    if (err != ATH_OK) {
         listener->athd->counters.connections_refused++;
         log_warning("event=accept-failed reason=%s",
-                    status != 0 ? uv_err_name(status) : "resources");
+                    status != 0 ? uv_err_name(status) : ath_err_sentence(err));
+        listener->has_caller = err == ATH_ERR_NOMEM;
+        if (listener->has_caller)
+            listener_want_sweep(listener);
         return;
     }
     LIST_INSERT_HEAD(&listener->connections, connection, entry);
@@ -100,6 +105,11 @@ on_sweep(uv_timer_t *timer)
     uint64_t now_ms = clock_monotonic_ms();
     bool again = false;
 
+    if (listener->has_caller && !listener->is_stopped) {
+        listener->has_caller = false;
+        on_connection((uv_stream_t *)&listener->server, 0);
+        again = listener->has_caller;
+    }
     LIST_FOREACH (connection, &listener->connections, entry) {
         connection_sweep(connection, now_ms);
         again = again || (!connection->is_closing && connection_wants_sweep(connection));

@@ -700,12 +700,35 @@ test_1025th_connection_is_told_why(void **state)
         fd_close(&fds[i]);
 }
 
+static void
+test_a_caller_there_is_no_memory_for_does_not_end_the_listening(void **state)
+{
+    int first, second, turns;
+
+    (void)state;
+    first = connect_client();
+    fail_allocation(1);
+    fixture_turn(&fixture);
+    assert_true(fail_allocation_happened());
+    fail_allocation(0);
+    second = connect_client();
+    say(first, HELLO);
+    say(second, HELLO);
+    for (turns = 0; turns < 1000 && listener_connections(fixture.athd.listener) < 2; turns++)
+        (void)uv_run(fixture.athd.loop, UV_RUN_ONCE);
+    read_lines(second, 1);
+    read_lines(first, 1);
+    fd_close(&first);
+    fd_close(&second);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
         TEST(test_malformed_lines_have_their_errors_and_end_nothing),
+        TEST(test_a_caller_there_is_no_memory_for_does_not_end_the_listening),
         TEST(test_ids_come_back_exactly),
         TEST(test_carriage_return_and_empty_lines_are_tolerated),
         TEST(test_line_may_come_byte_by_byte),
