@@ -149,7 +149,8 @@ static bool
 is_passing(ath_err err)
 {
     return err == ATH_ERR_HSM_BUSY || err == ATH_ERR_HSM_UNAVAILABLE ||
-           err == ATH_ERR_AUDIT_UNAVAILABLE || err == ATH_ERR_CONSENT_TIMEOUT;
+           err == ATH_ERR_LIMIT_EXCEEDED /* of the queue */ || err == ATH_ERR_AUDIT_UNAVAILABLE ||
+           err == ATH_ERR_CONSENT_TIMEOUT;
 }
 
 static void
@@ -200,7 +201,7 @@ on_approved(void *ctx, ath_err err)
     struct handshake *handshake = ctx;
 
     if (err != ATH_OK || handshake->ended_at != 0) {
-        handshake_step_fail(handshake, err != ATH_OK ? err : handshake->ended_err, NULL);
+        handshake_step_fail(handshake, handshake->ended_at != 0 ? handshake->ended_err : err, NULL);
         return;
     }
     handshake->approved = true;

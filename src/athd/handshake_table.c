@@ -15,6 +15,7 @@ struct handshake_table {
     struct athd *athd;
     struct string_map by_id;
     LIST_HEAD(, handshake) all;
+    TAILQ_HEAD(handshake_lives, handshake) alive, ended; /* each in the order it came */
     /* apart, so that each M1 costs a look at these few and not at all that came and went */
     LIST_HEAD(, handshake) half_open;
     size_t running;
@@ -192,6 +193,8 @@ handshake_table_new(struct athd *athd, struct handshake_table **ret_table)
     }
     table->athd = athd;
     LIST_INIT(&table->all);
+    TAILQ_INIT(&table->alive);
+    TAILQ_INIT(&table->ended);
     LIST_INIT(&table->half_open);
     (void)uv_timer_init(athd->loop, table->timer);
     table->timer->data = table;
@@ -219,17 +222,49 @@ handshake_table_free(struct handshake_table *table)
     free(table);
 }
 
+static size_t
+count_of_caller(const struct handshake_table *table, uint64_t caller_identity)
+{
+    const struct handshake *handshake;
+    size_t count = 0;
+
+    TAILQ_FOREACH (handshake, &table->alive, of_life)
+        count += handshake_is_client(handshake) && handshake->caller_identity == caller_identity;
+    return count;
+}
+
+/* What has ended is remembered for those who ask again, not to keep others out. */
+static ath_err
+make_room(struct handshake_table *table, const struct handshake *handshake)
+{
+    struct handshake *oldest;
+
+    if (handshake_is_client(handshake) &&
+        count_of_caller(table, handshake->caller_identity) >= HANDSHAKES_PER_CALLER)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if (table->by_id.count < HANDSHAKES_MAX)
+        return ATH_OK;
+    TAILQ_FOREACH (oldest, &table->ended, of_life)
+        if (oldest->request == NULL)
+            break;
+    if (oldest == NULL)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    handshake_table_remove(table, oldest);
+    return ATH_OK;
+}
+
 ath_err
 handshake_table_add(struct handshake_table *table, struct handshake *handshake)
 {
     ath_err err;
 
-    if (table->by_id.count >= HANDSHAKES_MAX)
-        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((err = make_room(table, handshake)) != ATH_OK)
+        return err;
     if ((err = string_map_put(&table->by_id, handshake->id, handshake)) != ATH_OK)
         return err;
     (void)handshake_ref(handshake); /* outside the macro, which names its argument several times */
     LIST_INSERT_HEAD(&table->all, handshake, of_table);
+    TAILQ_INSERT_TAIL(&table->alive, handshake, of_life);
     handshake->table = table;
     table->running++;
     if (handshake->server != NULL)
@@ -246,6 +281,7 @@ handshake_table_remove(struct handshake_table *table, struct handshake *handshak
     set_half_open(handshake, false);
     if (handshake->ended_at == 0)
         table->running--;
+    TAILQ_REMOVE(handshake->ended_at == 0 ? &table->alive : &table->ended, handshake, of_life);
     (void)string_map_remove(&table->by_id, handshake->id);
     LIST_REMOVE(handshake, of_table);
     handshake->table = NULL;
@@ -295,6 +331,8 @@ handshake_end(struct handshake *handshake, ath_err err)
     if (handshake->table == NULL)
         return;
     handshake->table->running--;
+    TAILQ_REMOVE(&handshake->table->alive, handshake, of_life);
+    TAILQ_INSERT_TAIL(&handshake->table->ended, handshake, of_life);
     schedule(handshake->table, deadline_of(handshake));
 }
 
@@ -303,22 +341,28 @@ handshake_abort(struct handshake *handshake, ath_err err)
 {
     if (handshake->ended_at == 0 && handshake->table != NULL)
         handshake_record_denied(handshake->table->athd, handshake, NULL, err, NULL);
+    (void)handshake_ref(handshake);
     handshake_end(handshake, err);
-    if (handshake->request != NULL) /* its completion finds the machine as it left it */
-        return;
-    drop_machine(handshake);
-    ath_buf_done(&handshake->answer);
+    if (handshake->request != NULL) /* a question to the user goes with it */
+        request_cancel(handshake->request, err);
+    if (handshake->request == NULL) { /* else its completion finds the machine as it left it */
+        drop_machine(handshake);
+        ath_buf_done(&handshake->answer);
+    }
+    handshake_free(handshake);
 }
 
 void
 handshake_table_abort_service(struct handshake_table *table, const char *service_name)
 {
-    struct handshake *handshake;
+    struct handshake *handshake, *next;
 
-    LIST_FOREACH (handshake, &table->all, of_table)
-        if (handshake->service != NULL && handshake->ended_at == 0 &&
+    for (handshake = TAILQ_FIRST(&table->alive); handshake != NULL; handshake = next) {
+        next = TAILQ_NEXT(handshake, of_life);
+        if (handshake->service != NULL &&
             strcmp(handshake->service->rules->name, service_name) == 0)
             handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
+    }
 }
 
 size_t

@@ -18,12 +18,15 @@ struct handshake_table;
 
 #define HANDSHAKE_ID_LEN 22
 #define HANDSHAKES_MAX 65536u
+#define HANDSHAKES_PER_CALLER 4096u /* running ones that it started as client */
 
 struct handshake { /* counted: the table, and the request that works on it */
     unsigned references;
     struct handshake_table *table; /* NULL: no longer in it */
     LIST_ENTRY(handshake) of_table;
+    TAILQ_ENTRY(handshake) of_life;     /* of those that run, or of those that have ended */
     LIST_ENTRY(handshake) of_half_open; /* while half_open */
+    uint64_t caller_identity;           /* of who started or accepted it */
     char id[HANDSHAKE_ID_LEN + 1];
     struct key *key; /* counted */
     int64_t started_at;
@@ -71,8 +74,8 @@ bool handshake_is_client(const struct handshake *handshake);
 const char *
 handshake_state(const struct handshake *handshake); /* "waiting" "confirm" "done" "failed" */
 
-/* Puts it under handshake->id, with a reference of its own; a server's is half-open then.
- * ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED. */
+/* Puts it under handshake->id, with a reference of its own; a server's is half-open then. When the
+ * table is full, the one that ended first is forgotten. ATH_ERR_NOMEM, ATH_ERR_LIMIT_EXCEEDED. */
 ath_err handshake_table_add(struct handshake_table *table,
                             struct handshake *handshake) ATH_MUST_USE;
 /* Takes it out: nobody was told of it. */
@@ -91,7 +94,7 @@ void handshake_note_progress(struct handshake *handshake);
 /* The end: err ATH_OK is success. The machine stays, to repeat its answer. Only the first one
  * counts. */
 void handshake_end(struct handshake *handshake, ath_err err);
-/* The end from outside: the machine goes. */
+/* The end from outside: the machine goes, and a request that works on it is cancelled. */
 void handshake_abort(struct handshake *handshake, ath_err err);
 void handshake_table_abort_service(struct handshake_table *table, const char *service_name);
 

@@ -55,13 +55,14 @@ static ath_err
 pin(struct handshake *handshake)
 {
     struct athd *athd = handshake->request->athd;
+    const char *did = handshake_client_server_did(handshake->client);
+    const struct peer *before = peer_store_find(athd->peers, did);
     struct peer *peer = NULL;
     struct json_maker record;
     ath_err err;
 
-    err = peer_new(handshake_client_server_did(handshake->client),
-                   handshake_client_server_key(handshake->client), handshake->origin, NULL,
-                   clock_now(), &peer);
+    err = peer_new(did, handshake_client_server_key(handshake->client), handshake->origin,
+                   before == NULL ? NULL : before->name, clock_now(), &peer);
     if (err != ATH_OK)
         return err;
     audit_record_begin(&record, "peer_pinned", handshake->request);

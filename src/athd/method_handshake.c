@@ -125,6 +125,7 @@ start_machine(const struct request *request, struct start *start, struct handsha
         return err;
     handshake->user_key = start->user_key == NULL ? NULL : key_ref(start->user_key);
     handshake->ttl = start->ttl;
+    handshake->caller_identity = request->caller->identity;
     handshake->scopes = start->scopes;
     start->scopes = (struct scope_list){0};
     return handshake_table_add(request->athd->handshakes, handshake);

@@ -189,6 +189,7 @@ begin(struct accepting *accepting)
     if (handshake == NULL)
         return err;
     handshake->service = service_entry_ref(accepting->entry);
+    handshake->caller_identity = request->caller->identity;
     handshake->hello = accepting->hello_hash;
     accepting->hello_hash = NULL;
     if ((handshake->source = ath_strdup(accepting->source)) == NULL)

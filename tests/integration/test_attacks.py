@@ -1,19 +1,12 @@
 """What a caller of the socket may try: leaving in the middle, listening to others, holding things up."""
 import json
 import os
+import time
 import unittest
 
-from peer.agent import Athd, Connection, Failed
+from peer.agent import Athd, Connection
 
 AGENT_ID = "https://agent.example/.well-known/agent.json"
-
-
-def is_alive(pid):
-    try:
-        with open(f"/proc/{pid}/stat", encoding="utf-8", errors="replace") as file:
-            return file.read().rsplit(")", 1)[1].split()[0] not in ("Z", "X")
-    except (FileNotFoundError, ProcessLookupError):
-        return False
 
 
 class Attacks(unittest.TestCase):
@@ -32,6 +25,51 @@ class Attacks(unittest.TestCase):
     def send(self, connection, **request):
         connection.lines.write(json.dumps({"jsonrpc": "2.0", **request}).encode() + b"\n")
         connection.lines.flush()
+
+    def wait_until(self, condition, seconds=20):
+        deadline = time.monotonic() + seconds
+        while not condition():
+            self.assertLess(time.monotonic(), deadline, "it did not happen")
+            time.sleep(0.01)
+
+    def processes_of(self, name):
+        """Who runs it; athd itself only knows its name."""
+        found = []
+        for entry in os.listdir("/proc"):
+            try:
+                with open(f"/proc/{entry}/cmdline", "rb") as file:
+                    if (entry.isdigit() and int(entry) != self.athd.process.pid
+                            and name.encode() in file.read()):
+                        found.append(int(entry))
+            except OSError:
+                pass
+        return found
+
+    def test_a_handshake_that_is_aborted_takes_its_question_with_it(self):
+        self.athd.answers("# no answer")
+        self.athd.call("key.create", name="agent", role="client", confirm="always")
+        asking = Connection(self.athd.socket)
+        self.send(asking, id=1, method="handshake.start", params={
+            "key": "agent", "scopes": ["a:b"], "server": {"origin": "https://x.example"},
+            "user_key": "alice"})
+        self.assertIn("error", json.loads(asking.lines.readline()))  # there is no alice
+        self.athd.call("key.create", name="alice", role="user")
+        self.athd.call("key.create", name="shop", role="server")
+        self.athd.call("service.put", name="mail", key="shop", scopes_supported=["a:b"],
+                       token_max_ttl=600, require_user_confirmation=False, agents={"*": ["a:b"]},
+                       users={"*": "all"}, origins=["https://x.example"])
+        started = self.athd.call("handshake.start", key="agent", scopes=["a:b"], user_key="alice",
+                                 server={"origin": "https://x.example"})
+        m2 = self.athd.call("handshake.accept", service="mail", message=started["send"])["send"]
+        self.send(asking, id=2, method="handshake.receive", params={
+            "handshake": started["handshake"], "message": m2})
+        prompter = os.path.join(self.athd.dir, "prompter")
+        self.wait_until(lambda: "CONFIRM" in self.athd.questions())
+        self.athd.call("handshake.abort", handshake=started["handshake"])
+        answer = json.loads(asking.lines.readline())
+        self.assertEqual(answer["error"]["data"]["reason"], "UNEXPECTED_MESSAGE")
+        self.wait_until(lambda: not self.processes_of(prompter))
+        asking.close()
 
     def test_who_watches_the_log_hears_that_it_grew(self):
         listener = Connection(self.athd.socket)

@@ -478,6 +478,7 @@ soft_send(int slot, enum rpc_method_id method, const char *params)
     struct why why = {""};
 
     forget_answer(&answers[slot]);
+    caller.identity = soft.caller == 0 ? 1 : soft.caller;
     *request = (struct request){
         .athd = &soft.stores.athd,
         .method = method_at(method),

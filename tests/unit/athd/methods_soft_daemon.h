@@ -26,6 +26,7 @@ extern struct soft {
     bool hold;        /* the hardware does not answer until soft_release */
     unsigned questions, signatures;
     char question[16384];     /* the last one's text */
+    uint64_t caller;          /* identity of the next calls; 0: the usual one */
     unsigned fail_allocation; /* of the next call's method: this one */
     bool failed;              /* it did */
 } soft;

@@ -168,6 +168,47 @@ test_a_refused_attempt_leaves_its_record_whatever_it_asked_for(void **state)
     assert_int_equal(count_records("access_denied"), before + 1);
 }
 
+/* To a server that nobody has ever heard of: nothing is sent, nothing signed. */
+static void
+test_a_caller_who_starts_handshakes_without_end_does_not_keep_others_from_theirs(void **state)
+{
+    const char *params =
+        "{\"key\":\"agent\",\"scopes\":[\"a:b\"],\"server\":{\"origin\":\"https://x.example\"}}";
+    const struct soft_answer *answer;
+    unsigned i;
+
+    (void)state;
+    for (i = 0; i < HANDSHAKES_PER_CALLER; i++)
+        soft_ok(RPC_HANDSHAKE_START, params);
+    answer = soft_call(RPC_HANDSHAKE_START, params);
+    assert_err(answer, ATH_ERR_LIMIT_EXCEEDED);
+    soft.caller = 2;
+    soft_ok(RPC_HANDSHAKE_START, params);
+    (void)start_and_accept(); /* a server's are limited by source and service */
+}
+
+static void
+test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin(void **state)
+{
+    const char *did = key_store_find(soft.stores.athd.keys, "shop")->did;
+    const struct json *result;
+
+    (void)state;
+    soft_ok(RPC_SERVICE_PUT, "{\"name\":\"mail\",\"key\":\"shop\",\"scopes_supported\":[\"a:b\"],"
+                             "\"token_max_ttl\":600,\"require_user_confirmation\":false,"
+                             "\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"everybody\"},"
+                             "\"origins\":[\"https://m.example\"]}");
+    soft_ok(RPC_PEER_PIN, soft_text("{\"did\":\"%s\",\"name\":\"my-shop\"}", did));
+    result = soft_ok(RPC_HANDSHAKE_START, "{\"key\":\"agent\",\"scopes\":[\"a:b\"],"
+                                          "\"server\":{\"origin\":\"https://m.example\"}}");
+    (void)snprintf(client_id, sizeof(client_id), "%s", json_get_string(result, "handshake"));
+    result = soft_ok(RPC_HANDSHAKE_ACCEPT,
+                     soft_text("{\"service\":\"mail\",\"message\":%s}", sent(result)));
+    soft_ok(RPC_HANDSHAKE_RECEIVE, receive_params(client_id, sent(result)));
+    assert_string_equal(peer_store_find(soft.stores.athd.peers, did)->origin, "https://m.example");
+    assert_string_equal(peer_store_find(soft.stores.athd.peers, did)->name, "my-shop");
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -177,6 +218,8 @@ main(void)
         TEST(test_deleted_key_signs_nothing_more_in_a_handshake_under_way),
         TEST(test_the_question_shows_all_that_an_attestation_is_for),
         TEST(test_a_refused_attempt_leaves_its_record_whatever_it_asked_for),
+        TEST(test_a_caller_who_starts_handshakes_without_end_does_not_keep_others_from_theirs),
+        TEST(test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

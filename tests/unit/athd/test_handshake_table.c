@@ -176,6 +176,39 @@ test_client_handshake_times_out_after_120_s(void **state)
     handshake_free(handshake);
 }
 
+/* A client's, with a machine only while it is added. */
+static struct handshake *
+add_client(struct fixture *f, unsigned number, ath_err expected)
+{
+    struct handshake *handshake = handshake_new(f->key, NULL);
+
+    handshake->client = f->scene.c;
+    (void)snprintf(handshake->id, sizeof(handshake->id), "client-%u", number);
+    assert_int_equal(handshake_table_add(f->table, handshake), expected);
+    handshake->client = NULL;
+    handshake_free(handshake);
+    return handshake;
+}
+
+static void
+test_what_has_ended_makes_room_for_what_begins(void **state)
+{
+    struct fixture *f = *state;
+    unsigned i;
+
+    scene_run(&f->scene, 3);
+    for (i = 0; i < HANDSHAKES_MAX; i++)
+        handshake_end(add_client(f, i, ATH_OK), ATH_OK);
+    (void)add_client(f, i, ATH_OK);
+    assert_null(handshake_table_find(f->table, "client-0"));
+    assert_non_null(handshake_table_find(f->table, "client-1"));
+    assert_int_equal(handshake_table_count(f->table), 1);
+    for (i = 0; i < HANDSHAKES_PER_CALLER - 1; i++)
+        (void)add_client(f, HANDSHAKES_MAX + 1 + i, ATH_OK);
+    handshake_end(handshake_table_find(f->table, "client-65536"), ATH_ERR_HANDSHAKE_TIMEOUT);
+    (void)add_client(f, 100000, ATH_OK); /* those that have ended do not count */
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -188,6 +221,7 @@ main(void)
         TEST(test_handshake_that_is_being_worked_on_is_left_to_its_machine),
         TEST(test_deleted_service_ends_its_handshakes),
         TEST(test_client_handshake_times_out_after_120_s),
+        TEST(test_what_has_ended_makes_room_for_what_begins),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
