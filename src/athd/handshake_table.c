@@ -341,15 +341,13 @@ handshake_abort(struct handshake *handshake, ath_err err)
 {
     if (handshake->ended_at == 0 && handshake->table != NULL)
         handshake_record_denied(handshake->table->athd, handshake, NULL, err, NULL);
-    (void)handshake_ref(handshake);
     handshake_end(handshake, err);
-    if (handshake->request != NULL) /* a question to the user goes with it */
+    if (handshake->request != NULL) { /* its completion finds the machine as it left it */
         request_cancel(handshake->request, err);
-    if (handshake->request == NULL) { /* else its completion finds the machine as it left it */
-        drop_machine(handshake);
-        ath_buf_done(&handshake->answer);
+        return;
     }
-    handshake_free(handshake);
+    drop_machine(handshake);
+    ath_buf_done(&handshake->answer);
 }
 
 void

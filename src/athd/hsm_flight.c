@@ -333,10 +333,13 @@ hsm_unit_find_flying(const struct hsm_unit *unit, uint32_t id, enum hsm_op op)
 void
 hsm_unit_lose_flying(struct hsm_unit *unit)
 {
-    struct hsm_job *job;
+    struct hsm_job *job, *before;
 
     if (unit->opened != NULL)
         memset(unit->opened, 0, unit->opened_len);
-    while ((job = TAILQ_LAST(&unit->flying, hsm_jobs)) != NULL)
-        lose(unit, job); /* from the last, so that the first is first in the queue again */
+    /* from the last, so that the first is first in the queue again */
+    for (job = TAILQ_LAST(&unit->flying, hsm_jobs); job != NULL; job = before) {
+        before = TAILQ_PREV(job, hsm_jobs, flying);
+        lose(unit, job);
+    }
 }

@@ -76,8 +76,10 @@ check_token(struct token_check *check, struct why *why)
     const struct key *key;
     ath_err err;
 
-    if (entry == NULL)
-        return why_set(why, ATH_ERR_NOT_FOUND, "there is no service \"%s\"", name);
+    if (entry == NULL) {
+        (void)why_set(why, ATH_ERR_NOT_FOUND, "there is no service \"%s\"", name);
+        return ATH_ERR_NOT_FOUND;
+    }
     check->rules = entry->rules;
     if ((key = key_store_find(request->athd->keys, entry->rules->key)) == NULL ||
         key->role != DID_SERVER)
@@ -137,8 +139,10 @@ check_proof(struct token_check *check, const struct json *proof, struct why *why
     char *jti = NULL;
     ath_err err;
 
-    if (jwt == NULL)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "proof must be a JWT, or hold one as \"jwt\"");
+    if (jwt == NULL) {
+        (void)why_set(why, ATH_ERR_INVALID_PARAMS, "proof must be a JWT, or hold one as \"jwt\"");
+        return ATH_ERR_INVALID_PARAMS;
+    }
     err = dpop_check(ath_slice_of_string(jwt), &expected, why, &jti, &fresh_until);
     if (err == ATH_OK)
         err = replay_store_use(check->request->athd->replays, check->token.client_jkt, jti,

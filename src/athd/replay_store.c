@@ -109,7 +109,7 @@ add(struct replay_store *store, const struct replay_use *use, int64_t now)
     struct replay_use *slot;
     ath_err err;
 
-    if (store->capacity > 0 && (slot = slot_of(store, use->id))->expires_at > now)
+    if (store->capacity > 0 && slot_of(store, use->id)->expires_at > now)
         return ATH_ERR_REPLAYED;
     if ((err = make_room(store, now)) != ATH_OK)
         return err;
