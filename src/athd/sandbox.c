@@ -120,10 +120,12 @@ sandbox_enter(const struct config *config, struct why *why)
 
     if (filter == NULL)
         return ATH_ERR_NOMEM;
+    result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (result == -EOPNOTSUPP) /* only prctl(2) to do it with (valgrind): this is the one thread */
+        result = 0;
     /* no_new_privs is set by the load (SCMP_FLTATR_CTL_NNP); 2: the rules as a tree, not as a list
      */
-    if ((result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1)) == 0 &&
-        (result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2)) == 0 &&
+    if (result == 0 && (result = seccomp_attr_set(filter, SCMP_FLTATR_CTL_OPTIMIZE, 2)) == 0 &&
         (result = add_rules(filter, network)) == 0)
         result = seccomp_load(filter);
     seccomp_release(filter);
