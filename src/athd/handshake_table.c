@@ -242,14 +242,15 @@ make_room(struct handshake_table *table, const struct handshake *handshake)
     if (handshake_is_client(handshake) &&
         count_of_caller(table, handshake->caller_identity) >= HANDSHAKES_PER_CALLER)
         return ATH_ERR_LIMIT_EXCEEDED;
-    if (table->by_id.count < HANDSHAKES_MAX)
-        return ATH_OK;
-    TAILQ_FOREACH (oldest, &table->ended, of_life)
-        if (oldest->request == NULL)
-            break;
-    if (oldest == NULL)
-        return ATH_ERR_LIMIT_EXCEEDED;
-    handshake_table_remove(table, oldest);
+    while (table->by_id.count >= HANDSHAKES_MAX ||
+           table->by_id.count - table->running >= HANDSHAKES_ENDED_MAX) {
+        TAILQ_FOREACH (oldest, &table->ended, of_life)
+            if (oldest->request == NULL)
+                break;
+        if (oldest == NULL)
+            return table->by_id.count < HANDSHAKES_MAX ? ATH_OK : ATH_ERR_LIMIT_EXCEEDED;
+        handshake_table_remove(table, oldest);
+    }
     return ATH_OK;
 }
 

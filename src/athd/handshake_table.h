@@ -18,6 +18,7 @@ struct handshake_table;
 
 #define HANDSHAKE_ID_LEN 22
 #define HANDSHAKES_MAX 65536u
+#define HANDSHAKES_ENDED_MAX 4096u /* of those: a few KiB each, and strangers choose how many come */
 #define HANDSHAKES_PER_CALLER 4096u /* running ones that it started as client */
 
 struct handshake { /* counted: the table, and the request that works on it */

@@ -197,7 +197,7 @@ test_what_has_ended_makes_room_for_what_begins(void **state)
     unsigned i;
 
     scene_run(&f->scene, 3);
-    for (i = 0; i < HANDSHAKES_MAX; i++)
+    for (i = 0; i < HANDSHAKES_ENDED_MAX; i++)
         handshake_end(add_client(f, i, ATH_OK), ATH_OK);
     (void)add_client(f, i, ATH_OK);
     assert_null(handshake_table_find(f->table, "client-0"));
@@ -205,7 +205,7 @@ test_what_has_ended_makes_room_for_what_begins(void **state)
     assert_int_equal(handshake_table_count(f->table), 1);
     for (i = 0; i < HANDSHAKES_PER_CALLER - 1; i++)
         (void)add_client(f, HANDSHAKES_MAX + 1 + i, ATH_OK);
-    handshake_end(handshake_table_find(f->table, "client-65536"), ATH_ERR_HANDSHAKE_TIMEOUT);
+    handshake_end(handshake_table_find(f->table, "client-4096"), ATH_ERR_HANDSHAKE_TIMEOUT);
     (void)add_client(f, 100000, ATH_OK); /* those that have ended do not count */
 }
 
