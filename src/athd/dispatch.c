@@ -95,6 +95,26 @@ dispatch_batch(struct connection *connection, struct json *array)
     return count;
 }
 
+/* A line that is not taken. Where only a number is none of ours (a fraction, 1e3, 2^53) it still
+ * says which call it is, and whoever waits for that one is told. */
+static void
+answer_unreadable(struct connection *connection, struct ath_slice line, ath_err err,
+                  const struct why *why)
+{
+    struct json_limits limits = RPC_JSON_LIMITS;
+    struct json *message = NULL;
+    struct rpc_call call = {0};
+    struct why ignored;
+
+    limits.numbers = JSON_DOUBLES;
+    if (err == ATH_ERR_PARSE && json_parse(line, &limits, NULL, &message) == ATH_OK &&
+        rpc_call_decode(message, &ignored, &call) == ATH_OK)
+        err = ATH_ERR_INVALID_PARAMS;
+    if (!call.is_notification)
+        connection_answer_error(connection, NULL, call.id, err, why);
+    rpc_call_done(&call);
+}
+
 size_t
 dispatch_line(struct connection *connection, struct ath_slice line)
 {
@@ -104,7 +124,7 @@ dispatch_line(struct connection *connection, struct ath_slice line)
     ath_err err = json_parse(line, &RPC_JSON_LIMITS, &why, &message);
 
     if (err != ATH_OK) {
-        connection_answer_error(connection, NULL, NULL, err, &why);
+        answer_unreadable(connection, line, err, &why);
     } else if (json_is_array(message)) {
         count = dispatch_batch(connection, message);
         json_free(message);

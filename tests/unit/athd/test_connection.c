@@ -184,6 +184,8 @@ test_malformed_lines_have_their_errors_and_end_nothing(void **state)
         {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"vault.put\"}", -32601},
         {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"agent.hello\",\"params\":{\"x\":1}}", -32602},
         {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"agent.hello\",\"params\":[1]}", -32602},
+        {"{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"agent.hello\",\"params\":{\"x\":1.5}}",
+         -32602},
     };
     size_t i;
 
@@ -211,6 +213,28 @@ test_ids_come_back_exactly(void **state)
                  i == 4 ? "\"a\xc3\xa9\\n\""
                         : ids[i]); /* the same string, written without escape */
         assert_non_null(strstr(answer, expected));
+    }
+    fd_close(&fd);
+}
+
+static void
+test_who_sends_a_number_that_is_none_is_told_which_call_it_was(void **state)
+{
+    static const char *const numbers[] = {"1.5", "1e3", "-0", "9007199254740992"};
+    char line[128];
+    size_t i;
+    int fd = connect_client();
+
+    (void)state;
+    for (i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        snprintf(
+            line, sizeof(line),
+            "{\"jsonrpc\":\"2.0\",\"id\":\"a\",\"method\":\"agent.hello\",\"params\":{\"x\":%s}}",
+            numbers[i]);
+        say(fd, line);
+        read_lines(fd, 1);
+        assert_non_null(strstr(answer, "\"id\":\"a\""));
+        assert_non_null(strstr(answer, "-32602"));
     }
     fd_close(&fd);
 }
@@ -730,6 +754,7 @@ main(void)
         TEST(test_malformed_lines_have_their_errors_and_end_nothing),
         TEST(test_a_caller_there_is_no_memory_for_does_not_end_the_listening),
         TEST(test_ids_come_back_exactly),
+        TEST(test_who_sends_a_number_that_is_none_is_told_which_call_it_was),
         TEST(test_carriage_return_and_empty_lines_are_tolerated),
         TEST(test_line_may_come_byte_by_byte),
         TEST(test_last_line_counts_without_its_end),
