@@ -1,6 +1,8 @@
 #include "base/log.h"
 
+#include <poll.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -11,6 +13,7 @@
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static const char *log_name = NULL;
+static atomic_uint lost; /* lines that nobody read in time */
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
 
@@ -40,10 +43,43 @@ log_set_name(const char *program)
     log_name = program;
 }
 
+/* A terminal that was stopped, a pipe that nobody reads: whoever waits for those serves nobody. A pipe
+ * that can be written to at all takes PIPE_BUF bytes (pipe(7)), which is more than a line. */
+static bool
+would_block(void)
+{
+    struct pollfd stderr_fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+
+    return poll(&stderr_fd, 1, 0) == 0;
+}
+
+/* One write, so that lines of several processes on one stderr do not mix; when stderr is gone there
+ * is nobody left to tell. */
+static void
+write_line(enum log_level level, const char *text)
+{
+    char line[LINE_SIZE + 64];
+    int len = snprintf(line, sizeof(line), "%.32s%s%s: %s\n", log_name == NULL ? "" : log_name,
+                       log_name == NULL ? "" : ": ", level_names[level], text);
+
+    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+        return;
+}
+
+static void
+say_lost(unsigned count)
+{
+    char text[64];
+
+    if (snprintf(text, sizeof(text), "event=log reason=\"%u lines were lost\"", count) > 0)
+        write_line(LOG_LEVEL_WARNING, text);
+}
+
 void
 log_write(enum log_level level, const char *fmt, ...)
 {
-    char text[LINE_SIZE], line[LINE_SIZE + 64];
+    char text[LINE_SIZE];
+    unsigned lost_count;
     va_list args;
     int len;
 
@@ -55,10 +91,11 @@ log_write(enum log_level level, const char *fmt, ...)
     if (len < 0)
         return;
     utf8_make_harmless(text);
-    len = snprintf(line, sizeof(line), "%.32s%s%s: %s\n", log_name == NULL ? "" : log_name,
-                   log_name == NULL ? "" : ": ", level_names[level], text);
-    /* one write, so that lines of several processes on one stderr do not mix; when stderr is gone
-     * there is nobody left to tell */
-    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+    if (would_block()) {
+        atomic_fetch_add(&lost, 1);
         return;
+    }
+    if ((lost_count = atomic_exchange(&lost, 0)) > 0)
+        say_lost(lost_count);
+    write_line(level, text);
 }

@@ -449,6 +449,54 @@ class UnreadableState(FaultTest):
         self.assertEqual(stat.S_IMODE(os.stat(self.athd.socket).st_mode), 0o600)
 
 
+class Surroundings(FaultTest):
+    def test_log_that_nobody_reads_holds_up_nobody(self):
+        self.athd.stop()
+        read, write = os.pipe()
+        with subprocess.Popen([os.path.join(BIN, "athd"), "--hsm", "tpm:device=/dev/none", "--state-dir", self.athd.state,
+                               "--socket", self.athd.socket, "--log-level", "debug"], stderr=write) as athd:
+            os.close(write)
+            with os.fdopen(read, "rb") as log:
+                while b"ready socket=" not in log.readline():
+                    pass
+                with Wire(self.athd.socket, timeout=20) as wire:
+                    for _ in range(40):  # each refusal is a line of the log: four times what the pipe takes
+                        wire.send(*(request(n, "key.get", name="none") for n in range(100)))
+                        self.assertEqual({reason(answer) for answer in wire.lines(100)}, {"KEY_NOT_FOUND"})
+                    os.set_blocking(log.fileno(), False)
+                    log.read()
+                    wire.ask(request(1, "key.get", name="none"))
+                self.assertIn(b"lines were lost", log.read())
+                os.set_blocking(log.fileno(), True)
+                athd.send_signal(signal.SIGTERM)
+                log.read()
+        self.assertEqual(athd.returncode, 0)
+
+    def test_no_descriptors_left_is_an_error_and_passes(self):
+        """As if others had taken them all: connections are refused, what is open goes on."""
+        info = self.create_agent()
+        self.athd.call("attestation.create", **SIGN)
+        self.athd.call("key.create", name="alice", role="user")
+        self.athd.call("key.create", name="shop", role="server")
+        service = {"name": "mail", "key": "shop", "scopes_supported": ["a"], "token_max_ttl": 60,
+                   "require_user_confirmation": False, "agents": {}, "users": {}}
+        pid = self.athd.process.pid
+        limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), limits[1]))
+        with Wire(self.athd.socket) as refused:
+            self.assertIsNone(refused.line())
+        self.refused("NO_PROMPTER", "credential.issue", key="alice", client=info["did"], scopes=["a"], ttl=60)
+        self.refused("INTERNAL_ERROR", "service.put", **service)
+        self.check_signed([self.athd.call("attestation.create", **SIGN) for _ in range(10)])
+        kill(process(self.athd, "swtpm"))
+        time.sleep(0.3)  # it cannot be started now
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, limits)
+        self.check_signed([self.athd.call("attestation.create", **SIGN)])
+        self.athd.call("service.put", **service)
+        with Wire(self.athd.socket) as wire:
+            self.assertIn("result", wire.ask(request(1, "agent.hello")))
+
+
 class Ends(FaultTest):
     def test_sigterm_lets_what_is_in_flight_out(self):
         self.create_agent()
