@@ -200,7 +200,9 @@ print_member(const char *name, const struct json *value, int width, int indent)
 {
     struct ath_buf text = {0};
 
-    printf("%*s%-*s  ", indent, "", width, name);
+    put_harmless(&text, name); /* of a claim, it may be a stranger's word like its value */
+    printf("%*s%-*s  ", indent, "", width, ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
+    ath_buf_clear(&text);
     if (json_is_object(value) && json_first(value) != NULL) {
         printf("\n");
         print_object(value, NULL, indent + 2);

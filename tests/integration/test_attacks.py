@@ -1,10 +1,13 @@
 """What a caller of the socket may try: leaving in the middle, listening to others, holding things up."""
 import json
 import os
+import subprocess
 import time
 import unittest
 
-from peer.agent import Athd, Connection
+from peer import jws
+from peer.agent import BIN, Athd, Connection
+from peer.keys import Key
 
 AGENT_ID = "https://agent.example/.well-known/agent.json"
 
@@ -70,6 +73,22 @@ class Attacks(unittest.TestCase):
         self.assertEqual(answer["error"]["data"]["reason"], "UNEXPECTED_MESSAGE")
         self.wait_until(lambda: not self.processes_of(prompter))
         asking.close()
+
+    def test_a_claim_cannot_drive_the_terminal_of_who_reads_it(self):
+        key, now = Key(), int(time.time())
+        attestation = jws.make(key, "JWT", {
+            "iss": AGENT_ID, "sub": AGENT_ID, "aud": "https://me.example", "iat": now, "exp": now + 60,
+            "jti": "one", "\u001b[2Jname\u009b1m": "\u001b]0;value\u0007"})
+        public = os.path.join(self.athd.dir, "public.jwk")
+        with open(public, "w", encoding="utf-8") as file:
+            json.dump(key.jwk, file)
+        shown = subprocess.run(
+            [os.path.join(BIN, "ath"), "--socket", self.athd.socket, "verify", "--audience",
+             "https://me.example", "--public-key", "@" + public],
+            input=attestation.encode(), capture_output=True, check=True, timeout=60).stdout.decode()
+        self.assertIn("name", shown)
+        self.assertIn("value", shown)
+        self.assertFalse([c for c in shown if (c < " " and c != "\n") or "\x7f" <= c <= "\x9f"])
 
     def test_who_watches_the_log_hears_that_it_grew(self):
         listener = Connection(self.athd.socket)
