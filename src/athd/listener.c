@@ -171,7 +171,7 @@ listener_open(struct athd *athd, struct why *why, struct listener **ret_listener
         return err;
     listener->athd = athd;
     LIST_INIT(&listener->connections);
-    if ((err = socket_file_from_systemd(&fd, why)) != ATH_OK)
+    if ((err = socket_file_from_systemd(&listener->file, why, &fd)) != ATH_OK)
         goto out;
     if (fd < 0 &&
         (err = socket_file_open(&listener->file, athd->config->socket, why, &fd)) != ATH_OK)

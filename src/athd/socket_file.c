@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -27,8 +28,22 @@ is_listening_unix_stream(int fd)
            getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listening, &len) == 0 && listening != 0;
 }
 
+/* NULL: it has none in the file system (unix(7), "Abstract"), or out of memory. */
+static char *
+path_of(int fd)
+{
+    struct sockaddr_un address;
+    socklen_t len = sizeof(address);
+    size_t used = offsetof(struct sockaddr_un, sun_path);
+
+    if (getsockname(fd, (struct sockaddr *)&address, &len) != 0 || len <= used)
+        return NULL;
+    used = strnlen(address.sun_path, (size_t)len - used);
+    return used == 0 ? NULL : ath_slice_dup(ath_slice_of(address.sun_path, used));
+}
+
 ath_err
-socket_file_from_systemd(int *ret_fd, struct why *why)
+socket_file_from_systemd(struct socket_file *file, struct why *why, int *ret_fd)
 {
     const char *pid = getenv("LISTEN_PID"), *fds = getenv("LISTEN_FDS");
     long count = fds == NULL ? 0 : strtol(fds, NULL, 10);
@@ -45,6 +60,7 @@ socket_file_from_systemd(int *ret_fd, struct why *why)
         fcntl(SYSTEMD_FIRST_FD, F_SETFD, FD_CLOEXEC) != 0)
         return why_set(why, ATH_ERR_USAGE,
                        "LISTEN_FDS gives something that is no listening unix socket");
+    file->path = path_of(SYSTEMD_FIRST_FD); /* without device and inode nothing is removed */
     *ret_fd = SYSTEMD_FIRST_FD;
     return ATH_OK;
 }

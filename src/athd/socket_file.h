@@ -13,9 +13,11 @@ struct socket_file {
 };
 
 /* A listening socket given by systemd (sd_listen_fds(3): LISTEN_PID, LISTEN_FDS). *ret_fd stays as
- * it is if there is none. ATH_ERR_USAGE: what was given is no listening AF_UNIX stream socket, or
- * there are several. The variables are unset: children are not meant. */
-ath_err socket_file_from_systemd(int *ret_fd, struct why *why) ATH_MUST_USE;
+ * it is if there is none. file->path is where it is bound; it is not ours to remove. ATH_ERR_USAGE:
+ * what was given is no listening AF_UNIX stream socket, or there are several. The variables are
+ * unset: children are not meant. */
+ath_err socket_file_from_systemd(struct socket_file *file, struct why *why,
+                                 int *ret_fd) ATH_MUST_USE;
 
 /* Binds a socket at path (it does not listen yet), mode 0600. path may be NULL: ATH_ERR_USAGE.
  * ATH_ERR_IO: the directory is not private, something is in the way, another athd listens there. */

@@ -421,6 +421,7 @@ class Alone(unittest.TestCase):
             notify.close()
             listener.close()
         self.assertEqual(process.returncode, 0, said)
+        self.assertIn(f"ready socket={self.athd.socket}\n".encode(), said)
         self.assertTrue(os.path.exists(self.athd.socket))  # the manager's, not ours to remove
 
 

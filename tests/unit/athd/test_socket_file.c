@@ -180,22 +180,45 @@ set_listen_fds(long pid, const char *fds)
 }
 
 static void
+make_listener_at_3(void)
+{
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM, 0);
+
+    snprintf(path, sizeof(path), "%s/agent.sock", dir);
+    assert_true(strlen(path) < sizeof(address.sun_path));
+    strcpy(address.sun_path, path);
+    assert_int_equal(bind(fd, (struct sockaddr *)&address, sizeof(address)), 0);
+    assert_int_equal(listen(fd, 1), 0);
+    assert_int_equal(dup2(fd, 3), 3);
+    fd_close(&fd);
+}
+
+static void
 test_systemd_socket_is_checked_before_it_is_taken(void **state)
 {
     int fd = -1, pair[2], saved = dup(3);
 
     (void)state;
     set_listen_fds((long)getpid() + 1, "1"); /* meant for another process */
-    assert_int_equal(socket_file_from_systemd(&fd, &why), ATH_OK);
+    assert_int_equal(socket_file_from_systemd(&file, &why, &fd), ATH_OK);
     assert_int_equal(fd, -1);
     assert_null(getenv("LISTEN_FDS"));
     set_listen_fds((long)getpid(), "2");
-    assert_int_equal(socket_file_from_systemd(&fd, &why), ATH_ERR_USAGE);
+    assert_int_equal(socket_file_from_systemd(&file, &why, &fd), ATH_ERR_USAGE);
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM, 0, pair), 0);
     assert_int_equal(dup2(pair[0], 3), 3);
     set_listen_fds((long)getpid(), "1"); /* connected, not listening */
-    assert_int_equal(socket_file_from_systemd(&fd, &why), ATH_ERR_USAGE);
+    assert_int_equal(socket_file_from_systemd(&file, &why, &fd), ATH_ERR_USAGE);
     assert_int_equal(fd, -1);
+    make_listener_at_3();
+    set_listen_fds((long)getpid(), "1");
+    assert_int_equal(socket_file_from_systemd(&file, &why, &fd), ATH_OK);
+    assert_int_equal(fd, 3);
+    assert_string_equal(file.path, path); /* where it is, for who waits for it */
+    socket_file_remove(&file);
+    assert_int_equal(access(path, F_OK), 0); /* systemd's, not ours to remove */
+    socket_file_done(&file);
     close(3);
     if (saved >= 0) {
         assert_int_equal(dup2(saved, 3), 3);
