@@ -14,7 +14,8 @@
 #include "base/file.h"
 #include "base/log.h"
 
-#define HOUR 3600
+#define MINUTE 60
+#define HOUR (60 * MINUTE)
 #define DAY (24 * HOUR)
 #define SUFFIX ".log"
 #define FILE_MAX (256u * 1024u * 1024u)
@@ -25,7 +26,9 @@ replay_file_span_end(int64_t expires_at, int64_t now)
 {
     int64_t ahead = expires_at - now, span;
 
-    if (ahead <= DAY)
+    if (ahead <= HOUR) /* nearly all: who floods with these must not make a file too long to read */
+        span = 5 * MINUTE;
+    else if (ahead <= DAY)
         span = HOUR;
     else if (ahead <= 32 * DAY)
         span = DAY;

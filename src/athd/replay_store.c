@@ -13,7 +13,7 @@
 #include "protocol/protocol_limits.h"
 
 #define CAPACITY_MIN 64u
-#define CLEAN_EVERY_S 3600
+#define CLEAN_EVERY_S 300
 
 /* One that is not on disk yet. */
 struct waiting {
