@@ -15,7 +15,7 @@ struct replay_use {
 };
 
 /* The end of the span a use belongs to: spans are longer the further away they are, so that there
- * are at most about 100 files, whatever exp a stranger writes. */
+ * are at most about 105 files, whatever exp a stranger writes. */
 int64_t replay_file_span_end(int64_t expires_at, int64_t now);
 
 /* Appends uses of one span and syncs. After ATH_ERR_IO the file is as it was. ATH_ERR_NOMEM. */
