@@ -112,11 +112,26 @@ method_would_ask(const struct key *key, bool ask)
            (key->confirm == KEY_CONFIRM_SESSION && !key->confirmed);
 }
 
+/* That nothing was signed, and why, is on record, too. */
+static void
+record_refusal(const struct asking *asking, ath_err err)
+{
+    struct json_maker record;
+
+    audit_record_begin(&record, "consent_refused", asking->request);
+    json_put_string(&record, "method", asking->request->method->name);
+    json_put_string(&record, "key", asking->key->name);
+    json_put_string(&record, "denial_reason", ath_err_reason(err));
+    audit_append(asking->request->athd->audit, &record, NULL, NULL);
+}
+
 static void
 on_answer(void *ctx, ath_err err)
 {
     struct asking *asking = ctx;
 
+    if (err != ATH_OK)
+        record_refusal(asking, err);
     if (err == ATH_OK) {
         asking->key->confirmed = true;
         /* the hardware gets its usual time after the person took theirs */
