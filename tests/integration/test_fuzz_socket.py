@@ -277,14 +277,14 @@ class Fuzz(unittest.TestCase):
 
     def attack(self, count):
         """That many changes, in their shares."""
-        shares = {"M1": 12, "M2": 8, "M3": 8, "M4": 4, "M5": 6, "M8": 3, "M9": 4}
+        shares = {"M1": 12, "M2": 8, "M3": 8, "M4": 3, "M5": 4, "M8": 2, "M9": 2}
         for step, share in shares.items():
             for _ in range(max(1, count * share // 100 // AT_ONCE)):
                 self.until(step)
         self.confirmation(count * 15 // 100)
         samples = self.samples()
-        self.lines(self.me, samples, count * 22 // 100)
-        self.lines(self.app, samples, count * 22 // 100)
+        self.lines(self.me, samples, count * 24 // 100)
+        self.lines(self.app, samples, count * 24 // 100)
 
     def processes(self):
         for athd in (self.scene.me, self.scene.app):
