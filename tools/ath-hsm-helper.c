@@ -1,4 +1,4 @@
-/* ath-hsm-helper: holds one TPM or token for athd. Started by athd, never by hand. */
+/* ath-hsm-helper: holds one TPM for athd. Started by athd, never by hand. */
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +18,8 @@ static const char usage_text[] =
     "usage: ath-hsm-helper --uri URI --state-dir DIR [--log-level LEVEL]\n"
     "       ath-hsm-helper --version | --help\n"
     "\n"
-    "Holds one TPM or PKCS#11 token for athd, which starts it with a socket as its standard\n"
-    "input. There is nothing to be done with it by hand.\n"
+    "Holds one TPM for athd, which starts it with a socket as its standard input.\n"
+    "There is nothing to be done with it by hand.\n"
     "\n"
     "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:\n"
     "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
@@ -107,6 +107,6 @@ main(int argc, char **argv)
     if ((err = crypto_init()) == ATH_OK)
         err = hsm_helper_run(&options);
     if (err != ATH_OK)
-        log_warning("event=helper_ends err=%s", ath_err_reason(err));
+        log_debug("event=helper_ends err=%s", ath_err_reason(err)); /* athd is told, and logs it */
     return err == ATH_OK ? 0 : ath_err_exit_status(err);
 }

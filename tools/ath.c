@@ -98,6 +98,23 @@ read_leading_flags(struct cmd_context *context, int argc, char **argv, ath_err *
     return i;
 }
 
+/* `ath help [NOUN [VERB]]` */
+static int
+help_on(const char *noun, const char *verb)
+{
+    int words;
+    const struct cmd *command;
+
+    if (noun == NULL)
+        cmd_help_all();
+    else if ((command = find_command(noun, verb, &words)) != NULL)
+        cmd_help_command(command);
+    else if (verb != NULL || !cmd_help_noun(noun))
+        return cmd_error("%s%s%s: no such command; see ath --help", noun, verb == NULL ? "" : " ",
+                         verb == NULL ? "" : verb);
+    return EXIT_SUCCESS;
+}
+
 int
 main(int argc, char **argv)
 {
@@ -117,10 +134,12 @@ main(int argc, char **argv)
         printf("ath %s\n", ATH_VERSION);
         return EXIT_SUCCESS;
     }
-    if (noun == NULL || wants_help(noun)) {
+    if (noun == NULL) {
         cmd_help_all();
-        return noun == NULL ? ath_err_exit_status(ATH_ERR_USAGE) : EXIT_SUCCESS;
+        return ath_err_exit_status(ATH_ERR_USAGE);
     }
+    if (wants_help(noun))
+        return help_on(verb, first + 2 < argc ? argv[first + 2] : NULL);
     if ((context.command = find_command(noun, verb, &words)) != NULL)
         return run(&context, argc - first - words, argv + first + words);
     if (has_nouns_command(noun) && (verb == NULL || wants_help(verb))) {

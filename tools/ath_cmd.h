@@ -145,7 +145,7 @@ void cmd_note(const struct cmd_context *context, const char *fmt, ...) ATH_PRINT
 
 /* ---- commands with code of their own ---- */
 
-cmd_run_fn cmd_run_call, cmd_run_events, cmd_run_doctor, cmd_run_handshake;
+cmd_run_fn cmd_run_call, cmd_run_events, cmd_run_doctor, cmd_run_handshake, cmd_run_receive;
 cmd_show_fn cmd_show_status, cmd_show_key;
 
 #endif

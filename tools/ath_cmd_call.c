@@ -192,7 +192,7 @@ print_bytes(const char *text)
     ath_buf_done(&bytes);
 }
 
-/* The last sentence of "deleted %s": the first argument that has a place. */
+/* The last sentence of "deleted %s": the first argument that has a place and is a name. */
 static void
 print_done(const struct cmd_context *context, const struct json *result)
 {
@@ -200,7 +200,7 @@ print_done(const struct cmd_context *context, const struct json *result)
     const char *subject = NULL;
 
     for (option = context->command->options; option->help != NULL && subject == NULL; option++) {
-        if (option->flag == NULL && option->param != NULL)
+        if (option->flag == NULL && option->param != NULL && option->kind == CMD_TEXT)
             subject = json_get_string(context->params, option->param);
     }
     if (context->quiet)

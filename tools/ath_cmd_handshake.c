@@ -80,20 +80,32 @@ const struct cmd cmd_handshake_group[] = {
      .method = "handshake.start",
      .summary = "Begin as a client: prints the first message",
      .options = start_options,
-     .examples = "  ath handshake start --key travel --server https://flights.example \\\n"
-                 "      --scope flights:search --json\n"},
+     .about = "The result's `send` is what the other side is to be given (--field send prints it "
+              "alone);\n"
+              "its `handshake` names this handshake, here and only here.",
+     .examples =
+         "  ath handshake start --key travel --server https://flights.example \\\n"
+         "      --scope flights:search --json >started.json\n"
+         "  jq -c .send started.json >m1.json; HANDSHAKE=$(jq -r .handshake started.json)\n"},
     {.noun = "handshake",
      .verb = "receive",
      .method = "handshake.receive",
      .summary = "Take the other side's next message",
      .options = receive_options,
-     .examples = "  ath handshake receive \"$HANDSHAKE\" @message.json --json\n"},
+     .run = cmd_run_receive,
+     .about = "A message that does not belong here ends the handshake. The application's last "
+              "answer is two\n"
+              "messages in an array: both are taken, in turn. `confirm` is for the user's side "
+              "(ath confirm).",
+     .examples = "  ath handshake receive \"$HANDSHAKE\" @m2.json --field send >m3.json\n"},
     {.noun = "handshake",
      .verb = "accept",
      .method = "handshake.accept",
      .summary = "Begin as an application, with a client's first message",
      .options = accept_options,
-     .examples = "  ath handshake accept flights @message.json --json\n"},
+     .about = "The result's `send` goes back to the client; its `handshake` names this handshake "
+              "here.",
+     .examples = "  ath handshake accept flights @m1.json --json >accepted.json\n"},
     {.noun = "handshake",
      .verb = "get",
      .method = "handshake.get",

@@ -18,7 +18,7 @@ static ath_err
 fail_by(const struct run *run, const struct party *party, ath_err err)
 {
     if (!run->context->json)
-        fprintf(stderr, "The %s's side refuses.\n", party->label);
+        fprintf(stderr, "At the %s's side:\n", party->label);
     cmd_fail(run->context, party->client, err);
     return err;
 }
@@ -80,7 +80,7 @@ carry_to_client(struct run *run, struct cost *cost)
         if (err != ATH_OK)
             return fail_by(run, &run->client, err);
     }
-    if (run->client.step.send_count > 0) {
+    if (count > 0 && run->client.step.send_count > 0) {
         if (run->client.step.wait_s > 0) {
             cmd_note(run->context, "(waiting %d s, as the application asks)",
                      run->client.step.wait_s);

@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -30,6 +31,14 @@ read_all(int fd, struct ath_buf *out)
     }
 }
 
+static bool
+is_directory(int fd)
+{
+    struct stat st;
+
+    return fstat(fd, &st) == 0 && S_ISDIR(st.st_mode);
+}
+
 static ath_err
 read_file(const char *flag, const char *path, struct ath_buf *out)
 {
@@ -38,6 +47,11 @@ read_file(const char *flag, const char *path, struct ath_buf *out)
 
     if (fd < 0) {
         cmd_error("%s: cannot read %s: %s", flag, path, strerror(errno));
+        return ATH_ERR_USAGE;
+    }
+    if (is_directory(fd)) {
+        cmd_error("%s: cannot read %s: it is a directory", flag, path);
+        close(fd);
         return ATH_ERR_USAGE;
     }
     if (fd == STDIN_FILENO && isatty(fd))
@@ -64,6 +78,11 @@ cmd_input_read(const char *flag, const char *value, bool literal_allowed, struct
         cmd_error("%s takes @FILE, or - for standard input: what stands on a command line, every "
                   "process can read",
                   flag);
+        return ATH_ERR_USAGE;
+    }
+    /* no PEM text, token or JSON is the name of a file */
+    if (value[0] != '\0' && access(value, F_OK) == 0) {
+        cmd_error("%s: %s is a file; its content is taken with @%s", flag, value, value);
         return ATH_ERR_USAGE;
     }
     ath_buf_put_string(out, value);

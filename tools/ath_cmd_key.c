@@ -39,8 +39,7 @@
          NULL,                                                                                     \
          "2027-01-31, or +30d: it signs nothing after that"},                                      \
     {                                                                                              \
-        "--hsm", "NAME", CMD_TEXT, "hsm", false, NULL,                                             \
-            "the TPM or token (the first of `ath status`)"                                         \
+        "--hsm", "NAME", CMD_TEXT, "hsm", false, NULL, "which TPM (the first of `ath status`)"     \
     }
 
 static const struct cmd_option create_options[] = {
@@ -55,10 +54,8 @@ static const struct cmd_option create_options[] = {
 static const struct cmd_option import_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "what you call it"},
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
-    {"--tss2", "@FILE", CMD_CONTENT, "tss2_pem", false, NULL,
+    {"--tss2", "@FILE", CMD_CONTENT, "tss2_pem", true, NULL,
      "a TSS2 PRIVATE KEY file of this machine's TPM"},
-    {"--pkcs11", "URI", CMD_TEXT, "pkcs11_uri", false, NULL,
-     "or an RFC 7512 URI of a key in a token"},
     DESCRIPTION_OPTIONS,
     {0},
 };
@@ -130,9 +127,8 @@ const struct cmd cmd_key_group[] = {
      .options = name_options,
      .show = CMD_SHOW_DONE,
      .member = "deleted key",
-     .about = "Of a TPM's key the only blob athd holds is removed; an earlier copy of the file "
-              "would still\n"
-              "work in this TPM.",
+     .about = "The only blob athd holds is removed; an earlier copy of the file would still work "
+              "in this TPM.",
      .examples = "  ath key delete travel\n"},
     {.noun = "key",
      .verb = "import",

@@ -121,7 +121,7 @@ put_json(const struct cmd_option *option, struct json_maker *object, const char 
     ath_err err = json_parse(text, &content_limits, &why, &value);
 
     if (err != ATH_OK)
-        return usage_error("%s is not JSON: %s", name_of(option), why_text(&why, err));
+        return usage_error("%s: this is not JSON: %s", name_of(option), why_text(&why, err));
     json_put_take(object, name, value);
     return object->err;
 }
@@ -159,6 +159,14 @@ out:
     return err;
 }
 
+static const char *
+forms_of(enum cmd_kind kind)
+{
+    if (kind == CMD_TIME)
+        return "2027-01-31, 2027-01-31T10:00:00Z, Unix seconds, or +30d from now";
+    return kind == CMD_DURATION ? "seconds, or 5m, 2h, 30d" : "a whole number";
+}
+
 static ath_err
 put_number(const struct cmd_option *option, struct json_maker *object, const char *name,
            const char *value)
@@ -172,7 +180,7 @@ put_number(const struct cmd_option *option, struct json_maker *object, const cha
         understood = cmd_input_duration(value, &number) &&
                      (option->kind == CMD_DURATION || strspn(value, "0123456789") == strlen(value));
     if (!understood)
-        return usage_error("%s takes %s, not %s", name_of(option), option->value, value);
+        return usage_error("%s takes %s, not %s", name_of(option), forms_of(option->kind), value);
     json_put_int(object, name, number);
     return object->err;
 }
@@ -268,7 +276,8 @@ cmd_global_flag(struct cmd_context *context, int argc, char **argv, int *index, 
         context->field = value;
     else if (!value_of_global(argc, argv, index, "--timeout", &value))
         return false;
-    else if (value != NULL && cmd_input_duration(value, &seconds) && seconds < 1000000)
+    else if (value != NULL && cmd_input_duration(value, &seconds) && seconds > 0 &&
+             seconds < 1000000)
         context->timeout_ms = (int)seconds * 1000;
     else
         value = NULL;

@@ -130,6 +130,8 @@ cmd_print_value(const char *name, const struct json *value, struct ath_buf *out)
 
     if (value == NULL || json_is_null(value))
         ath_buf_put_string(out, "-");
+    else if (json_string(value) != NULL && *json_string(value) == '\0')
+        ath_buf_put_string(out, "-");
     else if (json_string(value) != NULL)
         put_harmless(out, json_string(value));
     else if (json_is_bool(value))

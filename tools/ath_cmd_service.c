@@ -35,9 +35,11 @@ const struct cmd cmd_service_group[] = {
      .options = put_options,
      .show = CMD_SHOW_DONE,
      .member = "configured service",
+     .about = "It takes the place of an earlier one of this name: what is not given is not kept.",
      .examples =
          "  ath service put flights --key flights --scope 'flights:search flights:book' \\\n"
-         "      --agent '*=flights:search' --user did:ath:user_...=alice\n"},
+         "      --agent '*=flights:search' --user did:ath:user_...=alice\n"
+         "  ath call service.put @flights.json   # the same, from a file (docs/api.md)\n"},
     {.noun = "service",
      .verb = "list",
      .method = "service.list",

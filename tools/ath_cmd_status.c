@@ -17,6 +17,9 @@ cmd_show_status(const struct cmd_context *context, const struct json *result)
     printf("\n");
     cmd_print_table(context, hsms, "name kind state software manufacturer model firmware");
     for (hsm = json_first(hsms); hsm != NULL; hsm = json_next(hsm)) {
+        if (json_get_string(hsm, "message") != NULL)
+            cmd_note(context, "%s: %s", json_get_string(hsm, "name"),
+                     json_get_string(hsm, "message"));
         if (json_is_true(json_get(hsm, "software")))
             cmd_note(context, "%s is a software TPM: only file permissions protect its keys.",
                      json_get_string(hsm, "name"));
@@ -126,30 +129,32 @@ look_at_prompter(struct doctor *doctor)
         found(doctor, WRONG, "prompter",
               "sudo apt-get install pinentry-curses (or pinentry-gnome3, pinentry-qt), or athd "
               "--prompter",
-              "no pinentry in $PATH: athd cannot ask you, and what needs your yes ends as "
-              "NO_PROMPTER");
+              "no pinentry in $PATH: unless athd was given another prompter it cannot ask you, and "
+              "what needs your yes ends as NO_PROMPTER");
     else if (!window && (gpg_tty == NULL || *gpg_tty == '\0') && terminal)
         found(doctor, HINT, "prompter",
               "export GPG_TTY=$(tty) before athd is started, so that pinentry knows your terminal",
               "%s, without a window system and without GPG_TTY", candidate);
     else
-        found(doctor, FINE, "prompter", NULL, "%s", candidate);
+        found(doctor, FINE, "prompter", NULL, "%s (unless athd was given another)", candidate);
 }
 
 static void
 look_at_hsm(struct doctor *doctor, const struct json *hsm)
 {
     const char *name = json_get_string(hsm, "name"), *state = json_get_string(hsm, "state");
-    const char *model = json_get_string(hsm, "model");
+    const char *model = json_get_string(hsm, "model"), *why = json_get_string(hsm, "message");
 
     if (state == NULL || name == NULL)
         return;
+    if (why == NULL)
+        why = "athd's log says why";
     if (strcmp(state, "absent") == 0)
-        found(doctor, WRONG, "hsm", "look at athd's log; it is tried again by itself",
-              "%s is absent: its keys cannot sign", name);
+        found(doctor, WRONG, "hsm", "its keys cannot sign; it is tried again by itself",
+              "%s is absent: %s", name, why);
     else if (strcmp(state, "failed") == 0)
-        found(doctor, WRONG, "hsm", "look at athd's log; a reset TPM needs a reboot",
-              "%s has failed: its keys cannot sign", name);
+        found(doctor, WRONG, "hsm", "its keys cannot sign; a TPM that was reset needs a reboot",
+              "%s has failed: %s", name, why);
     else if (strcmp(state, "locked") == 0)
         found(
             doctor, WRONG, "hsm",
@@ -172,17 +177,27 @@ look_at_damage(struct doctor *doctor, const struct json *file)
               json_get_string(file, "file"), json_get_string(file, "message"));
 }
 
+static ath_err
+ask(struct ath_client *client, const char *method, struct json **ret_result)
+{
+    char *text = NULL;
+    ath_err err = ath_client_call(client, method, NULL, &text);
+
+    if (err == ATH_OK && (*ret_result = cmd_parse(text)) == NULL)
+        err = ATH_ERR_NOMEM;
+    ath_string_free(text);
+    return err;
+}
+
 static void
 look_at_athd(struct doctor *doctor, struct ath_client *client)
 {
-    const struct cmd_context *context = doctor->context;
     struct json *hello = NULL, *status = NULL;
     const struct json *hsm, *file;
 
-    if (cmd_call(context, client, "agent.hello", NULL, &hello) != ATH_OK ||
-        cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK) {
-        found(doctor, WRONG, "athd", "see the message above, and athd's log",
-              "it does not answer as it must");
+    if (ask(client, "agent.hello", &hello) != ATH_OK ||
+        ask(client, "agent.status", &status) != ATH_OK) {
+        found(doctor, WRONG, "athd", NULL, "%s", ath_client_error_message(client));
         goto out;
     }
     found(doctor, FINE, "athd", NULL, "version %s answers",

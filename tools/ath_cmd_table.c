@@ -32,7 +32,7 @@ const struct cmd cmd_agent_group[] = {
      .summary = "Look at everything that can be wrong, and say what to do",
      .options = no_options,
      .run = cmd_run_doctor,
-     .about = "It finds the socket, asks athd how its TPMs and tokens are, and looks at "
+     .about = "It finds the socket, asks athd how its TPMs are, and looks at "
               "permissions, the\n"
               "prompter and the terminal. Exit status 1 if anything would keep athd from its work.",
      .examples = "  ath doctor\n  ath doctor --json\n"},
@@ -130,6 +130,7 @@ const struct cmd cmd_peer_group[] = {
      .options = peer_pin_options,
      .show = CMD_SHOW_DONE,
      .member = "pinned",
+     .about = "It takes the place of an earlier pin of this DID: what is not given is not kept.",
      .examples =
          "  ath peer pin did:ath:server_... --origin https://flights.example --name flights\n"
          "  ath peer pin did:web:flights.example --public-key @server.pem\n"},

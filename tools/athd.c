@@ -1,6 +1,7 @@
 /* athd: the daemon. See docs/api.md, "Programs". */
 #include <fcntl.h>
 #include <stdio.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -9,14 +10,32 @@
 #include "base/secret.h"
 
 static const char usage[] =
-    "usage: athd [--config FILE] [--state-dir DIR] [--socket PATH] [--hsm URI]... "
-    "[--software-tpm]\n"
-    "            [--prompter PROGRAM] [--log-level error|warning|info|debug] [--system]\n"
-    "            [--check-config] [--version] [--help]\n"
-    "Holds keys in a TPM or PKCS#11 token for the Agent Trust Handshake, behind a socket.\n"
-    "  --software-tpm  a private TPM in software, to try athd without hardware: it protects "
-    "nothing\n"
-    "  --hsm URI       tpm:device=/dev/tpmrm0, tpm:tcti=..., swtpm:, pkcs11:...\n";
+    "usage: athd [OPTIONS]\n"
+    "\n"
+    "Holds keys in a TPM for the Agent Trust Handshake, behind a Unix socket. Stays in the\n"
+    "foreground, logs to standard error, and says `ready socket=PATH` there.\n"
+    "\n"
+    "  --hsm URI            a TPM to use; may be repeated. Without any: /dev/tpmrm0\n"
+    "                       tpm:device=/dev/tpmrm0   tpm:tcti=TCTI   swtpm:\n"
+    "  --software-tpm       as --hsm swtpm: a private TPM in software, to try athd without\n"
+    "                       hardware. It protects nothing\n"
+    "  --socket PATH        where to listen; without it $XDG_RUNTIME_DIR/ath/agent.sock\n"
+    "  --state-dir DIR      where keys, grants and records are kept; without it\n"
+    "                       ${XDG_STATE_HOME:-~/.local/state}/ath\n"
+    "  --prompter PROGRAM   who asks the user, as pinentry does (pinentry)\n"
+    "  --config FILE        instead of ${XDG_CONFIG_HOME:-~/.config}/ath/athd.json and conf.d\n"
+    "  --log-level LEVEL    error, warning, info or debug (info)\n"
+    "  --system             configuration in /etc/ath, state in /var/lib/ath, socket\n"
+    "                       /run/ath/agent.sock\n"
+    "  --check-config       read everything, say what is wrong, and end\n"
+    "  --version, --help\n"
+    "\n"
+    "exit status: 0 ended as asked, 1 failed, 64 wrong usage or nowhere to listen, 69 no hardware\n"
+    "\n"
+    "examples:\n"
+    "  athd                                             this machine's TPM\n"
+    "  athd --software-tpm --socket \"$HOME/ath.sock\"   to try it; then\n"
+    "  ATH_AUTH_SOCK=$HOME/ath.sock ath doctor\n";
 
 /* A wrong file is "failed"; the rest as docs/api.md, "Exit codes". */
 static int
@@ -32,6 +51,21 @@ fail(ath_err err, const struct why *why)
     return exit_status(err);
 }
 
+/* A default that is not installed is no fault of the configuration: who only serves needs none. */
+static int
+check(const struct config *config)
+{
+    struct why why = {{0}};
+    ath_err err = config_check_prompter(config, &why);
+
+    if (err != ATH_OK && strcmp(config->prompter, CONFIG_PROMPTER_DEFAULT) != 0)
+        return fail(err, &why);
+    if (err != ATH_OK)
+        fprintf(stderr, "athd: note: %s\n", why_text(&why, err));
+    puts("athd: the configuration is good");
+    return 0;
+}
+
 static int
 run(struct config *config)
 {
@@ -39,12 +73,11 @@ run(struct config *config)
     struct why why = {{0}};
     ath_err err;
 
-    if ((err = config_settle(config, &why)) != ATH_OK)
+    if ((err = config_settle(config, &why)) != ATH_OK ||
+        (err = config_check_helper(config, &why)) != ATH_OK)
         return fail(err, &why);
-    if (config->check_only) {
-        puts("athd: the configuration is good");
-        return 0;
-    }
+    if (config->check_only)
+        return check(config);
     if ((err = athd_start(&athd, config, &why)) != ATH_OK)
         return fail(err, &why);
     return athd_run(&athd);
@@ -79,7 +112,7 @@ main(int argc, char **argv)
     log_set_name("athd");
     if ((err = config_from_arguments(argc, argv, &why, &config)) != ATH_OK) {
         fail(err, &why);
-        fputs(usage, stderr);
+        fputs("athd --help has the options\n", stderr);
         return exit_status(err);
     }
     if (config.show_help)

@@ -38,7 +38,8 @@ extern "C" {
     X(POLICY_DENIED, "POLICY_DENIED", -32001, 77, "no rule allows this")                           \
     X(USER_DENIED, "USER_DENIED", -32002, 77, "the user said no")                                  \
     X(CONSENT_TIMEOUT, "CONSENT_TIMEOUT", -32002, 77, "the user did not answer in time")           \
-    X(NO_PROMPTER, "NO_PROMPTER", -32002, 77, "nobody can be asked: no prompter works here")       \
+    X(NO_PROMPTER, "NO_PROMPTER", -32002, 77,                                                      \
+      "nobody can be asked: the prompter does not work; athd's log says why")                      \
     /* keys */                                                                                     \
     X(KEY_NOT_FOUND, "KEY_NOT_FOUND", -32003, 1, "there is no key of this name")                   \
     X(KEY_EXISTS, "KEY_EXISTS", -32003, 1, "a key of this name already exists")                    \

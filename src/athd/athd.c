@@ -26,7 +26,7 @@
 #include "crypto/digest.h"
 
 #define END_STEP_MS 10u
-#define END_WAIT_MS 5000u   /* for what is in flight */
+#define END_WAIT_MS 5000u /* for what is in flight */
 #define END_TELL_MS 100u
 #define END_LIMIT_MS 10000u /* whatever still hangs then is left behind */
 #define DESCRIPTORS 8192u   /* 1,024 connections a uid, and more than one uid */
@@ -151,6 +151,16 @@ free_parts(struct athd *athd)
 
 /* ---- signals ---- */
 
+/* No error: who only serves applications never asks. */
+static void
+look_for_prompter(const struct athd *athd)
+{
+    struct why why = {{0}};
+
+    if (config_check_prompter(athd->config, &why) != ATH_OK)
+        log_warning("event=prompter reason=\"%s\"", why.text);
+}
+
 static void
 reload(struct athd *athd)
 {
@@ -163,6 +173,7 @@ reload(struct athd *athd)
         return;
     }
     log_set_level(athd->config->log_level);
+    look_for_prompter(athd);
     if (why.text[0] != '\0')
         log_warning("event=reload reason=\"%s\"", why.text);
     else
@@ -262,7 +273,11 @@ start_parts(struct athd *athd, struct why *why)
         (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||
         (err = session_table_new(athd, &athd->sessions)) != ATH_OK)
         return err;
-    return listener_open(athd, why, &athd->listener);
+    if ((err = listener_open(athd, why, &athd->listener)) != ATH_OK)
+        return err;
+    /* last: an athd that cannot start touches no hardware */
+    hsm_pool_start(athd->hsms);
+    return ATH_OK;
 }
 
 ath_err
@@ -306,6 +321,7 @@ say_ready(const struct athd *athd)
 int
 athd_run(struct athd *athd)
 {
+    look_for_prompter(athd);
     say_ready(athd);
     uv_run(athd->loop, UV_RUN_DEFAULT);
     free_parts(athd);

@@ -45,16 +45,33 @@ has_hsm(const struct config *config, const char *name)
     return false;
 }
 
+/* As far as can be told without the hardware. */
+static ath_err
+check_uri(const char *uri, struct why *why)
+{
+    const char *scheme = uri_scheme(uri);
+
+    if (scheme != NULL && strcmp(scheme, "pkcs11") == 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "\"%s\": PKCS#11 tokens are not in this version of athd", uri);
+    if (scheme == NULL || (strcmp(scheme, "tpm") == 0 && strncmp(uri, "tpm:device=/", 12) != 0 &&
+                           (strncmp(uri, "tpm:tcti=", 9) != 0 || uri[9] == '\0')))
+        return why_set(
+            why, ATH_ERR_INVALID_PARAMS,
+            "\"%s\" is no hsm: it must be tpm:device=/dev/..., tpm:tcti=... or swtpm:", uri);
+    return ATH_OK;
+}
+
 ath_err
 config_add_hsm(struct config *config, const char *name, const char *uri, struct why *why)
 {
     struct config_hsm *hsm;
+    ath_err err;
 
     if (config->hsm_count == CONFIG_HSMS_MAX)
         return why_set(why, ATH_ERR_INVALID_PARAMS, "more than %d hsms", CONFIG_HSMS_MAX);
-    if (uri_scheme(uri) == NULL)
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "\"%s\" is no hsm: it must begin with tpm:, swtpm: or pkcs11:", uri);
+    if ((err = check_uri(uri, why)) != ATH_OK)
+        return err;
     if (name != NULL && !name_is_valid(name))
         return why_set(why, ATH_ERR_INVALID_PARAMS, "\"%s\" cannot be the name of an hsm", name);
     if (name != NULL && has_hsm(config, name))
@@ -68,7 +85,7 @@ config_add_hsm(struct config *config, const char *name, const char *uri, struct 
     return ATH_OK;
 }
 
-/* tpm, swtpm, pkcs11, then tpm-2 ... for those that were given none. */
+/* tpm, swtpm, then tpm-2 ... for those that were given none. */
 static ath_err
 name_hsms(struct config *config)
 {
@@ -133,12 +150,10 @@ replace(char **target, const char *text)
     return ATH_OK;
 }
 
+/* text is not empty: config_from_arguments looks at all values. */
 static ath_err
-replace_from_flag(struct config *config, enum config_item item, char **target, const char *text,
-                  struct why *why)
+replace_from_flag(struct config *config, enum config_item item, char **target, const char *text)
 {
-    if (*text == '\0')
-        return why_set(why, ATH_ERR_USAGE, "a flag has an empty value");
     config->from_flags |= item;
     return replace(target, text);
 }
@@ -159,11 +174,11 @@ take_flag(struct config *config, int flag, const char *value, struct why *why)
     case FLAG_CONFIG:
         return replace(&config->file, value);
     case FLAG_STATE_DIR:
-        return replace_from_flag(config, CONFIG_STATE_DIR, &config->state_dir, value, why);
+        return replace_from_flag(config, CONFIG_STATE_DIR, &config->state_dir, value);
     case FLAG_SOCKET:
-        return replace_from_flag(config, CONFIG_SOCKET, &config->socket, value, why);
+        return replace_from_flag(config, CONFIG_SOCKET, &config->socket, value);
     case FLAG_PROMPTER:
-        return replace_from_flag(config, CONFIG_PROMPTER, &config->prompter, value, why);
+        return replace_from_flag(config, CONFIG_PROMPTER, &config->prompter, value);
     case FLAG_HSM:
         return hsm_from_flag(config, value, why);
     case FLAG_SOFTWARE_TPM:
@@ -198,15 +213,17 @@ config_from_arguments(int argc, char **argv, struct why *why, struct config *ret
                             .argc = argc,
                             .argv = argv};
     ath_err err = ATH_OK;
-    int flag;
+    int flag, index = 0;
 
     opterr = 0;
     optind = 0; /* glibc: start anew; SIGHUP reads the flags again */
-    while (err == ATH_OK && (flag = getopt_long(argc, argv, "+:", options, NULL)) != -1) {
+    while (err == ATH_OK && (flag = getopt_long(argc, argv, "+:", options, &index)) != -1) {
         if (flag == ':')
             err = why_set(why, ATH_ERR_USAGE, "%s wants a value", argv[optind - 1]);
         else if (flag == '?')
             err = why_set(why, ATH_ERR_USAGE, "athd does not know %s", argv[optind - 1]);
+        else if (optarg != NULL && *optarg == '\0')
+            err = why_set(why, ATH_ERR_USAGE, "--%s has an empty value", options[index].name);
         else
             err = take_flag(&config, flag, optarg, why);
     }
@@ -412,7 +429,7 @@ config_settle(struct config *config, struct why *why)
         (err = settle_state_dir(config, why)) != ATH_OK ||
         (err = settle_helper(config, why)) != ATH_OK || (err = settle_hsms(config, why)) != ATH_OK)
         return err;
-    return config->prompter == NULL ? replace(&config->prompter, "pinentry") : ATH_OK;
+    return config->prompter == NULL ? replace(&config->prompter, CONFIG_PROMPTER_DEFAULT) : ATH_OK;
 }
 
 static bool

@@ -8,6 +8,7 @@
 #include "base/log.h"
 
 #define CONFIG_HSMS_MAX 16
+#define CONFIG_PROMPTER_DEFAULT "pinentry"
 
 enum config_item {
     CONFIG_HSM = 1,
@@ -19,7 +20,7 @@ enum config_item {
 };
 
 struct config_hsm {
-    char *name; /* unnamed ones: tpm, swtpm, pkcs11, then -2 ... */
+    char *name; /* unnamed ones: tpm, swtpm, then -2 ... */
     char *uri;
 };
 
@@ -55,6 +56,10 @@ ath_err config_reload(struct config *config, struct why *why) ATH_MUST_USE;
 /* Do they differ in what only a start can change? */
 bool config_needs_start(const struct config *running, const struct config *fresh);
 void config_done(struct config *config);
+
+/* config_check.c: are the programs there that athd runs? ATH_ERR_INVALID_PARAMS with why. */
+ath_err config_check_helper(const struct config *config, struct why *why) ATH_MUST_USE;
+ath_err config_check_prompter(const struct config *config, struct why *why) ATH_MUST_USE;
 
 /* config_file.c: takes over what one file says and no flag said (a later file wins; lists of hsms
  * grow).

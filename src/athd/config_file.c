@@ -4,6 +4,8 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/name.h"
@@ -66,6 +68,30 @@ set_string(const struct reading *reading, const struct json *value, enum config_
     return ATH_OK;
 }
 
+/* From which directory athd was started is not the file's to know, and no shell expands a "~". */
+static ath_err
+set_path(const struct reading *reading, const struct json *value, enum config_item item,
+         char **target)
+{
+    const char *text = json_string(value);
+
+    if (text != NULL && *text != '\0' && *text != '/')
+        return refuse(reading, json_name(value), "must be an absolute path");
+    return set_string(reading, value, item, target);
+}
+
+/* A name is looked for in $PATH; what has a slash is a path. */
+static ath_err
+set_program(const struct reading *reading, const struct json *value, enum config_item item,
+            char **target)
+{
+    const char *text = json_string(value);
+
+    if (text != NULL && strchr(text, '/') == NULL)
+        return set_string(reading, value, item, target);
+    return set_path(reading, value, item, target);
+}
+
 static ath_err
 set_log_level(const struct reading *reading, const struct json *value)
 {
@@ -97,11 +123,12 @@ add_hsm(const struct reading *reading, const struct json *item)
     struct why why = {{0}};
     ath_err err;
 
-    if (uri == NULL || (name != NULL && json_string(name) == NULL))
-        return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}, both strings");
-    for (member = json_first(item); member != NULL; member = json_next(member))
+    for (member = json_is_object(item) ? json_first(item) : NULL; member != NULL;
+         member = json_next(member))
         if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0)
             return refuse(reading, json_name(member), "is not known here");
+    if (uri == NULL || (name != NULL && json_string(name) == NULL))
+        return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}, both strings");
     if ((err = config_add_hsm(reading->config, json_string(name), uri, &why)) != ATH_OK)
         return why_set(reading->why, err, "%s:%u: %s", reading->path, line_of(reading->text, uri),
                        why_text(&why, err));
@@ -132,13 +159,13 @@ set_member(const struct reading *reading, const struct json *member)
     if (strcmp(name, "hsm") == 0)
         return set_hsms(reading, member);
     if (strcmp(name, "socket") == 0)
-        return set_string(reading, member, CONFIG_SOCKET, &config->socket);
+        return set_path(reading, member, CONFIG_SOCKET, &config->socket);
     if (strcmp(name, "state_dir") == 0)
-        return set_string(reading, member, CONFIG_STATE_DIR, &config->state_dir);
+        return set_path(reading, member, CONFIG_STATE_DIR, &config->state_dir);
     if (strcmp(name, "prompter") == 0)
-        return set_string(reading, member, CONFIG_PROMPTER, &config->prompter);
+        return set_program(reading, member, CONFIG_PROMPTER, &config->prompter);
     if (strcmp(name, "helper") == 0)
-        return set_string(reading, member, CONFIG_HELPER, &config->helper);
+        return set_path(reading, member, CONFIG_HELPER, &config->helper);
     if (strcmp(name, "consent_timeout") == 0)
         return set_consent_timeout(reading, member);
     if (strcmp(name, "log_level") == 0)
@@ -156,8 +183,9 @@ config_read_text(struct config *config, struct ath_slice text, const char *path,
     ath_err err;
 
     if ((err = json_parse_config(text, &config_limits, &inner, &tree)) != ATH_OK)
-        return why_set(why, err == ATH_ERR_NOMEM ? err : ATH_ERR_INVALID_PARAMS, "%s: %s", path,
-                       why_text(&inner, err));
+        return err == ATH_ERR_NOMEM
+                   ? err
+                   : why_set(why, ATH_ERR_INVALID_PARAMS, "%s:%s", path, why_text(&inner, err));
     if (!json_is_object(tree))
         err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s:1: must be a JSON object", path);
     for (member = json_first(tree); member != NULL && err == ATH_OK; member = json_next(member))
@@ -166,12 +194,34 @@ config_read_text(struct config *config, struct ath_slice text, const char *path,
     return err;
 }
 
+/* Whoever writes the file says which programs run as us. A group may: with an umask of 002 each
+ * user's own group may write to everything. */
+static ath_err
+check_writers(const char *path, struct why *why)
+{
+    struct stat st;
+
+    if (stat(path, &st) != 0)
+        return ATH_OK; /* reading it says why */
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "%s belongs to uid %lu, not to us (uid %lu)",
+                       path, (unsigned long)st.st_uid, (unsigned long)geteuid());
+    if ((st.st_mode & S_IWOTH) != 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "everybody may write to %s; chmod o-w it",
+                       path);
+    return ATH_OK;
+}
+
 ath_err
 config_read_file(struct config *config, const char *path, struct why *why)
 {
     struct ath_buf text = {.max = CONFIG_FILE_MAX};
-    ath_err err = file_read(path, &text, why);
+    char *target = realpath(path, NULL); /* configuration may well be a symlink */
+    ath_err err = check_writers(path, why);
 
+    if (err == ATH_OK)
+        err = file_read(target != NULL ? target : path, &text, why);
+    free(target);
     if (err == ATH_OK)
         err = config_read_text(config, ath_buf_slice(&text), path, why);
     else if (err == ATH_ERR_LIMIT_EXCEEDED)

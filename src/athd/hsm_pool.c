@@ -99,10 +99,17 @@ hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool)
         if (hsm_unit_init(&pool->units[i], athd, pool, config->hsms[i].name, config->hsms[i].uri) ==
             ATH_OK)
             pool->count++;
-    for (i = 0; i < pool->count; i++)
-        hsm_unit_start(&pool->units[i]);
     *ret_pool = pool;
     return ATH_OK;
+}
+
+void
+hsm_pool_start(struct hsm_pool *pool)
+{
+    size_t i;
+
+    for (i = 0; i < pool->count; i++)
+        hsm_unit_start(&pool->units[i]);
 }
 
 void

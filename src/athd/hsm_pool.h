@@ -54,8 +54,10 @@ struct hsm_job_params {
     void (*sent)(void *ctx);
 };
 
-/* One hsm a configured URI. Starts the helpers; returns at once, hsms become ready later. */
+/* One hsm a configured URI; none is started. */
 ath_err hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool) ATH_MUST_USE;
+/* Starts the helpers; returns at once, hsms become ready later. */
+void hsm_pool_start(struct hsm_pool *pool);
 /* Closes the helpers (end of file), calls done(ctx) when all have gone or were killed (2 s). */
 void hsm_pool_close(struct hsm_pool *pool, void (*done)(void *ctx), void *ctx);
 void hsm_pool_free(struct hsm_pool *pool);

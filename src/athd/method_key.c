@@ -7,6 +7,7 @@
 #include "athd/events.h"
 #include "athd/key_export.h"
 #include "athd/method_support.h"
+#include "athd/service_store.h"
 #include "base/clock.h"
 #include "protocol/attestation.h"
 
@@ -405,6 +406,21 @@ deletion_fail(struct deletion *deletion, ath_err err, const struct why *why)
 }
 
 static void
+put_deletion_note(struct json_maker *result, const struct athd *athd, const char *key)
+{
+    const char *service = service_store_name_of_key(athd->services, key);
+    struct ath_buf note = {.max = 512};
+
+    ath_buf_put_string(&note, "athd's only copy of the key's file is gone; an earlier copy of that "
+                              "file would still work in this TPM");
+    if (service != NULL)
+        ath_buf_printf(&note, "; the service \"%s\" serves nobody until it has another key",
+                       service);
+    json_put_string(result, "note", ath_buf_text(&note));
+    ath_buf_done(&note);
+}
+
+static void
 on_removed(void *ctx, ath_err err, const struct why *why)
 {
     struct deletion *deletion = ctx;
@@ -416,13 +432,10 @@ on_removed(void *ctx, ath_err err, const struct why *why)
         return;
     }
     publish(request->athd, "deleted", deletion->key);
+    json_object_begin(&result);
+    put_deletion_note(&result, request->athd, deletion->key->name);
     key_free(deletion->key);
     free(deletion);
-    json_object_begin(&result);
-    json_put_string(
-        &result, "note",
-        "athd's only copy of the key's file is gone; an earlier copy of that file would "
-        "still work in this TPM");
     request_finish_maker(request, &result);
 }
 

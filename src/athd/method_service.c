@@ -9,7 +9,17 @@
 struct service_job {
     struct request *request;
     bool serves_anyone;
+    char *idle_agent; /* NULL: none; whose scopes the service does not all support */
 };
+
+static void
+job_free(struct service_job *job)
+{
+    if (job == NULL)
+        return;
+    free(job->idle_agent);
+    free(job);
+}
 
 static void
 record_service(struct request *request, const char *event)
@@ -22,26 +32,56 @@ record_service(struct request *request, const char *event)
 }
 
 static void
+put_warnings(struct json_maker *result, const struct service_job *job)
+{
+    struct json_maker warnings;
+    struct ath_buf text = {.max = 1024};
+
+    if (!job->serves_anyone && job->idle_agent == NULL)
+        return;
+    json_array_begin(&warnings);
+    if (job->serves_anyone)
+        json_put_string(&warnings, NULL,
+                        "users[\"*\"]: anyone who makes a user key is served, all as one account");
+    if (job->idle_agent != NULL) {
+        ath_buf_printf(&text,
+                       "agents[\"%s\"]: not all of its scopes are among scopes_supported; "
+                       "those that are not are never granted",
+                       job->idle_agent);
+        json_put_string(&warnings, NULL, ath_buf_text(&text));
+    }
+    json_put_maker(result, "warnings", &warnings);
+    ath_buf_done(&text);
+}
+
+/* The first agent that is allowed what the service does not know: most likely a slip of the pen. */
+static const char *
+find_idle_agent(const struct service *rules)
+{
+    size_t i;
+
+    for (i = 0; i < rules->agent_count; i++)
+        if (rules->agents[i].allowed.count < rules->agents[i].scopes.count)
+            return rules->agents[i].did;
+    return NULL;
+}
+
+static void
 on_put(void *ctx, ath_err err, const struct why *why)
 {
     struct service_job *job = ctx;
     struct request *request = job->request;
-    bool serves_anyone = job->serves_anyone;
-    struct json_maker result, warnings;
+    struct json_maker result;
 
-    free(job);
     if (err != ATH_OK) {
+        job_free(job);
         request_fail(request, err, why);
         return;
     }
     record_service(request, "service_put");
     json_object_begin(&result);
-    if (serves_anyone) {
-        json_array_begin(&warnings);
-        json_put_string(&warnings, NULL,
-                        "users[\"*\"]: anyone who makes a user key is served, all as one account");
-        json_put_maker(&result, "warnings", &warnings);
-    }
+    put_warnings(&result, job);
+    job_free(job);
     request_finish_maker(request, &result);
 }
 
@@ -59,6 +99,7 @@ method_service_put(struct request *request)
     struct service_job *job = NULL;
     struct service *rules = NULL;
     struct why why = {""};
+    const char *agent, *other, *key = method_param(request, "key");
     ath_err err;
 
     if ((err = service_decode(request->params, &why, &rules)) != ATH_OK ||
@@ -68,17 +109,22 @@ method_service_put(struct request *request)
         err = ATH_ERR_NOMEM;
         goto fail;
     }
-    *job = (struct service_job){request, service_serves_anyone(rules)};
+    *job = (struct service_job){request, service_serves_anyone(rules), NULL};
+    if ((agent = find_idle_agent(rules)) != NULL && (job->idle_agent = ath_strdup(agent)) == NULL) {
+        err = ATH_ERR_NOMEM;
+        goto fail;
+    }
     err = service_store_put(request->athd->services, rules, on_put, job);
     rules = NULL;
     if (err == ATH_OK)
         return;
+    other = service_store_name_of_key(request->athd->services, key);
     if (err == ATH_ERR_EXISTS)
         why_set(&why, ATH_ERR_INVALID_PARAMS,
-                "key \"%s\" belongs to another service; a server's key belongs to one service only",
-                method_param(request, "key"));
+                "key \"%s\" belongs to another service (%s); make a key for this one", key,
+                other != NULL ? other : "being written");
 fail:
-    free(job);
+    job_free(job);
     service_free(rules);
     request_fail(request, err, &why);
 }

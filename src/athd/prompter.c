@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 struct prompter {
     struct prompter_events events;
+    char program[256]; /* for the log: configuration may change meanwhile */
     struct pinentry *pinentry;
     struct child *child; /* NULL once it has ended */
     uv_pipe_t to, from;  /* its standard input and output */
@@ -59,11 +61,29 @@ close_handles(struct prompter *prompter)
     uv_close((uv_handle_t *)&prompter->kill_timer, on_closed);
 }
 
+/* Whoever asked is told only that it does not work; what it said is for the owner's eyes. */
+static void
+log_failure(const struct prompter *prompter)
+{
+    const char *complaint = pinentry_complaint(prompter->pinentry);
+
+    if (complaint[0] != '\0')
+        log_warning("event=prompter program=\"%s\" reason=\"it said: %s\"", prompter->program,
+                    complaint);
+    else
+        log_warning("event=prompter program=\"%s\" reason=\"it ended, or spoke another protocol, "
+                    "before there was an answer: can it be run, and has it a terminal (GPG_TTY) or "
+                    "a display?\"",
+                    prompter->program);
+}
+
 static void
 answer(struct prompter *prompter, ath_err err)
 {
     if (prompter->is_over)
         return;
+    if (err == ATH_ERR_NO_PROMPTER)
+        log_failure(prompter);
     prompter->is_over = true;
     prompter->events.on_answer(prompter->events.ctx, err);
 }
@@ -113,7 +133,8 @@ send_text(struct prompter *prompter, struct ath_buf *text)
     return text->len == 0 || uv_try_write((uv_stream_t *)&prompter->to, &buf, 1) == (int)text->len;
 }
 
-/* Has it not even read the command that it answers? (A pipe says so at both of its ends: pipe(7).) */
+/* Has it not even read the command that it answers? (A pipe says so at both of its ends: pipe(7).)
+ */
 static bool
 has_unread(const struct prompter *prompter)
 {
@@ -221,6 +242,7 @@ prompter_start(uv_loop_t *loop, const char *program, const struct pinentry_quest
         (err = init_handles(loop, prompter)) != ATH_OK)
         goto out;
     prompter->events = *events;
+    snprintf(prompter->program, sizeof(prompter->program), "%s", program);
     err = ATH_ERR_NO_PROMPTER;
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0 ||
         (err = open_pipes(prompter, &to[1], &from[0])) != ATH_OK ||

@@ -221,6 +221,18 @@ on_written(void *ctx, ath_err err, const struct why *why)
     change_end(change, err, why);
 }
 
+const char *
+service_store_name_of_key(const struct service_store *store, const char *key)
+{
+    const struct service_entry *entry;
+    size_t cursor = 0;
+
+    while ((entry = string_map_next(&store->by_name, &cursor)) != NULL)
+        if (strcmp(entry->rules->key, key) == 0)
+            return entry->rules->name;
+    return NULL;
+}
+
 /* Has another service, one that is being written included, this server key? */
 static bool
 key_is_taken(const struct service_store *store, const struct service *rules)

@@ -39,6 +39,8 @@ void service_store_free(struct service_store *store);
 
 struct service_entry *service_store_find(const struct service_store *store,
                                          const char *name); /* NULL: none */
+/* The name of a service with this server key (any one of them), NULL: none has it. Borrowed. */
+const char *service_store_name_of_key(const struct service_store *store, const char *key);
 void service_store_each(const struct service_store *store,
                         void (*each)(void *ctx, const struct service_entry *entry), void *ctx);
 

@@ -198,7 +198,7 @@ json_parse_config(struct ath_slice text, const struct json_limits *limits, struc
     if ((err = blank_comments(&copy, &fault)) == ATH_OK)
         err = parse(ath_buf_slice(&copy), limits, &fault, ret_json);
     if (err != ATH_OK && fault.text[0] != '\0')
-        err = why_set(why, err, "line %zu: %s", line_of(text, fault.offset), fault.text);
+        err = why_set(why, err, "%zu: %s", line_of(text, fault.offset), fault.text);
 out:
     ath_buf_done(&copy);
     return err;

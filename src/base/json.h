@@ -38,7 +38,7 @@ ath_err json_check_object(struct ath_slice text, const struct json_limits *limit
                           struct why *why) ATH_MUST_USE;
 
 /* Objects with comments (// and C style) as in configuration files, else as json_parse. The line of
- * an error is in why ("line 3: ..."). */
+ * an error begins why ("3: ..."). */
 ath_err json_parse_config(struct ath_slice text, const struct json_limits *limits, struct why *why,
                           struct json **ret_json) ATH_MUST_USE;
 

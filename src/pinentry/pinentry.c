@@ -31,6 +31,7 @@ struct pinentry {
     bool is_unread; /* our last command has not been taken from the pipe yet */
     bool is_greeted;
     bool is_done;
+    struct why complaint;
 };
 
 /* ---- our commands ---- */
@@ -211,6 +212,12 @@ pinentry_is_done(const struct pinentry *pinentry)
     return pinentry->is_done;
 }
 
+const char *
+pinentry_complaint(const struct pinentry *pinentry)
+{
+    return pinentry->complaint.text;
+}
+
 /* ---- the prompter's answers ---- */
 
 static void
@@ -315,6 +322,9 @@ pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes, struct ath_b
         if (pinentry->in.len > 0 && pinentry->in.data[pinentry->in.len - 1] == '\r')
             pinentry->in.len--;
         err = take_line(pinentry, ath_buf_slice(&pinentry->in), out->len > before, out);
+        if (err == ATH_ERR_NO_PROMPTER && pinentry->in.len > 0)
+            err = why_set(&pinentry->complaint, err, "%.*s", (int)pinentry->in.len,
+                          (const char *)pinentry->in.data);
         ath_buf_clear(&pinentry->in);
     }
     return err;

@@ -10,6 +10,7 @@
 #define PINENTRY_PINENTRY_H
 
 #include "base/buf.h"
+#include "base/why.h"
 
 #define PINENTRY_LINE_MAX 1000u /* without the line end */
 #define PINENTRY_PAGES_MAX 16u
@@ -39,9 +40,11 @@ void pinentry_free(struct pinentry *pinentry);
  */
 ath_err pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes,
                          struct ath_buf *out) ATH_MUST_USE;
-/* Whether what it was told last still lies unread in the pipe: then an answer is to nothing. For the
- * pinentry_receive that follows. */
+/* Whether what it was told last still lies unread in the pipe: then an answer is to nothing. For
+ * the pinentry_receive that follows. */
 void pinentry_note_unread(struct pinentry *pinentry, bool is_unread);
 bool pinentry_is_done(const struct pinentry *pinentry);
+/* What it said that was no answer, for the log: "" where it said nothing of that kind. */
+const char *pinentry_complaint(const struct pinentry *pinentry);
 
 #endif

@@ -7,8 +7,8 @@
 
 #define NONCE_BYTES 32
 
-/* MAJOR.MINOR are compared as integers (profile section 5, step 2); we have one version, so the highest
- * one in common is that or none. */
+/* MAJOR.MINOR are compared as integers (profile section 5, step 2); we have one version, so the
+ * highest one in common is that or none. */
 static bool
 offers_version(const struct json *versions)
 {
@@ -35,7 +35,8 @@ check_request(const struct handshake_server_config *config, const struct handsha
                        HANDSHAKE_VERSION);
     if (strcmp(request->audience, config->server_did) != 0 &&
         !service_has_origin(config->service, request->audience))
-        return why_set(why, ATH_ERR_UNKNOWN_PEER, "the message is for another server (%s)",
+        return why_set(why, ATH_ERR_UNKNOWN_PEER,
+                       "the message is for %s, which is neither our DID nor among our origins",
                        request->audience);
     if (public_key_equal(request->client_key, config->server_key))
         return why_set(why, ATH_ERR_INVALID_CREDENTIAL, "the client's key is our own");

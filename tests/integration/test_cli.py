@@ -38,6 +38,9 @@ class Alone(unittest.TestCase):
             self.assertIn("usage: ath " + " ".join(command), out)
             self.assertIn("examples:", out)
             self.assertEqual(ath("--json", *command, "-h").stdout, run.stdout)
+            self.assertEqual(ath("help", *command).stdout, run.stdout)
+        self.assertEqual(ath("help", "key").stdout, ath("key", "--help").stdout)
+        self.assertEqual(ath("help").stdout, ath("--help").stdout)
 
     def test_wrong_usage_is_64_and_says_what(self):
         for words, expected in (
@@ -51,7 +54,13 @@ class Alone(unittest.TestCase):
                 (("key", "create", "a", "--role"), b"is missing"),
                 (("key", "create", "a", "--role", "user", "--role", "user"), b"twice"),
                 (("key", "list", "--nonsense"), b"no such option"),
-                (("key", "create", "a", "--role", "user", "--expires", "soon"), b"takes WHEN"),
+                (("key", "create", "a", "--role", "user", "--expires", "soon"), b"takes 2027-01-31"),
+                (("attest", "a", "--audience", "https://a.example", "--ttl", "soon"), b"5m, 2h, 30d"),
+                (("key", "import", "a", "--role", "user"), b"--tss2 is missing"),
+                (("key", "import", "a", "--role", "user", "--tss2", __file__), b"taken with @"),
+                (("key", "import", "a", "--role", "user", "--tss2", "@/"), b"it is a directory"),
+                (("status", "--timeout", "0"), b"--timeout"),
+                (("help", "nonsense"), b"no such command"),
                 (("call", "agent.status", "{broken"), b"not JSON"),
                 (("--socket",), b"missing"),
                 (("key", "import", "a", "--role", "user", "--tss2", "@/nonexistent"), b"cannot read")):
@@ -265,6 +274,49 @@ class Handshake(unittest.TestCase):
             self.assertEqual(json.loads(run.stdout)["user_did"], user["did"])
             self.assertEqual(other.questions().count("CONFIRM"), 2)  # the grant, and step 6
         self.assertEqual(self.me.questions(), "")
+
+    def test_steps_are_carried_by_hand(self):
+        self.scene.issue(scopes=["mail:read"])
+        def side(athd):
+            def run(*words, text=""):
+                done = ath(*words, socket=athd.socket, text=text)
+                self.assertEqual(done.returncode, 0, done.stderr.decode())
+                return done.stdout
+            return run
+
+        me, app = side(self.me), side(self.app)
+        started = json.loads(me("handshake", "start", "--key", "agent", "--server", self.scene.shop["did"],
+                                "--scope", "mail:read", "--json"))
+        accepted = json.loads(app("handshake", "accept", "mail", "--json", text=json.dumps(started["send"])))
+        mine, theirs, message = started["handshake"], accepted["handshake"], json.dumps(accepted["send"])
+        for party, handshake, member in ((me, mine, "send"), (app, theirs, "send"), (me, mine, "send"),
+                                         (app, theirs, "confirm")):
+            message = party("handshake", "receive", handshake, "--field", member, text=message)
+        message = me("confirm", "--key", "alice", "--server", self.scene.shop["did"], text=message)
+        message = app("handshake", "receive", theirs, "--field", "send", text=message)
+        self.assertEqual([entry["type"] for entry in json.loads(message)],
+                         ["scope_result", "handshake_complete"])
+        result = me("handshake", "receive", mine, "--field", "result.scopes.0", text=message)
+        self.assertEqual(result, b"mail:read\n")
+
+    def test_a_message_that_is_refused_is_shown_once(self):
+        self.scene.issue(scopes=["mail:read"])
+        run = self.run_handshake("--origin", "https://other.example")
+        self.assertEqual(run.returncode, 1)
+        self.assertEqual(run.stdout.count(b"handshake_request"), 1)
+        self.assertIn(b"At the application's side:", run.stderr)
+        self.assertIn(b"https://other.example, which is neither", run.stderr)
+
+    def test_what_an_application_cannot_mean_is_warned_of(self):
+        run = ath("service", "put", "mail", "--key", "shop", "--scope", "mail:read", "--agent", "*=mail:raed",
+                  "--user", self.scene.user["did"] + "=alice", socket=self.app.socket)
+        self.assertEqual(run.returncode, 0)
+        self.assertIn(b'agents["*"]: not all of its scopes', run.stdout)
+        taken = ath("service", "put", "other", "--key", "shop", "--scope", "a", "--agent", "*=a", "--user",
+                    "*=guest", socket=self.app.socket)
+        self.assertIn(b"another service (mail)", taken.stderr)
+        gone = ath("key", "delete", "shop", socket=self.app.socket)
+        self.assertIn(b'the service "mail" serves nobody', gone.stdout)
 
     def test_a_grant_comes_from_a_file(self):
         path = os.path.join(self.me.dir, "grant")

@@ -258,6 +258,18 @@ class Helpers(DaemonTest):
         self.athd.call("attestation.create", key="agent", audience="https://b.example")
 
 
+class Prompters(DaemonTest):
+    says = "ERR 83918950 Inappropriate ioctl for device <Pinentry>"
+
+    def test_why_a_prompter_does_not_work_is_in_the_log(self):
+        user = self.athd.call("key.create", name="user", role="user")
+        with self.assertRaises(Failed) as failed:
+            self.athd.call("credential.issue", key="user", client=user["did"].replace("user_", "client_"),
+                           scopes=["a"], ttl=60)
+        self.assertEqual(failed.exception.reason, "NO_PROMPTER")
+        self.assertIn("it said: ERR 83918950 Inappropriate ioctl", self.athd.read_log())
+
+
 class Questions(DaemonTest):
     says = SILENT
 
@@ -374,8 +386,16 @@ class Alone(unittest.TestCase):
         self.assertEqual(wrong.returncode, 1)
         self.assertIn(f"{path}:4:".encode(), wrong.stderr)
         with open(path, "w", encoding="utf-8") as file:
-            file.write('{"hsm": [{"uri": "swtpm:"}], "prompter": "x"}')
+            file.write('{"hsm": [{"uri": "swtpm:"}], "prompter": "sh"}')
         self.assertEqual(run(*flags).returncode, 0)
+        for missing in (("--prompter", "/no/prompter"), ("--prompter", "no-such-prompter")):
+            said = run(*flags, *missing)
+            self.assertEqual(said.returncode, 1)
+            self.assertIn(missing[1].encode(), said.stderr)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write('{"hsm": [{"uri": "swtpm:"}], "helper": "/no/helper"}')
+        self.assertIn(b"/no/helper", run(*flags).stderr)
+        self.assertEqual(run(*flags).returncode, 1)
         self.assertFalse(os.path.exists(self.athd.state))  # it only looks
 
     def test_unusable_places_are_told(self):
@@ -388,6 +408,7 @@ class Alone(unittest.TestCase):
             said = run("--software-tpm", *flags)
             self.assertEqual(said.returncode, 1, said.stderr)
             self.assertIn(word, said.stderr)
+            self.assertFalse(os.path.exists(os.path.join(self.athd.state, "swtpm")))  # no hardware touched
 
     def test_service_manager_gives_the_socket_and_hears_of_readiness(self):
         notify = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)

@@ -197,6 +197,12 @@ hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool)
 }
 
 void
+hsm_pool_start(struct hsm_pool *pool)
+{
+    (void)pool;
+}
+
+void
 hsm_pool_close(struct hsm_pool *pool, void (*done)(void *ctx), void *ctx)
 {
     (void)pool;

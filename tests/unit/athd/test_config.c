@@ -134,6 +134,7 @@ test_unknown_flags_and_words_are_usage_errors(void **state)
     assert_int_equal(settle(ARGUMENTS("word"), &why, &config), ATH_ERR_USAGE);
     assert_int_equal(settle(ARGUMENTS("--socket"), &why, &config), ATH_ERR_USAGE);
     assert_int_equal(settle(ARGUMENTS("--socket", ""), &why, &config), ATH_ERR_USAGE);
+    assert_non_null(strstr(why.text, "--socket"));
     assert_int_equal(settle(ARGUMENTS("--log-level", "loud"), &why, &config), ATH_ERR_USAGE);
     assert_int_equal(settle(ARGUMENTS("--hsm", "usb:1"), &why, &config), ATH_ERR_USAGE);
 }
@@ -179,13 +180,20 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\n\"hsm\": [\n{\"uri\": \"usb:\"}]}", "athd.json:3: \"usb:\""},
         {"{\"hsm\": [{\"name\": \"x\"}]}", "\"hsm\""},
         {"{\"hsm\": [{\"uri\": \"swtpm:\",\n\"speed\": 1}]}", "athd.json:2: \"speed\""},
-        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"tpm:\", \"name\": "
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"swtpm:\", \"name\": "
          "\"a\"}]}",
          "two hsms"},
         {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"../a\"}]}", "cannot be the name"},
         {"[]", "must be a JSON object"},
-        {"{\"socket\": \"/a\",\n\"socket\": \"/b\"}", "athd.json: line 2"},
-        {"{\"socket\": \"/a\",\n\n}", "athd.json: line 3"},
+        {"{\"socket\": \"/a\",\n\"socket\": \"/b\"}", "athd.json:2: "},
+        {"{\"socket\": \"/a\",\n\n}", "athd.json:3: "},
+        {"{\n\"hsm\": [\n{\"uri\": \"tpm:\"}]}", "athd.json:3: \"tpm:\" is no hsm"},
+        {"{\n\"hsm\": [\n{\"uri\": \"tpm:tcti=\"}]}", "athd.json:3: \"tpm:tcti=\" is no hsm"},
+        {"{\n\"hsm\": [\n{\"uri\": \"pkcs11:token=x\"}]}", "not in this version"},
+        {"{\"hsm\": [\n{\"url\": \"swtpm:\"}]}", "athd.json:2: \"url\" is not known"},
+        {"{\n\"state_dir\": \"~/ath\"}", "athd.json:2: \"state_dir\" must be an absolute path"},
+        {"{\"socket\": \"a.sock\"}", "\"socket\" must be an absolute path"},
+        {"{\"prompter\": \"bin/ask\"}", "\"prompter\" must be an absolute path"},
     };
     struct config config;
     struct why why;
@@ -200,6 +208,51 @@ test_wrong_files_are_told_with_file_and_line(void **state)
             fail_msg("%s: \"%s\" is not in \"%s\"", cases[i].text, cases[i].expected, why.text);
         config_done(&config);
     }
+}
+
+static void
+test_a_file_that_strangers_may_write_is_refused_and_a_symlink_followed(void **state)
+{
+    struct config config;
+    struct why why;
+    char path[512], target[512];
+
+    (void)state;
+    write_file("athd.json", "{\"consent_timeout\": 33}");
+    snprintf(path, sizeof(path), "%s/ath/athd.json", getenv("XDG_CONFIG_HOME"));
+    snprintf(target, sizeof(target), "%s/ath/elsewhere", getenv("XDG_CONFIG_HOME"));
+    assert_int_equal(chmod(path, 0606), 0);
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "chmod o-w"));
+    config_done(&config);
+    assert_int_equal(chmod(path, 0664), 0);
+    assert_int_equal(rename(path, target), 0);
+    assert_int_equal(symlink("elsewhere", path), 0);
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+    assert_int_equal(config.consent_timeout_s, 33);
+    config_done(&config);
+}
+
+static void
+test_programs_that_are_not_there_are_told(void **state)
+{
+    struct config config = {.helper = "/no/helper", .prompter = "/no/prompter"};
+    struct why why = {""};
+
+    (void)state;
+    assert_int_equal(config_check_helper(&config, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "/no/helper"));
+    assert_int_equal(config_check_prompter(&config, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "/no/prompter"));
+    config.prompter = "no-such-program";
+    assert_int_equal(config_check_prompter(&config, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "$PATH"));
+    config.prompter = "/"; /* a directory is no program */
+    assert_int_equal(config_check_prompter(&config, &why), ATH_ERR_INVALID_PARAMS);
+    config.prompter = "sh";
+    config.helper = "/bin/sh";
+    assert_int_equal(config_check_prompter(&config, &why), ATH_OK);
+    assert_int_equal(config_check_helper(&config, &why), ATH_OK);
 }
 
 static void
@@ -304,6 +357,9 @@ main(void)
         cmocka_unit_test_setup_teardown(test_unknown_flags_and_words_are_usage_errors, begin, end),
         cmocka_unit_test_setup_teardown(test_files_are_read_in_order_and_flags_win, begin, end),
         cmocka_unit_test_setup_teardown(test_wrong_files_are_told_with_file_and_line, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_a_file_that_strangers_may_write_is_refused_and_a_symlink_followed, begin, end),
+        cmocka_unit_test(test_programs_that_are_not_there_are_told),
         cmocka_unit_test_setup_teardown(test_named_file_must_be_there, begin, end),
         cmocka_unit_test_setup_teardown(test_no_hsm_is_never_a_silent_software_tpm, begin, end),
         cmocka_unit_test_setup_teardown(

@@ -45,6 +45,7 @@ begin(const char *uri)
     completions = closed = 0;
     fixture_begin(&fixture, uri);
     assert_int_equal(hsm_pool_new(&fixture.athd, &fixture.athd.hsms), ATH_OK);
+    hsm_pool_start(fixture.athd.hsms);
 }
 
 static void

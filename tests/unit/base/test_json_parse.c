@@ -311,10 +311,10 @@ test_configuration_errors_have_their_line(void **state)
     assert_int_equal(json_parse_config(ath_slice_of_string("{\n// c\n/*\n*/ \"a\": 1,\n}"),
                                        &integers, &why, &json),
                      ATH_ERR_PARSE);
-    assert_string_equal(why.text, "line 5: a member's name must follow here");
+    assert_string_equal(why.text, "5: a member's name must follow here");
     assert_int_equal(json_parse_config(ath_slice_of_string("{}\n/* x"), &integers, &why, &json),
                      ATH_ERR_PARSE);
-    assert_string_equal(why.text, "line 2: the comment has no end");
+    assert_string_equal(why.text, "2: the comment has no end");
     assert_int_equal(json_parse_config(ath_slice_of_string("{\"a\":/1}"), &integers, &why, &json),
                      ATH_ERR_PARSE);
     assert_int_equal(json_parse_config(ath_slice_of_string("1/*/"), &integers, &why, &json),

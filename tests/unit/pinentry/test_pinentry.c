@@ -183,6 +183,20 @@ test_program_that_does_not_greet_is_no_prompter(void **state)
 }
 
 static void
+test_what_it_said_instead_of_an_answer_is_kept_for_the_log(void **state)
+{
+    (void)state;
+    begin(&plain);
+    assert_string_equal(pinentry_complaint(pinentry), "");
+    run_to_confirm();
+    assert_string_equal(pinentry_complaint(pinentry), "");
+    assert_int_equal(receive("ERR 83918950 Inappropriate\tioctl <Pinentry>\n"),
+                     ATH_ERR_NO_PROMPTER);
+    assert_string_equal(pinentry_complaint(pinentry),
+                        "ERR 83918950 Inappropriate?ioctl <Pinentry>");
+}
+
+static void
 test_line_without_end_is_refused_at_its_limit(void **state)
 {
     char flood[2001];
@@ -316,6 +330,7 @@ main(void)
         cmocka_unit_test_teardown(test_prompter_that_talks_without_end_is_none, end),
         cmocka_unit_test_teardown(test_errors_are_told_apart_by_their_code_not_their_source, end),
         cmocka_unit_test_teardown(test_program_that_does_not_greet_is_no_prompter, end),
+        cmocka_unit_test_teardown(test_what_it_said_instead_of_an_answer_is_kept_for_the_log, end),
         cmocka_unit_test_teardown(test_line_without_end_is_refused_at_its_limit, end),
         cmocka_unit_test_teardown(test_texts_cannot_hold_a_second_command, end),
         cmocka_unit_test_teardown(test_long_text_is_shown_whole_in_pages, end),
