@@ -82,6 +82,69 @@ peer_encode(const struct peer *peer, struct json **ret_object)
 
 /* ---- the directory ---- */
 
+/* DIR/<sha256 of the DID, hex>.json: DIDs are too long and too odd for file names. */
+static char *
+path_of(const struct peer_store *store, const char *did)
+{
+    uint8_t digest[SHA256_LEN];
+    struct ath_buf hex = {.max = 2 * SHA256_LEN + 1};
+    char *path = NULL;
+
+    if (sha256(ath_slice_of_string(did), digest) != ATH_OK)
+        return NULL;
+    for (size_t i = 0; i < sizeof(digest); i++)
+        ath_buf_printf(&hex, "%02x", digest[i]);
+    if (ath_buf_text(&hex) != NULL)
+        path = store_file_path(store->dir, (const char *)hex.data, ".json");
+    ath_buf_done(&hex);
+    return path;
+}
+
+static ath_err
+text_of(const struct peer *peer, struct ath_buf *out)
+{
+    struct json_maker maker;
+    struct json *object = NULL;
+    ath_err err;
+
+    json_object_begin(&maker);
+    json_put_int(&maker, "version", PEER_FILE_VERSION);
+    put_members(&maker, peer);
+    if ((err = json_maker_end(&maker, &object)) == ATH_OK)
+        err = store_file_text(object, out);
+    json_free(object);
+    return err;
+}
+
+struct change {
+    struct change *next; /* of those under way */
+    bool superseded;     /* removed again before it was written */
+    struct peer_store *store;
+    struct peer *peer; /* owned; NULL for a removal */
+    store_done_fn *done;
+    void *ctx;
+};
+
+/* The origin has gone to another peer. On disk, too: else it would come back when that one is
+ * removed. A write of this peer that is under way has its own word on that. */
+static void
+give_up_origin(struct peer_store *store, struct peer *peer)
+{
+    struct ath_buf text = {.max = STORE_FILE_MAX};
+    const struct change *change;
+    char *path = path_of(store, peer->did);
+
+    free(peer->origin);
+    peer->origin = NULL;
+    for (change = store->changes; change != NULL; change = change->next)
+        if (change->peer != NULL && strcmp(change->peer->did, peer->did) == 0)
+            break;
+    if (change == NULL && path != NULL && text_of(peer, &text) == ATH_OK)
+        store_replace(store->athd, path, &text, NULL, NULL); /* that it failed is in the log */
+    ath_buf_done(&text);
+    free(path);
+}
+
 /* Takes the peer, also on failure. */
 static ath_err
 add(struct peer_store *store, struct peer *peer)
@@ -99,9 +162,14 @@ add(struct peer_store *store, struct peer *peer)
     if (peer->origin == NULL)
         return ATH_OK;
     holder = string_map_get(&store->by_origin, peer->origin);
-    if (holder != NULL && holder->pinned_at > peer->pinned_at)
-        return ATH_OK; /* only while files are read, in no order */
-    return string_map_put(&store->by_origin, peer->origin, peer);
+    if (holder != NULL && holder->pinned_at > peer->pinned_at) {
+        give_up_origin(store, peer); /* only while files are read, in no order */
+        return ATH_OK;
+    }
+    err = string_map_put(&store->by_origin, peer->origin, peer);
+    if (err == ATH_OK && holder != NULL)
+        give_up_origin(store, holder);
+    return err;
 }
 
 static ath_err
@@ -200,15 +268,6 @@ peer_store_pins(struct peer_store *store)
 
 /* ---- changes ---- */
 
-struct change {
-    struct change *next; /* of those under way */
-    bool superseded;     /* removed again before it was written */
-    struct peer_store *store;
-    struct peer *peer; /* owned; NULL for a removal */
-    store_done_fn *done;
-    void *ctx;
-};
-
 static struct change *
 change_new(struct peer_store *store, struct peer *taken_peer, store_done_fn *done, void *ctx)
 {
@@ -236,24 +295,6 @@ change_end(struct change *change, ath_err err, const struct why *why)
     free(change);
 }
 
-/* DIR/<sha256 of the DID, hex>.json: DIDs are too long and too odd for file names. */
-static char *
-path_of(const struct peer_store *store, const char *did)
-{
-    uint8_t digest[SHA256_LEN];
-    struct ath_buf hex = {.max = 2 * SHA256_LEN + 1};
-    char *path = NULL;
-
-    if (sha256(ath_slice_of_string(did), digest) != ATH_OK)
-        return NULL;
-    for (size_t i = 0; i < sizeof(digest); i++)
-        ath_buf_printf(&hex, "%02x", digest[i]);
-    if (ath_buf_text(&hex) != NULL)
-        path = store_file_path(store->dir, (const char *)hex.data, ".json");
-    ath_buf_done(&hex);
-    return path;
-}
-
 static void
 on_written(void *ctx, ath_err err, const struct why *why)
 {
@@ -264,22 +305,6 @@ on_written(void *ctx, ath_err err, const struct why *why)
     else
         peer_free(change->peer);
     change_end(change, err, why);
-}
-
-static ath_err
-text_of(const struct peer *peer, struct ath_buf *out)
-{
-    struct json_maker maker;
-    struct json *object = NULL;
-    ath_err err;
-
-    json_object_begin(&maker);
-    json_put_int(&maker, "version", PEER_FILE_VERSION);
-    put_members(&maker, peer);
-    if ((err = json_maker_end(&maker, &object)) == ATH_OK)
-        err = store_file_text(object, out);
-    json_free(object);
-    return err;
 }
 
 ath_err

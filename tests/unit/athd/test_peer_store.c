@@ -126,6 +126,25 @@ test_origin_belongs_to_the_newest_pin_also_after_a_restart(void **state)
 }
 
 static void
+test_origin_does_not_go_back_to_an_older_pin_when_the_newer_one_is_removed(void **state)
+{
+    struct fixture *f = *state;
+    struct store_answer answer = {0};
+
+    pin(f, "did:web:old.example", f->one, ORIGIN, 100);
+    pin(f, "did:web:new.example", f->two, ORIGIN, 100); /* in the same second */
+    assert_null(peer_store_find(f->store, "did:web:old.example")->origin);
+    assert_int_equal(peer_store_remove(f->store, "did:web:new.example", on_store_answer, &answer),
+                     ATH_OK);
+    assert_int_equal(stores_wait(&f->stores, &answer), ATH_OK);
+    while (!store_queue_is_empty(&f->stores.athd.stores))
+        (void)uv_run(&f->stores.loop, UV_RUN_ONCE);
+    restart(f);
+    assert_null(peer_store_find_origin(f->store, ORIGIN));
+    assert_non_null(peer_store_find(f->store, "did:web:old.example"));
+}
+
+static void
 test_removed_pin_is_gone_from_disk_and_its_origin_with_it(void **state)
 {
     struct fixture *f = *state;
@@ -183,6 +202,7 @@ main(void)
         TEST(test_pin_is_the_same_after_a_restart),
         TEST(test_protocol_layer_takes_the_pinned_key_and_no_other),
         TEST(test_origin_belongs_to_the_newest_pin_also_after_a_restart),
+        TEST(test_origin_does_not_go_back_to_an_older_pin_when_the_newer_one_is_removed),
         TEST(test_removed_pin_is_gone_from_disk_and_its_origin_with_it),
         TEST(test_pin_that_is_removed_while_it_is_written_stays_removed),
         TEST(test_damaged_file_holds_up_nothing_else),
