@@ -128,7 +128,10 @@ start_machine(const struct request *request, struct start *start, struct handsha
     handshake->caller_identity = request->caller->identity;
     handshake->scopes = start->scopes;
     start->scopes = (struct scope_list){0};
-    return handshake_table_add(request->athd->handshakes, handshake);
+    if ((err = handshake_table_add(request->athd->handshakes, handshake)) == ATH_ERR_LIMIT_EXCEEDED)
+        return why_set(why, err, "%u handshakes that you started are still under way",
+                       HANDSHAKES_PER_CALLER);
+    return err;
 }
 
 void
