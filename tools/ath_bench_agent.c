@@ -136,11 +136,10 @@ static ath_err
 wait_ready(struct bench_agent *agent, uint64_t began_us)
 {
     struct pollfd poll_fd = {.fd = agent->notify_fd, .events = POLLIN};
-    uint64_t elapsed_ms;
     char text[256];
     ssize_t len;
 
-    while ((elapsed_ms = (clock_monotonic_us() - began_us) / 1000) < READY_TIMEOUT_MS) {
+    while ((clock_monotonic_us() - began_us) / 1000 < READY_TIMEOUT_MS) {
         if (waitpid(agent->pid, NULL, WNOHANG) == agent->pid) {
             agent->pid = 0;
             return ATH_ERR_UNREACHABLE;
