@@ -322,6 +322,8 @@ read_files(struct config *config, struct why *why)
     err = config_read_file(config, file, why);
     if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
         err = read_conf_dir(config, conf_dir, why);
+    if (err == ATH_OK)
+        why_set(why, err, "%s", ""); /* a file that need not be there was not there */
 out:
     free(conf_dir);
     free(file);

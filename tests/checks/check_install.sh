@@ -1,5 +1,5 @@
 #!/bin/sh
-# What is installed works where it lies: the programs start, and a program of somebody else's compiles
+# What is installed works where it lies: the programs start, systemd understands its units, and a program of somebody else's compiles
 # against libath by pkg-config, shared and static, in C99 and C++, and sees nothing but the public names.
 # Usage: check_install.sh SOURCE_DIR BUILD_DIR
 set -eu
@@ -19,6 +19,24 @@ for program in ath athd; do
     }
 done
 [ -x "$root$prefix/libexec/ath/ath-hsm-helper" ] || { echo "the helper is not installed"; exit 1; }
+
+# systemd-analyze warns of what it does not know, and says nothing where all is well
+for manager in user system; do
+    units=$root/units-$manager
+    mkdir "$units"
+    cp "$root$prefix/lib/systemd/$manager"/athd.* "$units"
+    grep -q "^ExecStart=$prefix/bin/athd" "$units/athd.service" || {
+        echo "the $manager's athd.service starts another athd than the one installed"
+        exit 1
+    }
+    sed -i "s|^ExecStart=|&$root|" "$units/athd.service"
+    command -v systemd-analyze >/dev/null || continue
+    XDG_RUNTIME_DIR=$root systemd-analyze "--$manager" verify --man=no "$units/athd.service" \
+        "$units/athd.socket" >"$root/said" 2>&1 && [ ! -s "$root/said" ] || {
+        cat "$root/said"
+        exit 1
+    }
+done
 
 cat >"$root/user.c" <<'TXT'
 #include <ath/client.h>

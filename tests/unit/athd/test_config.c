@@ -318,6 +318,10 @@ test_reload_takes_what_may_change_and_keeps_the_old_when_wrong(void **state)
     assert_int_equal(config.log_level, LOG_LEVEL_DEBUG);
     assert_string_equal(config.socket, "/old");
     assert_non_null(strstr(why.text, "at the next start"));
+    write_file("athd.json", "{\"consent_timeout\": 60, \"log_level\": \"debug\", "
+                            "\"prompter\": \"other\", \"socket\": \"/old\"}");
+    assert_int_equal(config_reload(&config, &why), ATH_OK);
+    assert_string_equal(why.text, ""); /* nothing to warn of: no conf.d is no fault */
     write_file("athd.json", "{\"consent_timeout\": 90, \"nonsense\": 1}");
     assert_int_equal(config_reload(&config, &why), ATH_ERR_INVALID_PARAMS);
     assert_int_equal(config.consent_timeout_s, 60);
