@@ -112,9 +112,10 @@ class Athd:
     def answers(self, says):
         """What the prompter says from now on: "OK", or "ERR 83886179 Operation cancelled <Pinentry>"."""
         path = os.path.join(self.dir, "prompter")
-        with open(path, "w", encoding="utf-8") as file:
+        with open(path + ".new", "w", encoding="utf-8") as file:
             file.write(PROMPTER.format(answer=says, dir=self.dir))
-        os.chmod(path, 0o700)
+        os.chmod(path + ".new", 0o700)
+        os.replace(path + ".new", path)  # one that is being started is not written to (ETXTBSY)
 
     def questions(self):
         """All the prompter was told."""
