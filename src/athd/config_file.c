@@ -201,8 +201,8 @@ check_writers(const char *path, struct why *why)
 {
     struct stat st;
 
-    if (stat(path, &st) != 0)
-        return ATH_OK; /* reading it says why */
+    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
+        return ATH_OK; /* reading it says why not */
     if (st.st_uid != geteuid() && st.st_uid != 0)
         return why_set(why, ATH_ERR_INVALID_PARAMS, "%s belongs to uid %lu, not to us (uid %lu)",
                        path, (unsigned long)st.st_uid, (unsigned long)geteuid());
