@@ -38,7 +38,7 @@ lost(struct connection_failure *failure, const char *cause, const char *text)
 static ath_err
 lost_connection(int error, struct connection_failure *failure)
 {
-    lost(failure, "closed", "athd ended the connection");
+    lost(failure, "closed", "athd ended the connection; its log says why");
     if (error != 0 && error != EPIPE && error != ECONNRESET)
         snprintf(failure->text, sizeof(failure->text), "the connection to athd broke: %s",
                  strerror(error));

@@ -78,9 +78,9 @@ explain_forbidden(const char *path, struct connection_failure *failure)
             (unsigned)info.st_uid, (unsigned)geteuid());
     return unreachable(
         failure, "forbidden",
-        "not allowed to use the socket %s: athd may well be running, but a sandbox, "
-        "container or security module forbids this path; allow it there (or bind-mount "
-        "it) and name it in ATH_AUTH_SOCK",
+        "not allowed to use the socket %s: athd may well be running, but a directory's "
+        "permissions, a sandbox, a container or a security module forbid this path; allow it "
+        "there (or bind-mount it) and name it in ATH_AUTH_SOCK",
         path);
 }
 
