@@ -32,7 +32,7 @@ install_packages() {
 
     if [ "$(id -u)" != 0 ]; then
         command -v sudo >/dev/null ||
-            die "missing, and neither root nor sudo to install them: ${missing[*]}"
+            die "ask who administers this machine to install (there is no sudo here): ${missing[*]}"
         as_root=(sudo)
     fi
     say "installing from Debian${as_root:+ (sudo may ask for your password)}: ${missing[*]}"
@@ -42,7 +42,7 @@ install_packages() {
             --no-install-recommends -o Dpkg::Use-Pty=0 "${missing[@]}"; } >"$log" 2>&1 </dev/null || {
             tail -n 20 "$log" >&2
             rm -f "$log"
-            die "could not install: ${missing[*]}"
+            die "could not install; ask who administers this machine for: ${missing[*]}"
         }
     rm -f "$log"
 }

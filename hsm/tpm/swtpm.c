@@ -152,10 +152,7 @@ swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, in
         goto out;
     if ((err = spawn(path, why, swtpm, ret_fd)) != ATH_OK)
         goto out;
-    log_warning(
-        "event=software_tpm dir=%s pid=%d note=\"its keys are protected by file permissions "
-        "only\"",
-        path, (int)swtpm->pid);
+    log_debug("event=software_tpm dir=%s pid=%d", path, (int)swtpm->pid);
     *ret_swtpm = swtpm;
     swtpm = NULL;
 out:

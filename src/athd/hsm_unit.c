@@ -43,9 +43,12 @@ set_state(struct hsm_unit *unit, enum hsm_unit_state state)
     if (unit->state == state)
         return;
     unit->state = state;
-    if (state == HSM_UNIT_READY)
-        log_info("event=hsm name=%s state=ready kind=%s%s", unit->name, unit->kind,
-                 unit->software ? " software=yes" : "");
+    if (state == HSM_UNIT_READY && unit->software)
+        log_warning("event=hsm name=%s state=ready kind=%s software=yes note=\"its keys are "
+                    "protected by file permissions only\"",
+                    unit->name, unit->kind);
+    else if (state == HSM_UNIT_READY)
+        log_info("event=hsm name=%s state=ready kind=%s", unit->name, unit->kind);
     else
         log_warning("event=hsm name=%s state=%s reason=\"%s\"", unit->name, state_names[state],
                     unit->why.text);
