@@ -1,6 +1,8 @@
 /*
  * The contract between the helper's main loop and a back end (TPM, PKCS#11). One table, so that the
- * test double comes through the same door. All calls block and come from one thread.
+ * test double comes through the same door. All calls block and come from one thread, but for
+ * sign_with, which comes from as many threads as info.parallel says, and only while no other call
+ * runs.
  *
  * Errors of every call: ATH_ERR_HSM_UNAVAILABLE (the device is gone: the helper ends and is started
  * again), ATH_ERR_HSM_BUSY (try again), ATH_ERR_HSM_ERROR (the hardware refused; native code kept),
@@ -33,6 +35,12 @@ struct hsm_info {
     bool software;
     bool has_ek_certificate;
     uint32_t algorithms;
+    unsigned parallel; /* 1: sign_begin, sign_finish; more: sign_with, one thread a session */
+    bool has_counter;
+    enum hsm_login login;
+    bool pin_locked;
+    unsigned tries_left; /* wrong PINs until it locks; 0: not known */
+    char label[64];      /* of a token, for questions */
     char manufacturer[64], model[64], firmware[32], serial[64]; /* "" : unknown */
 };
 
@@ -46,9 +54,10 @@ struct hsm_ops {
     void (*info)(const struct hsm *hsm, struct hsm_info *ret_info);
 
     /* A new key inside the hardware; its blob (what key_open takes) is appended to `blob`. */
-    ath_err (*key_create)(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
-                          struct hsm_fault *fault, struct ath_buf *blob);
-    /* Checks the blob's attributes against hsm.h's rules and that the hardware can use it. */
+    ath_err (*key_create)(struct hsm *hsm, enum key_algorithm algorithm, enum hsm_key_usage usage,
+                          const char *label, struct hsm_fault *fault, struct ath_buf *blob);
+    /* Checks the blob's attributes against hsm.h's rules and that the hardware can use it. PKCS#11:
+     * the blob is an RFC 7512 URI; key_blob gives its canonical form (NULL where there is none). */
     ath_err (*key_open)(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
                         struct hsm_key **ret_key);
     void (*key_close)(struct hsm *hsm, struct hsm_key *key);
@@ -56,6 +65,7 @@ struct hsm_ops {
     ath_err (*key_delete)(struct hsm *hsm, struct hsm_key *key, struct hsm_fault *fault);
     const struct public_key *(*key_public)(const struct hsm_key *key);
     void (*key_facts)(const struct hsm_key *key, struct hsm_key_facts *ret_facts);
+    struct ath_slice (*key_blob)(const struct hsm_key *key);
 
     /*
      * JOSE signature over the message, in two halves: sign_begin sends what the hardware needs and
@@ -67,10 +77,32 @@ struct hsm_ops {
                           struct hsm_fault *fault);
     ath_err (*sign_finish)(struct hsm *hsm, struct hsm_fault *fault,
                            uint8_t ret_signature[SIGNATURE_MAX_LEN]);
+    /* Where info.parallel > 1, instead: signs with the session of this worker (0 to parallel - 1).
+     * `pin` is empty but for keys with always_authenticate. ATH_ERR_PIN_REQUIRED: log in first. */
+    ath_err (*sign_with)(struct hsm *hsm, unsigned worker, struct hsm_key *key,
+                         struct ath_slice message, struct ath_slice pin, struct hsm_fault *fault,
+                         uint8_t ret_signature[SIGNATURE_MAX_LEN]);
     ath_err (*random)(struct hsm *hsm, uint8_t *ret_bytes, size_t len, struct hsm_fault *fault);
+
+    /* The rest may be NULL. */
+
+    /* Tries the PIN, once (empty: the reader's pad asks). ATH_ERR_PIN_INCORRECT,
+     * ATH_ERR_PIN_LOCKED; hsm_info.tries_left says what is left. Being logged in already is ATH_OK.
+     */
+    ath_err (*login)(struct hsm *hsm, struct ath_slice pin, struct hsm_fault *fault);
+    void (*logout)(struct hsm *hsm);
+    /* Now and then, while nothing else is to do: ATH_ERR_HSM_UNAVAILABLE when the token was taken
+     * out. */
+    ath_err (*check)(struct hsm *hsm, struct hsm_fault *fault);
+    /* Steps the counter that `blob` names (0 or 1 times; empty: makes one, whose blob is appended
+     * to ret_blob) and has it certified by `key`, a restricted one. */
+    ath_err (*counter)(struct hsm *hsm, struct hsm_key *key, struct ath_slice blob, uint32_t steps,
+                       struct ath_slice nonce, struct hsm_fault *fault, struct ath_buf *ret_blob,
+                       uint64_t *ret_value, struct ath_buf *ret_evidence);
 };
 
 extern const struct hsm_ops tpm_backend_ops;
+extern const struct hsm_ops pkcs11_backend_ops;
 
 /* begin and finish in one. */
 static inline ath_err

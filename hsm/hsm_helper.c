@@ -162,7 +162,7 @@ open_hardware(struct helper *helper)
 static ath_err
 on_info(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
 {
-    struct hsm_info info = {.kind = ""};
+    struct hsm_info info = {.kind = "", .parallel = 1};
 
     if (request->version != HSM_WIRE_VERSION)
         response->err = why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST,
@@ -173,6 +173,11 @@ on_info(struct helper *helper, const struct hsm_request *request, struct hsm_res
     response->software = info.software;
     response->has_ek_certificate = info.has_ek_certificate;
     response->algorithms = info.algorithms;
+    response->parallel = (uint8_t)info.parallel;
+    response->has_counter = info.has_counter;
+    response->login = info.login;
+    response->pin_locked = info.pin_locked;
+    response->tries_left = (uint8_t)info.tries_left;
     response->manufacturer = ath_slice_of_string(info.manufacturer);
     response->model = ath_slice_of_string(info.model);
     response->firmware = ath_slice_of_string(info.firmware);
@@ -200,8 +205,9 @@ on_key_create(struct helper *helper, const struct hsm_request *request,
     if (label == NULL)
         response->err = ATH_ERR_NOMEM;
     else
-        response->err = helper->ops->key_create(helper->hsm, (enum key_algorithm)request->algorithm,
-                                                label, &helper->fault, &blob);
+        response->err = helper->ops->key_create(
+            helper->hsm, (enum key_algorithm)request->algorithm, (enum hsm_key_usage)request->usage,
+            label, &helper->fault, &blob);
     if (response->err == ATH_OK)
         response->err =
             helper->ops->key_open(helper->hsm, ath_buf_slice(&blob), &helper->fault, &key);
@@ -297,6 +303,11 @@ carry_out(struct helper *helper, const struct hsm_request *request, struct hsm_r
         return on_sign(helper, request, response);
     case HSM_OP_RANDOM:
         return on_random(helper, request, response);
+    case HSM_OP_LOGIN:
+    case HSM_OP_LOGOUT:
+    case HSM_OP_COUNTER:
+        response->err = ATH_ERR_NOT_FOUND;
+        return respond(helper, response);
     case HSM_OP_INFO:
         break;
     }

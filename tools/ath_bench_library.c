@@ -30,8 +30,8 @@ bench_library_open(const char *dir, struct why *why, struct bench_library **ret_
         return ATH_ERR_NOMEM;
     if ((err = tpm_backend_ops.open(&options, &fault, &library->hsm)) != ATH_OK)
         goto out;
-    if ((err = tpm_backend_ops.key_create(library->hsm, KEY_ES256, "bench", &fault, &blob)) !=
-        ATH_OK)
+    if ((err = tpm_backend_ops.key_create(library->hsm, KEY_ES256, HSM_KEY_IDENTITY, "bench",
+                                          &fault, &blob)) != ATH_OK)
         goto out;
     if ((err = tpm_backend_ops.key_open(library->hsm, ath_buf_slice(&blob), &fault,
                                         &library->key)) != ATH_OK)

@@ -89,14 +89,17 @@ static void
 backend_info(const struct hsm *hsm, struct hsm_info *ret_info)
 {
     *ret_info = hsm->info;
+    ret_info->parallel = 1;
 }
 
 /* A TPM keeps no labels: a key's name is the caller's affair. */
 static ath_err
-backend_key_create(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
-                   struct hsm_fault *fault, struct ath_buf *blob)
+backend_key_create(struct hsm *hsm, enum key_algorithm algorithm, enum hsm_key_usage usage,
+                   const char *label, struct hsm_fault *fault, struct ath_buf *blob)
 {
     (void)label;
+    if (usage != HSM_KEY_IDENTITY)
+        return why_set(&fault->why, ATH_ERR_INVALID_PARAMS, "no such key");
     return tpm_key_create(hsm->device, algorithm, fault, blob);
 }
 

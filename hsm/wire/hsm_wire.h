@@ -4,9 +4,21 @@
  *
  * A frame is a u32 length (of what follows) and that many bytes; integers are big-endian, a field
  * is a u32 length and bytes. Request: u32 id, u8 op, then the op's members. Response: u32 id, u8
- * op, u16 ath_err, u32 native, field sentence, u32 hardware microseconds, then the op's members if
- * the error is ATH_OK. Requests may be pipelined; they are answered in the order they were sent (a
- * TPM does one thing at a time) unless a back end has several sessions.
+ * op, u16 ath_err, u32 native, field sentence, u32 hardware microseconds, u8 waits, u8 tries
+ * left, field stamp, then the op's members if the error is ATH_OK. Requests may be pipelined; they
+ * are answered in the order they were sent (a TPM does one thing at a time) unless a back end has
+ * several sessions: then signatures are answered as they are made, everything else when what came
+ * before it has been answered.
+ *
+ * Two answers come unasked, both of op INFO with the id of the first INFO:
+ * - INFO was answered with ATH_ERR_HSM_UNAVAILABLE and `waits`: the token is not there, the helper
+ *   lives on and looks for it; it answers INFO again when it is there (or, without `waits`, ends).
+ * - ATH_ERR_HSM_UNAVAILABLE after a good INFO: the token was taken out while nobody asked anything;
+ *   the helper ends.
+ *
+ * PINs never come this way. Where a request says HSM_PIN_PROMPTER, a connection to a prompter that
+ * athd has started lies ready on the helper's second descriptor (hsm_fd.h), and the helper asks for
+ * the PIN itself.
  */
 #ifndef HSM_WIRE_HSM_WIRE_H
 #define HSM_WIRE_HSM_WIRE_H
@@ -15,13 +27,16 @@
 #include "base/bytes.h"
 #include "base/why.h"
 
-#define HSM_WIRE_VERSION 1u
+#define HSM_WIRE_VERSION 2u
 #define HSM_WIRE_MAX_FRAME (160u * 1024u)
 #define HSM_WIRE_MAX_MESSAGE (128u * 1024u) /* what is to be signed */
 #define HSM_WIRE_MAX_BLOB 8192u             /* TSS2 PRIVATE KEY PEM, or a PKCS#11 URI */
 #define HSM_WIRE_MAX_DER 128u               /* SubjectPublicKeyInfo */
 #define HSM_WIRE_MAX_SIGNATURE 96u
 #define HSM_WIRE_MAX_RANDOM 64u
+#define HSM_WIRE_MAX_TEXT 4096u    /* of a PIN question */
+#define HSM_WIRE_MAX_STAMP 64u     /* of a pin-source */
+#define HSM_WIRE_MAX_EVIDENCE 512u /* of a counter */
 
 enum hsm_op {
     HSM_OP_INFO = 1,   /* the first request: opens the hardware, says what it is */
@@ -31,17 +46,53 @@ enum hsm_op {
     HSM_OP_KEY_DELETE, /* PKCS#11: destroys it in the token; TPM: as close */
     HSM_OP_SIGN,       /* signs `data` (the whole message; hashed in the helper) with `key` */
     HSM_OP_RANDOM,     /* `count` random bytes from the hardware */
+    HSM_OP_LOGIN,      /* PKCS#11: gets a PIN as `pin` says and tries it, once */
+    HSM_OP_LOGOUT,     /* PKCS#11: logs out and forgets a PIN that was kept */
+    HSM_OP_COUNTER,    /* TPM: a monotonic counter, stepped or read, certified by the audit key */
+};
+
+/* What a key is made for. An audit key signs nothing that a TPM could have said itself (TPM:
+ * restricted, so that a certified counter cannot be forged with it). */
+enum hsm_key_usage { HSM_KEY_IDENTITY = 0, HSM_KEY_AUDIT = 1 };
+
+/* Whether the hardware wants somebody to log in before it uses keys. */
+enum hsm_login {
+    HSM_LOGIN_NONE = 0, /* no */
+    HSM_LOGIN_PIN = 1,
+    HSM_LOGIN_PAD = 2, /* with a PIN typed at the reader (CKF_PROTECTED_AUTHENTICATION_PATH) */
+};
+
+/* Where the helper gets a PIN. */
+enum hsm_pin_from {
+    HSM_PIN_NONE = 0,     /* none is needed, or the reader's pad asks */
+    HSM_PIN_PROMPTER = 1, /* from the prompter whose connection was passed */
+    HSM_PIN_SOURCE = 2,   /* from the pin-source of the helper's URI */
+    HSM_PIN_KEPT = 3,     /* SIGN: the one that the last LOGIN kept */
+};
+
+/* LOGIN, and SIGN with a key that wants its PIN for each signature. */
+struct hsm_pin_request {
+    enum hsm_pin_from from;
+    bool keep;          /* LOGIN: a PIN that was right stays in locked memory until LOGOUT */
+    uint32_t timeout_s; /* PROMPTER: for a person to answer */
+    struct ath_slice
+        text; /* PROMPTER: who asks for what, lines; the helper adds the token's name */
+    struct ath_slice ttyname, ttytype, lc_ctype; /* PROMPTER: OPTIONs; empty: not told */
+    struct ath_slice refused; /* SOURCE: the stamp that was refused; that one is not tried again */
 };
 
 struct hsm_request {
     uint32_t id;
     enum hsm_op op;
-    uint32_t key;          /* KEY_OPEN, KEY_CLOSE, KEY_DELETE, SIGN: athd's number for the key */
-    uint8_t algorithm;     /* KEY_CREATE: enum key_algorithm (crypto/public_key.h) */
-    uint32_t count;        /* RANDOM */
-    uint32_t version;      /* INFO: HSM_WIRE_VERSION */
-    struct ath_slice name; /* KEY_CREATE: label, at most 64 bytes */
-    struct ath_slice data; /* KEY_OPEN: blob; SIGN: message */
+    uint32_t key;           /* KEY_OPEN, KEY_CLOSE, KEY_DELETE, SIGN, COUNTER: athd's number */
+    uint8_t algorithm;      /* KEY_CREATE: enum key_algorithm (crypto/public_key.h) */
+    uint32_t count;         /* RANDOM: bytes; COUNTER: steps, 0 or 1 */
+    uint8_t usage;          /* KEY_CREATE: enum hsm_key_usage */
+    uint32_t version;       /* INFO: HSM_WIRE_VERSION */
+    struct ath_slice name;  /* KEY_CREATE: label, at most 64 bytes */
+    struct ath_slice data;  /* KEY_OPEN: blob; SIGN: message; COUNTER: its blob, empty: make one */
+    struct ath_slice nonce; /* COUNTER: 32 bytes that the certificate covers */
+    struct hsm_pin_request pin; /* LOGIN, SIGN */
 };
 
 /* What the hardware says of a key. */
@@ -52,6 +103,10 @@ struct hsm_key_facts {
     bool decrypt; /* imported TPM keys: may decrypt too (a warning) */
     bool da;      /* imported TPM keys: dictionary-attack protected (a warning) */
     bool empty_auth;
+    bool restricted; /* TPM: the audit key */
+    /* PKCS#11, as the token says: */
+    bool always_sensitive, never_extractable;
+    bool always_authenticate; /* wants its PIN for each signature (PIV 9c) */
 };
 
 struct hsm_response {
@@ -67,11 +122,24 @@ struct hsm_response {
     struct ath_slice manufacturer, model, firmware, serial;
     bool has_ek_certificate;
     uint32_t algorithms; /* bit 1 << enum key_algorithm */
-    /* KEY_CREATE, KEY_OPEN */
-    struct ath_slice blob; /* KEY_CREATE only */
+    uint8_t parallel;    /* signatures the hardware makes at once; 1 for a TPM */
+    bool has_counter;    /* COUNTER works */
+    enum hsm_login login;
+    /* INFO with ATH_ERR_HSM_UNAVAILABLE */
+    bool waits;
+    bool pin_locked; /* INFO: the token takes no PIN any more */
+    /* INFO, LOGIN, SIGN, also with ATH_ERR_PIN_INCORRECT: wrong PINs until the token locks; 0: it
+     * does not say */
+    uint8_t tries_left;
+    /* LOGIN, SIGN with ATH_ERR_PIN_INCORRECT of a pin-source: names what was tried (not its
+     * content: device, inode, times, size) */
+    struct ath_slice stamp;
+    /* KEY_CREATE; KEY_OPEN: what to store, where that is other than what was given (PKCS#11 URI) */
+    struct ath_slice blob; /* COUNTER too: what to give next time */
+    uint64_t counter;      /* COUNTER: its value now */
     struct ath_slice public_der;
     struct hsm_key_facts facts;
-    /* SIGN: JOSE form; RANDOM */
+    /* SIGN: JOSE form; RANDOM; COUNTER: TPM2B_ATTEST of NV_Certify, then its signature r || s */
     struct ath_slice data;
 };
 

@@ -117,7 +117,7 @@ make_keys(struct hsm *hsm, struct hsm_key *keys[KEYS])
     for (size_t i = 0; i < KEYS; i++) {
         struct ath_buf blob = {0};
 
-        err = tpm_backend_ops.key_create(hsm, KEY_ES256, "soak", &fault, &blob);
+        err = tpm_backend_ops.key_create(hsm, KEY_ES256, HSM_KEY_IDENTITY, "soak", &fault, &blob);
         if (err == ATH_OK)
             err = tpm_backend_ops.key_open(hsm, ath_buf_slice(&blob), &fault, &keys[i]);
         if (err != ATH_OK)

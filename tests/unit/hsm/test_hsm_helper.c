@@ -24,7 +24,7 @@ static struct double_state {
     ath_err open_err, sign_err;
     bool bad_signature;
     bool caller_leaves; /* when the second signature has begun */
-    int peer; /* where answers arrive, to see when */
+    int peer;           /* where answers arrive, to see when */
     unsigned opened, closed, keys_open;
     int answered_at_begin[8], answered_at_finish[8]; /* bytes that had arrived */
     unsigned begun, finished;
@@ -60,14 +60,16 @@ static void
 double_info(const struct hsm *hsm, struct hsm_info *ret_info)
 {
     (void)hsm;
-    *ret_info = (struct hsm_info){.kind = "pkcs11", .manufacturer = "us", .algorithms = 2};
+    *ret_info =
+        (struct hsm_info){.kind = "pkcs11", .manufacturer = "us", .algorithms = 2, .parallel = 1};
 }
 
 static ath_err
-double_key_create(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
-                  struct hsm_fault *fault, struct ath_buf *blob)
+double_key_create(struct hsm *hsm, enum key_algorithm algorithm, enum hsm_key_usage usage,
+                  const char *label, struct hsm_fault *fault, struct ath_buf *blob)
 {
     (void)hsm;
+    assert_int_equal(usage, HSM_KEY_IDENTITY);
     assert_string_equal(label, "name");
     if (algorithm != KEY_ES256)
         return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM, "only P-256");

@@ -13,6 +13,19 @@ content_of(const struct ath_buf *frame)
     return content;
 }
 
+static struct hsm_pin_request
+sample_pin(void)
+{
+    return (struct hsm_pin_request){.from = HSM_PIN_PROMPTER,
+                                    .keep = true,
+                                    .timeout_s = 120,
+                                    .text = ath_slice_of_string("Key: agent\nAsked by: node"),
+                                    .ttyname = ath_slice_of_string("/dev/pts/3"),
+                                    .ttytype = ath_slice_of_string("xterm"),
+                                    .lc_ctype = ath_slice_of_string("C.UTF-8"),
+                                    .refused = ath_slice_of_string("8:15:3")};
+}
+
 static struct hsm_request
 sample_request(enum hsm_op op)
 {
@@ -24,12 +37,26 @@ sample_request(enum hsm_op op)
         break;
     case HSM_OP_KEY_CREATE:
         request.algorithm = 2;
+        request.usage = HSM_KEY_AUDIT;
         request.name = ath_slice_of_string("agent@host");
         break;
     case HSM_OP_KEY_OPEN:
     case HSM_OP_SIGN:
         request.key = 7;
         request.data = ath_slice_of_string("some bytes");
+        if (op == HSM_OP_SIGN)
+            request.pin = sample_pin();
+        break;
+    case HSM_OP_LOGIN:
+        request.pin = sample_pin();
+        break;
+    case HSM_OP_LOGOUT:
+        break;
+    case HSM_OP_COUNTER:
+        request.key = 7;
+        request.count = 1;
+        request.data = ath_slice_of_string("which counter");
+        request.nonce = ath_slice_of_string("0123456789abcdef0123456789abcdef");
         break;
     case HSM_OP_KEY_CLOSE:
     case HSM_OP_KEY_DELETE:
@@ -45,7 +72,8 @@ sample_request(enum hsm_op op)
 static struct hsm_response
 sample_response(enum hsm_op op)
 {
-    struct hsm_response response = {.id = 9, .op = op, .hardware_us = 412};
+    struct hsm_response response = {
+        .id = 9, .op = op, .hardware_us = 412, .tries_left = 2, .waits = true};
 
     switch (op) {
     case HSM_OP_INFO:
@@ -56,6 +84,10 @@ sample_response(enum hsm_op op)
         response.firmware = ath_slice_of_string("8217.4131");
         response.has_ek_certificate = true;
         response.algorithms = 6;
+        response.parallel = 2;
+        response.has_counter = true;
+        response.login = HSM_LOGIN_PAD;
+        response.pin_locked = true;
         break;
     case HSM_OP_KEY_CREATE:
         response.blob = ath_slice_of_string("-----BEGIN TSS2 PRIVATE KEY-----\n");
@@ -63,12 +95,28 @@ sample_response(enum hsm_op op)
         response.facts = (struct hsm_key_facts){.generated_inside = true, .fixed_tpm = true};
         break;
     case HSM_OP_KEY_OPEN:
+        response.blob = ath_slice_of_string("pkcs11:id=%01");
         response.public_der = ath_slice_of_string("0Y0");
-        response.facts = (struct hsm_key_facts){
-            .extractable = true, .decrypt = true, .da = true, .empty_auth = true};
+        response.facts = (struct hsm_key_facts){.always_sensitive = true,
+                                                .never_extractable = true,
+                                                .always_authenticate = true,
+                                                .restricted = true,
+                                                .extractable = true,
+                                                .decrypt = true,
+                                                .da = true,
+                                                .empty_auth = true};
         break;
     case HSM_OP_KEY_CLOSE:
     case HSM_OP_KEY_DELETE:
+    case HSM_OP_LOGOUT:
+        break;
+    case HSM_OP_LOGIN:
+        response.stamp = ath_slice_of_string("8:15:3");
+        break;
+    case HSM_OP_COUNTER:
+        response.blob = ath_slice_of_string("which counter");
+        response.counter = UINT64_MAX - 1;
+        response.data = ath_slice_of_string("attest and signature");
         break;
     case HSM_OP_SIGN:
     case HSM_OP_RANDOM:
@@ -79,10 +127,23 @@ sample_response(enum hsm_op op)
 }
 
 static void
+assert_same_pin(const struct hsm_pin_request *a, const struct hsm_pin_request *b)
+{
+    assert_int_equal(a->from, b->from);
+    assert_int_equal(a->keep, b->keep);
+    assert_int_equal(a->timeout_s, b->timeout_s);
+    assert_true(ath_slice_equal(a->text, b->text));
+    assert_true(ath_slice_equal(a->ttyname, b->ttyname));
+    assert_true(ath_slice_equal(a->ttytype, b->ttytype));
+    assert_true(ath_slice_equal(a->lc_ctype, b->lc_ctype));
+    assert_true(ath_slice_equal(a->refused, b->refused));
+}
+
+static void
 test_request_comes_back_as_it_was_sent(void **state)
 {
     (void)state;
-    for (int op = HSM_OP_INFO; op <= HSM_OP_RANDOM; op++) {
+    for (int op = HSM_OP_INFO; op <= HSM_OP_COUNTER; op++) {
         struct hsm_request in = sample_request((enum hsm_op)op), out;
         struct ath_buf frame = {0};
 
@@ -96,6 +157,9 @@ test_request_comes_back_as_it_was_sent(void **state)
         assert_int_equal(out.version, in.version);
         assert_true(ath_slice_equal(out.name, in.name));
         assert_true(ath_slice_equal(out.data, in.data));
+        assert_int_equal(out.usage, in.usage);
+        assert_true(ath_slice_equal(out.nonce, in.nonce));
+        assert_same_pin(&out.pin, &in.pin);
         ath_buf_done(&frame);
     }
 }
@@ -126,13 +190,25 @@ assert_same_response(const struct hsm_response *a, const struct hsm_response *b)
     assert_int_equal(a->facts.decrypt, b->facts.decrypt);
     assert_int_equal(a->facts.da, b->facts.da);
     assert_int_equal(a->facts.empty_auth, b->facts.empty_auth);
+    assert_int_equal(a->facts.restricted, b->facts.restricted);
+    assert_int_equal(a->facts.always_sensitive, b->facts.always_sensitive);
+    assert_int_equal(a->facts.never_extractable, b->facts.never_extractable);
+    assert_int_equal(a->facts.always_authenticate, b->facts.always_authenticate);
+    assert_int_equal(a->waits, b->waits);
+    assert_int_equal(a->tries_left, b->tries_left);
+    assert_true(ath_slice_equal(a->stamp, b->stamp));
+    assert_int_equal(a->parallel, b->parallel);
+    assert_int_equal(a->has_counter, b->has_counter);
+    assert_int_equal(a->login, b->login);
+    assert_int_equal(a->pin_locked, b->pin_locked);
+    assert_int_equal(a->counter, b->counter);
 }
 
 static void
 test_response_comes_back_as_it_was_sent(void **state)
 {
     (void)state;
-    for (int op = HSM_OP_INFO; op <= HSM_OP_RANDOM; op++) {
+    for (int op = HSM_OP_INFO; op <= HSM_OP_COUNTER; op++) {
         struct hsm_response in = sample_response((enum hsm_op)op), out;
         struct ath_buf frame = {0};
 
@@ -165,7 +241,7 @@ static void
 test_truncated_and_trailing_bytes_are_refused(void **state)
 {
     (void)state;
-    for (int op = HSM_OP_INFO; op <= HSM_OP_RANDOM; op++) {
+    for (int op = HSM_OP_INFO; op <= HSM_OP_COUNTER; op++) {
         struct hsm_request request = sample_request((enum hsm_op)op), request_out;
         struct hsm_response response = sample_response((enum hsm_op)op), response_out;
         struct ath_buf a = {0}, b = {0};
@@ -231,15 +307,15 @@ test_unknown_values_are_refused(void **state)
     content = content_of(&frame);
     frame.data[8] = 0; /* op */
     assert_int_equal(hsm_request_decode(content, &request_out), ATH_ERR_PARSE);
-    frame.data[8] = HSM_OP_RANDOM + 1;
+    frame.data[8] = HSM_OP_COUNTER + 1;
     assert_int_equal(hsm_request_decode(content, &request_out), ATH_ERR_PARSE);
     ath_buf_clear(&frame);
 
     hsm_response_encode(&response, &frame);
     content = content_of(&frame);
-    frame.data[frame.len - 1] = 0x40; /* a fact that is not known */
+    frame.data[frame.len - 2] = 0x80; /* a fact that is not known */
     assert_int_equal(hsm_response_decode(content, &response_out), ATH_ERR_PARSE);
-    frame.data[frame.len - 1] = 0;
+    frame.data[frame.len - 2] = 0;
     frame.data[9] = 0xff; /* error */
     assert_int_equal(hsm_response_decode(content, &response_out), ATH_ERR_PARSE);
     ath_buf_clear(&frame);
@@ -247,7 +323,7 @@ test_unknown_values_are_refused(void **state)
     response = sample_response(HSM_OP_INFO);
     hsm_response_encode(&response, &frame);
     content = content_of(&frame);
-    frame.data[frame.len - 5] = 2; /* a bool */
+    frame.data[frame.len - 1] = 2; /* a bool */
     assert_int_equal(hsm_response_decode(content, &response_out), ATH_ERR_PARSE);
     ath_buf_done(&frame);
 }
