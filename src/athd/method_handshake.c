@@ -89,14 +89,6 @@ decode_start(const struct request *request, struct why *why, struct start *start
     return decode_grant(request, why, start);
 }
 
-/* NULL stays NULL. */
-static ath_err
-copy_string(const char *text, char **ret_copy)
-{
-    *ret_copy = ath_strdup(text);
-    return text != NULL && *ret_copy == NULL ? ATH_ERR_NOMEM : ATH_OK;
-}
-
 static ath_err
 start_machine(const struct request *request, struct start *start, struct handshake *handshake,
               struct why *why, struct handshake_need *need)
@@ -117,8 +109,8 @@ start_machine(const struct request *request, struct start *start, struct handsha
     ath_err err;
 
     if ((err = random_base64url(16, handshake->id)) != ATH_OK ||
-        (err = copy_string(start->origin, &handshake->origin)) != ATH_OK ||
-        (err = copy_string(start->wanted_did, &handshake->wanted_did)) != ATH_OK)
+        (err = ath_strdup_to(start->origin, &handshake->origin)) != ATH_OK ||
+        (err = ath_strdup_to(start->wanted_did, &handshake->wanted_did)) != ATH_OK)
         return err;
     err = handshake_client_start(&config, clock_now(), why, &handshake->client, need);
     if (err != ATH_OK)

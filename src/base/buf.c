@@ -185,6 +185,13 @@ ath_strdup(const char *text)
     return text == NULL ? NULL : ath_slice_dup(ath_slice_of_string(text));
 }
 
+ath_err
+ath_strdup_to(const char *text, char **ret_copy)
+{
+    *ret_copy = ath_strdup(text);
+    return text != NULL && *ret_copy == NULL ? ATH_ERR_NOMEM : ATH_OK;
+}
+
 char *
 ath_slice_dup(struct ath_slice slice)
 {

@@ -67,6 +67,8 @@ const char *ath_buf_text(struct ath_buf *buf);
 /* Copy of a string or slice on the heap, NUL-terminated; NULL when out of memory (or text is NULL).
  * The caller frees it. */
 char *ath_strdup(const char *text);
+/* The same where a failing allocation is an error: ATH_ERR_NOMEM. */
+ath_err ath_strdup_to(const char *text, char **ret_copy) ATH_MUST_USE;
 char *ath_slice_dup(struct ath_slice slice);
 
 #endif

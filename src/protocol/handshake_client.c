@@ -113,14 +113,6 @@ config_is_valid(const struct handshake_client_config *config, struct why *why)
     return what == NULL;
 }
 
-/* NULL stays NULL. */
-static ath_err
-copy_string(const char *text, char **ret_copy)
-{
-    *ret_copy = ath_strdup(text);
-    return text != NULL && *ret_copy == NULL ? ATH_ERR_NOMEM : ATH_OK;
-}
-
 static ath_err
 copy_config(struct handshake_client *client, const struct handshake_client_config *config)
 {
@@ -130,11 +122,11 @@ copy_config(struct handshake_client *client, const struct handshake_client_confi
     client->client_key = public_key_ref(config->client_key);
     client->pins = config->pins;
     client->ttl = config->ttl;
-    if ((err = copy_string(config->client_did, &client->client_did)) != ATH_OK ||
-        (err = copy_string(wanted, &client->wanted_did)) != ATH_OK ||
-        (err = copy_string(config->origin, &client->origin)) != ATH_OK ||
-        (err = copy_string(config->context, &client->context)) != ATH_OK ||
-        (err = copy_string(config->traceparent, &client->traceparent)) != ATH_OK)
+    if ((err = ath_strdup_to(config->client_did, &client->client_did)) != ATH_OK ||
+        (err = ath_strdup_to(wanted, &client->wanted_did)) != ATH_OK ||
+        (err = ath_strdup_to(config->origin, &client->origin)) != ATH_OK ||
+        (err = ath_strdup_to(config->context, &client->context)) != ATH_OK ||
+        (err = ath_strdup_to(config->traceparent, &client->traceparent)) != ATH_OK)
         return err;
     return scope_list_copy(config->scopes, &client->scopes);
 }

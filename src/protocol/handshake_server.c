@@ -110,14 +110,6 @@ timed_out(struct handshake_server *server, struct handshake_need *need)
 
 /* ---- life ---- */
 
-/* NULL stays NULL. */
-static ath_err
-copy_string(const char *text, char **ret_copy)
-{
-    *ret_copy = ath_strdup(text);
-    return text != NULL && *ret_copy == NULL ? ATH_ERR_NOMEM : ATH_OK;
-}
-
 static ath_err
 copy_config(struct handshake_server *server, const struct handshake_server_config *config,
             const struct handshake_hello *hello)
@@ -129,12 +121,12 @@ copy_config(struct handshake_server *server, const struct handshake_server_confi
     server->gate = config->gate;
     server->server_key = public_key_ref(config->server_key);
     server->client_key = public_key_ref(hello->client_key);
-    if ((err = copy_string(config->server_did, &server->server_did)) != ATH_OK ||
-        (err = copy_string(config->client_name, &server->client_name)) != ATH_OK ||
-        (err = copy_string(config->client_developer, &server->client_developer)) != ATH_OK ||
-        (err = copy_string(hello->client_did, &server->client_did)) != ATH_OK)
+    if ((err = ath_strdup_to(config->server_did, &server->server_did)) != ATH_OK ||
+        (err = ath_strdup_to(config->client_name, &server->client_name)) != ATH_OK ||
+        (err = ath_strdup_to(config->client_developer, &server->client_developer)) != ATH_OK ||
+        (err = ath_strdup_to(hello->client_did, &server->client_did)) != ATH_OK)
         return err;
-    return copy_string(json_get_string(hello->message, "traceparent"), &server->traceparent);
+    return ath_strdup_to(json_get_string(hello->message, "traceparent"), &server->traceparent);
 }
 
 ath_err
