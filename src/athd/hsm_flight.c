@@ -157,18 +157,29 @@ open_key_first(struct hsm_unit *unit, const struct hsm_job *sign)
     return ATH_OK;
 }
 
+/* Is its key to be opened first? */
+static bool
+uses_key(const struct hsm_job *job)
+{
+    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER;
+}
+
 static ath_err
 send_job(struct hsm_unit *unit, struct hsm_job *job)
 {
     struct hsm_request request = {.op = job->op,
                                   .key = job->key,
                                   .algorithm = job->algorithm,
+                                  .usage = (uint8_t)job->usage,
+                                  .count = job->count,
                                   .version = HSM_WIRE_VERSION,
                                   .name = ath_slice_of_string(job->label),
                                   .data = ath_buf_slice(&job->data)};
     ath_err err;
 
-    if (job->op == HSM_OP_SIGN && (err = open_key_first(unit, job)) != ATH_OK)
+    if (job->op == HSM_OP_COUNTER)
+        request.nonce = ath_slice_of(job->nonce, sizeof(job->nonce));
+    if (uses_key(job) && (err = open_key_first(unit, job)) != ATH_OK)
         return err;
     if (job->op == HSM_OP_KEY_OPEN) {
         hsm_unit_forget(unit, job->key);
@@ -223,10 +234,13 @@ land(struct hsm_unit *unit, struct hsm_job *job)
     job->is_flying = false;
 }
 
-/* Done again it does no harm. A key made twice leaves nothing in a TPM; in a token it stays. */
+/* Done again it does no harm. A key made twice leaves nothing in a TPM; in a token it stays. A
+ * counter made or stepped twice is another. */
 static bool
 may_be_repeated(const struct hsm_job *job)
 {
+    if (job->op == HSM_OP_COUNTER && (job->count > 0 || job->data.len == 0))
+        return false;
     return !job->is_repeated &&
            (job->op != HSM_OP_KEY_CREATE || strcmp(job->unit->kind, "tpm") == 0);
 }
@@ -260,11 +274,14 @@ fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
                                     .hardware_us = response->hardware_us,
                                     .facts = response->facts,
                                     .blob = response->blob,
-                                    .public_der = response->public_der};
+                                    .public_der = response->public_der,
+                                    .counter = response->counter};
     if (job->op == HSM_OP_SIGN)
         outcome->signature = response->data;
     if (job->op == HSM_OP_RANDOM)
         outcome->random = response->data;
+    if (job->op == HSM_OP_COUNTER)
+        outcome->evidence = response->data;
     if (response->err != ATH_OK && response->sentence.len > 0)
         why_set(&outcome->why, response->err, "%.*s", (int)response->sentence.len,
                 (const char *)response->sentence.data);
@@ -285,7 +302,7 @@ spread_open_failure(struct hsm_unit *unit, const struct hsm_job *open,
 
     (void)set_key_opened(unit, open->key, false); /* cannot fail: nothing grows */
     TAILQ_FOREACH (job, &unit->flying, flying) {
-        if (job->op != HSM_OP_SIGN || job->key != open->key || job->deferred.waiting)
+        if (!uses_key(job) || job->key != open->key || job->deferred.waiting)
             continue;
         /* the caller's parameters are right: it is our file that the hardware does not take */
         job->failed = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err;

@@ -222,7 +222,8 @@ hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_s
 }
 
 ath_err
-hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, const char *label,
+hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                    enum hsm_key_usage usage, const char *label,
                     const struct hsm_job_params *params, struct hsm_job **ret_job)
 {
     struct hsm_job *job = job_new(HSM_OP_KEY_CREATE, ath_slice_of(NULL, 0), params);
@@ -230,6 +231,7 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, c
     if (job == NULL)
         return ATH_ERR_NOMEM;
     job->algorithm = algorithm;
+    job->usage = usage;
     if ((job->label = ath_strdup(label)) == NULL) {
         hsm_job_free(job);
         return ATH_ERR_NOMEM;
@@ -248,6 +250,24 @@ hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
     if ((job = job_new(HSM_OP_KEY_OPEN, key->blob, params)) == NULL)
         return ATH_ERR_NOMEM;
     job->key = key->number;
+    return submit(pool, key->hsm, job, ret_job);
+}
+
+ath_err
+hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_slice blob,
+                 uint32_t steps, const uint8_t nonce[32], const struct hsm_job_params *params,
+                 struct hsm_job **ret_job)
+{
+    struct hsm_job *job;
+
+    if (blob.len > HSM_WIRE_MAX_BLOB)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((job = job_new(HSM_OP_COUNTER, blob, params)) == NULL)
+        return ATH_ERR_NOMEM;
+    job->key = key->number;
+    job->key_blob = key->blob;
+    job->count = steps;
+    memcpy(job->nonce, nonce, sizeof(job->nonce));
     return submit(pool, key->hsm, job, ret_job);
 }
 
@@ -296,6 +316,17 @@ hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret
         *ret_kind = pool->units[i].kind;
         *ret_software = pool->units[i].software;
     }
+}
+
+bool
+hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm)
+{
+    size_t i;
+
+    for (i = 0; i < pool->count; i++)
+        if (strcmp(pool->units[i].name, hsm) == 0)
+            return pool->units[i].has_counter;
+    return false;
 }
 
 static void

@@ -38,6 +38,8 @@ struct hsm_outcome {
     uint32_t queue_us;
     /* valid during the completion: as in struct hsm_response */
     struct ath_slice signature, blob, public_der, random;
+    uint64_t counter;          /* its value now */
+    struct ath_slice evidence; /* of the counter: as struct hsm_response's data */
     struct hsm_key_facts facts;
 };
 
@@ -72,8 +74,17 @@ ath_err hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key,
                       struct ath_slice message, const struct hsm_job_params *params,
                       struct hsm_job **ret_job) ATH_MUST_USE;
 ath_err hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
-                            const char *label, const struct hsm_job_params *params,
+                            enum hsm_key_usage usage, const char *label,
+                            const struct hsm_job_params *params,
                             struct hsm_job **ret_job) ATH_MUST_USE;
+/* Steps (`steps` 1) or reads (0) the monotonic counter that `blob` names and has it certified by
+ * `key`, an audit key; an empty blob makes a counter, whose blob is the outcome's. The nonce is in
+ * what is certified. A step is never repeated: where a helper is lost on the way, the job fails.
+ * Where hsm_pool_has_counter says no: ATH_ERR_HSM_ERROR comes to done. */
+ath_err hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                         struct ath_slice blob, uint32_t steps, const uint8_t nonce[32],
+                         const struct hsm_job_params *params,
+                         struct hsm_job **ret_job) ATH_MUST_USE;
 /* Checks a blob with its hardware (key.import, start-up). */
 ath_err hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
                           const struct hsm_job_params *params,
@@ -93,6 +104,8 @@ uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
  * permissions only. */
 void hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind,
                        bool *ret_software);
+/* Has the hardware a counter (a TPM that is ready, or was)? */
+bool hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm);
 /* The array of agent.status. */
 ath_err hsm_pool_status(const struct hsm_pool *pool, struct json **ret_array) ATH_MUST_USE;
 

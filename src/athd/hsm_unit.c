@@ -89,6 +89,7 @@ take_info(struct hsm_unit *unit, const struct hsm_response *response)
     copy_text(unit->serial, sizeof(unit->serial), response->serial);
     unit->software = response->software;
     unit->has_ek_certificate = response->has_ek_certificate;
+    unit->has_counter = response->has_counter;
     unit->is_open = true;
     unit->opened_at_ms = clock_monotonic_ms();
     unit->why.text[0] = '\0';

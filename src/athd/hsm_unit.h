@@ -35,9 +35,12 @@ struct hsm_job {
     uint32_t id; /* on the wire, while it flies */
     uint32_t key;
     struct ath_slice key_blob; /* borrowed; not used after the completion */
-    struct ath_buf data;       /* SIGN: message; KEY_OPEN: blob */
+    struct ath_buf data;       /* SIGN: message; KEY_OPEN, COUNTER: blob */
     char *label;               /* KEY_CREATE */
     uint8_t algorithm;
+    enum hsm_key_usage usage;
+    uint32_t count;    /* COUNTER: steps */
+    uint8_t nonce[32]; /* COUNTER */
     uint64_t deadline_ms, queued_us, sent_us;
     bool is_flying;
     bool is_repeated; /* was on its way when a helper was lost */
@@ -58,7 +61,7 @@ struct hsm_unit {
     enum hsm_unit_state state;
     struct why why; /* why it is not ready */
     char kind[16], manufacturer[64], model[64], firmware[32], serial[64];
-    bool software, has_ek_certificate;
+    bool software, has_ek_certificate, has_counter;
 
     struct hsm_process *process; /* NULL: none */
     bool is_open;                /* INFO has been answered well */

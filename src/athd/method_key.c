@@ -273,7 +273,7 @@ method_key_create(struct request *request)
     }
     params = hsm_params(job);
     err = hsm_pool_key_create(request->athd->hsms, job->key->hsm, (uint8_t)job->algorithm,
-                              job->key->name, &params, &job->hsm_job);
+                              HSM_KEY_IDENTITY, job->key->name, &params, &job->hsm_job);
     job_submitted(job, err, &why);
 }
 

@@ -54,6 +54,8 @@ answer_info(struct hsm_response *response)
     response->kind = ath_slice_of_string("tpm");
     response->software = true;
     response->manufacturer = ath_slice_of_string("FAKE");
+    response->parallel = 1;
+    response->has_counter = has_fault("counter");
     if (has_fault("absent")) {
         response->err = ATH_ERR_HSM_UNAVAILABLE;
         response->sentence = ath_slice_of_string("no such device");
@@ -113,6 +115,13 @@ answer(const struct hsm_request *request, struct hsm_response *response)
         } else if (request->key < 1024) {
             opened[request->key] = true;
         }
+    }
+    if (request->op == HSM_OP_COUNTER) {
+        if (has_fault("crash-counter"))
+            abort();
+        response->blob = ath_slice_of_string("NV");
+        response->counter = 7 + request->count;
+        response->data = ath_slice_of_string("EVIDENCE");
     }
     if (request->op == HSM_OP_KEY_CLOSE && request->key < 1024)
         opened[request->key] = false;

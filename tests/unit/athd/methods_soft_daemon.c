@@ -263,7 +263,8 @@ free_pair(void)
 }
 
 ath_err
-hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, const char *label,
+hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                    enum hsm_key_usage usage, const char *label,
                     const struct hsm_job_params *params, struct hsm_job **ret_job)
 {
     struct hsm_job *job = job_new(params);
@@ -271,6 +272,7 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm, c
 
     (void)pool;
     (void)hsm;
+    (void)usage;
     (void)label;
     assert_int_equal(algorithm, KEY_ES256);
     (void)snprintf(job->blob, sizeof(job->blob), "pair-%zu", pair);
@@ -289,6 +291,29 @@ hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
     (void)params;
     (void)ret_job;
     return ATH_ERR_HSM_UNAVAILABLE;
+}
+
+ath_err
+hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_slice blob,
+                 uint32_t steps, const uint8_t nonce[32], const struct hsm_job_params *params,
+                 struct hsm_job **ret_job)
+{
+    (void)pool;
+    (void)key;
+    (void)blob;
+    (void)steps;
+    (void)nonce;
+    (void)params;
+    (void)ret_job;
+    return ATH_ERR_HSM_UNAVAILABLE;
+}
+
+bool
+hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm)
+{
+    (void)pool;
+    (void)hsm;
+    return false;
 }
 
 void

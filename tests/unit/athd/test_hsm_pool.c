@@ -18,6 +18,8 @@ struct result {
     uint8_t signature[64];
     size_t signature_len;
     char blob[16];
+    uint64_t counter;
+    size_t evidence_len;
 };
 
 static int completions, closed;
@@ -37,6 +39,8 @@ on_done(void *ctx, const struct hsm_outcome *outcome)
         memcpy(result->signature, outcome->signature.data, sizeof(result->signature));
     snprintf(result->blob, sizeof(result->blob), "%.*s", (int)outcome->blob.len,
              outcome->blob.len == 0 ? "" : (const char *)outcome->blob.data);
+    result->counter = outcome->counter;
+    result->evidence_len = outcome->evidence.len;
 }
 
 static void
@@ -114,14 +118,69 @@ test_key_create_gives_blob_and_kind_is_known(void **state)
     hsm_pool_describe(fixture.athd.hsms, "one", &kind, &software);
     assert_string_equal(kind, "");
     params.ctx = &result;
-    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "label", &params, NULL),
-                     ATH_OK);
+    assert_int_equal(
+        hsm_pool_key_create(fixture.athd.hsms, "one", 1, HSM_KEY_IDENTITY, "label", &params, NULL),
+        ATH_OK);
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_OK);
     assert_string_equal(result.blob, "BLOB");
     hsm_pool_describe(fixture.athd.hsms, "one", &kind, &software);
     assert_string_equal(kind, "tpm");
     assert_true(software);
+    end();
+}
+
+static ath_err
+step_counter(struct result *result, const char *blob, uint32_t steps)
+{
+    static const uint8_t nonce[32] = {7};
+    const struct hsm_key_ref ref = {4, "one", ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {1,   HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, result,
+                                          NULL};
+
+    *result = (struct result){0};
+    return hsm_pool_counter(fixture.athd.hsms, &ref, ath_slice_of_string(blob), steps, nonce,
+                            &params, NULL);
+}
+
+static void
+test_counter_is_stepped_with_its_key_open(void **state)
+{
+    struct result result;
+    char *seen;
+
+    (void)state;
+    begin("swtpm:counter");
+    assert_false(hsm_pool_has_counter(fixture.athd.hsms, "one")); /* it has not said yet */
+    assert_int_equal(step_counter(&result, "NV", 1), ATH_OK);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    assert_int_equal(result.counter, 8);
+    assert_int_equal(result.evidence_len, 8);
+    assert_string_equal(result.blob, "NV");
+    assert_true(hsm_pool_has_counter(fixture.athd.hsms, "one"));
+    seen = fixture_read(&fixture, "seen");
+    assert_string_equal(seen, "1 0 \n3 4 BLOB\n10 4 NV\n");
+    free(seen);
+    end();
+}
+
+static void
+test_counter_step_is_never_repeated(void **state)
+{
+    struct result result;
+
+    (void)state;
+    begin("swtpm:crash-counter-once");
+    assert_int_equal(step_counter(&result, "NV", 1), ATH_OK);
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_ERR_HSM_UNAVAILABLE);
+    end();
+    begin("swtpm:crash-counter-once");
+    assert_int_equal(step_counter(&result, "NV", 0), ATH_OK); /* a reading is */
+    fixture_run_until(&fixture, &completions, 1);
+    assert_int_equal(result.err, ATH_OK);
+    assert_int_equal(result.counter, 7);
     end();
 }
 
@@ -385,7 +444,9 @@ test_create_is_not_repeated_where_the_token_would_keep_both(void **state)
     (void)state;
     begin("swtpm:crash-create-once"); /* a TPM: repeated */
     params.ctx = &result;
-    assert_int_equal(hsm_pool_key_create(fixture.athd.hsms, "one", 1, "l", &params, NULL), ATH_OK);
+    assert_int_equal(
+        hsm_pool_key_create(fixture.athd.hsms, "one", 1, HSM_KEY_IDENTITY, "l", &params, NULL),
+        ATH_OK);
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_OK);
     end();
@@ -442,6 +503,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sign_opens_the_key_once_a_helper_life),
         cmocka_unit_test(test_key_create_gives_blob_and_kind_is_known),
+        cmocka_unit_test(test_counter_is_stepped_with_its_key_open),
+        cmocka_unit_test(test_counter_step_is_never_repeated),
         cmocka_unit_test(test_unknown_hsm_is_refused_at_once),
         cmocka_unit_test(test_queue_is_fair_and_heeds_priority),
         cmocka_unit_test(test_crash_is_one_retry_for_the_caller),
