@@ -14,12 +14,18 @@
 volatile int bench_interrupted;
 
 static const char usage[] =
-    "usage: ath-bench [--json] [--seconds N] [--rounds N] [--only NAME[,NAME]...]\n"
+    "usage: ath-bench [--json] [--seconds N] [--rounds N] [--peers | --only NAME[,NAME]...]\n"
     "Measures athd (the one beside this program) with software TPMs in temporary directories.\n"
     "  --json        machine-readable output\n"
     "  --seconds N   of one measurement; default 0.5\n"
     "  --rounds N    measurements of each side, in turns; default 5, at most 99\n"
-    "  --only NAMES  of: signing reload handshake idle start\n";
+    "  --only NAMES  of: signing reload handshake idle start peers; default: all but peers\n"
+    "  --peers       --only peers: athd, the raw Cryptoki loop and ssh-agent in turns, all with "
+    "one\n"
+    "                SoftHSM token (needs softhsm2 and openssh-client). athd verifies each "
+    "signature\n"
+    "                before it leaves, so like is compared with like where the raw loop does, "
+    "too\n";
 
 static const struct measurement {
     const char *name;
@@ -27,10 +33,12 @@ static const struct measurement {
                    struct why *why);
 } measurements[] = {
     {"signing", bench_signing}, {"reload", bench_reload}, {"handshake", bench_handshake},
-    {"idle", bench_idle},       {"start", bench_start},
+    {"idle", bench_idle},       {"start", bench_start},   {"peers", bench_peers},
 };
 
 #define MEASUREMENTS (sizeof(measurements) / sizeof(measurements[0]))
+
+static const char by_default[] = "signing,reload,handshake,idle,start";
 
 static void
 on_signal(int number)
@@ -84,15 +92,16 @@ read_options(int argc, char **argv, struct bench_options *options)
 {
     double rounds = 5;
 
-    *options = (struct bench_options){.seconds = 0.5};
+    *options = (struct bench_options){.seconds = 0.5, .only = by_default};
     for (int i = 1; i < argc; i++) {
         const char *value = i + 1 < argc ? argv[i + 1] : NULL;
 
-        if (strcmp(argv[i], "--json") == 0) {
+        if (strcmp(argv[i], "--json") == 0)
             options->json = true;
-            continue;
-        }
-        if (strcmp(argv[i], "--seconds") == 0 && read_number(value, 0.01, 3600, &options->seconds))
+        else if (strcmp(argv[i], "--peers") == 0)
+            options->only = "peers";
+        else if (strcmp(argv[i], "--seconds") == 0 &&
+                 read_number(value, 0.01, 3600, &options->seconds))
             i++;
         else if (strcmp(argv[i], "--rounds") == 0 &&
                  read_number(value, 1, BENCH_ROUNDS_MAX, &rounds))
@@ -129,7 +138,7 @@ run(const struct bench_options *options)
     for (size_t i = 0; i < MEASUREMENTS && err == ATH_OK && !bench_interrupted; i++) {
         const struct measurement *one = &measurements[i];
 
-        if (!options->only || is_listed(options->only, one->name, strlen(one->name)))
+        if (is_listed(options->only, one->name, strlen(one->name)))
             err = one->run(options, &report, &why);
     }
     bench_report_end(&report);

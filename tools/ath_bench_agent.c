@@ -108,8 +108,14 @@ run_athd(const struct bench_agent *agent, const char *program, const char *notif
     setenv("XDG_CONFIG_HOME", agent->dir, 1);
     setenv("XDG_RUNTIME_DIR", agent->dir, 1);
     unsetenv("LISTEN_FDS");
-    execl(program, "athd", "--software-tpm", "--state-dir", state, "--socket", agent->socket,
-          "--prompter", prompter, "--log-level", "warning", (char *)NULL);
+    if (agent->token) {
+        bench_token_environment(agent->token);
+        execl(program, "athd", "--hsm", agent->token->uri, "--state-dir", state, "--socket",
+              agent->socket, "--prompter", prompter, "--log-level", "warning", (char *)NULL);
+    } else {
+        execl(program, "athd", "--software-tpm", "--state-dir", state, "--socket", agent->socket,
+              "--prompter", prompter, "--log-level", "warning", (char *)NULL);
+    }
     _exit(127);
 }
 

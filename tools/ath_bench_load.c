@@ -1,6 +1,7 @@
-/* A load on the socket that costs little itself: request lines are written beforehand, answers are
- * told apart by their line feeds, and only looked at enough to see that none is an error. athd
- * answers one connection's signatures of one TPM in the order they were asked for. */
+/* A load on a socket that costs little itself: requests are written beforehand, answers are told
+ * apart by their line feeds (ssh-agent's: by their lengths), and only looked at enough to see that
+ * none is an error. Where answers come in another order than the requests, as from a token with
+ * several sessions, a latency is that of the oldest request; the mean stays the same. */
 #include "ath_bench.h"
 
 #include <errno.h>
@@ -11,12 +12,14 @@
 #include <sys/un.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
 #define CLIENTS_MAX 64
 #define DEPTH_MAX 128
 #define READ_SIZE 65536
+#define SSH_HEADER_LEN 5 /* u32 length, u8 type */
 
 struct line_client {
     int fd;
@@ -24,6 +27,7 @@ struct line_client {
     uint64_t sent_us[DEPTH_MAX];
     char start[64]; /* of the answer that is being read: enough to see an error */
     size_t start_len;
+    size_t left; /* ssh-agent: bytes of the answer behind its start */
 };
 
 struct load_state {
@@ -81,8 +85,12 @@ static ath_err
 take_answer(struct load_state *state, struct line_client *client, uint64_t now, struct why *why)
 {
     client->start[client->start_len] = '\0';
-    if (!strstr(client->start, "\"result\""))
+    if (state->load->is_ssh) {
+        if ((uint8_t)client->start[SSH_HEADER_LEN - 1] != BENCH_SSH_SIGN_RESPONSE)
+            return why_set(why, ATH_ERR_INTERNAL, "ssh-agent does not sign");
+    } else if (!strstr(client->start, "\"result\"")) {
         return why_set(why, ATH_ERR_INTERNAL, "athd answered %s", client->start);
+    }
     client->start_len = 0;
     if (!client->in_flight)
         return why_set(why, ATH_ERR_INTERNAL, "an answer to nothing");
@@ -93,15 +101,66 @@ take_answer(struct load_state *state, struct line_client *client, uint64_t now, 
     return ATH_OK;
 }
 
-static void
-keep_start(struct line_client *client, const char *bytes, size_t len)
+/* Adds to the start of the answer, which is kept up to `most` bytes; how many it took. */
+static size_t
+keep_start(struct line_client *client, const char *bytes, size_t len, size_t most)
 {
-    size_t room = sizeof(client->start) - 1 - client->start_len;
+    size_t room = most - client->start_len;
 
     if (len > room)
         len = room;
     memcpy(client->start + client->start_len, bytes, len);
     client->start_len += len;
+    return len;
+}
+
+static ath_err
+take_lines(struct load_state *state, struct line_client *client, size_t len, uint64_t now,
+           struct why *why)
+{
+    const char *at = state->input, *end = at + len, *feed;
+    ath_err err;
+
+    while ((feed = memchr(at, '\n', (size_t)(end - at)))) {
+        keep_start(client, at, (size_t)(feed - at), sizeof(client->start) - 1);
+        if ((err = take_answer(state, client, now, why)) != ATH_OK)
+            return err;
+        at = feed + 1;
+    }
+    keep_start(client, at, (size_t)(end - at), sizeof(client->start) - 1);
+    return ATH_OK;
+}
+
+/* ssh-agent's messages: a length, a type, and what needs no look. */
+static ath_err
+take_messages(struct load_state *state, struct line_client *client, size_t len, uint64_t now,
+              struct why *why)
+{
+    const char *at = state->input, *end = at + len;
+    ath_err err;
+
+    while (at < end) {
+        size_t took = client->left < (size_t)(end - at) ? client->left : (size_t)(end - at);
+
+        if (client->start_len < SSH_HEADER_LEN) {
+            struct byte_reader length;
+
+            at += keep_start(client, at, (size_t)(end - at), SSH_HEADER_LEN);
+            if (client->start_len < SSH_HEADER_LEN)
+                return ATH_OK;
+            length = byte_reader_of(ath_slice_of(client->start, 4));
+            client->left = byte_reader_u32(&length);
+            if (client->left == 0 || client->left > READ_SIZE)
+                return why_set(why, ATH_ERR_PARSE, "ssh-agent answers something else");
+            client->left--; /* the type was read */
+        } else {
+            at += took;
+            client->left -= took;
+        }
+        if (client->left == 0 && (err = take_answer(state, client, now, why)) != ATH_OK)
+            return err;
+    }
+    return ATH_OK;
 }
 
 static ath_err
@@ -109,21 +168,17 @@ read_answers(struct load_state *state, struct line_client *client, struct why *w
 {
     ssize_t got = read(client->fd, state->input, sizeof(state->input));
     const uint64_t now = clock_monotonic_us();
-    const char *at = state->input, *end, *feed;
     ath_err err;
 
     if (got < 0 && errno == EINTR)
         return ATH_OK;
     if (got <= 0)
-        return why_set(why, ATH_ERR_UNREACHABLE, "athd closed the connection");
-    end = at + got;
-    while ((feed = memchr(at, '\n', (size_t)(end - at)))) {
-        keep_start(client, at, (size_t)(feed - at));
-        if ((err = take_answer(state, client, now, why)) != ATH_OK)
-            return err;
-        at = feed + 1;
-    }
-    keep_start(client, at, (size_t)(end - at));
+        return why_set(why, ATH_ERR_UNREACHABLE, "%s closed the connection",
+                       state->load->is_ssh ? "ssh-agent" : "athd");
+    err = state->load->is_ssh ? take_messages(state, client, (size_t)got, now, why)
+                              : take_lines(state, client, (size_t)got, now, why);
+    if (err != ATH_OK)
+        return err;
     return now < state->ends_us && !bench_interrupted ? fill(state, client, now) : ATH_OK;
 }
 

@@ -31,7 +31,7 @@ allowed_users() {
     cjson/*) echo src/base/json ;;
     openssl/*) echo src/crypto/ hsm/tpm/ ;; # the TPM: session HMACs, the ASN.1 of key files
     tss2/*) echo hsm/tpm/ ;;
-    p11-kit/* | pkcs11*) echo hsm/pkcs11/ ;;
+    p11-kit/* | pkcs11*) echo hsm/pkcs11/ tools/ath_bench_cryptoki. ;;
     uv.h | uv/*) echo src/athd/ src/pinentry/ ;;
     seccomp.h) echo src/athd/ hsm/ ;;
     *) echo any ;;
