@@ -60,7 +60,7 @@ bench_ssh_is_installed(void)
 static ath_err
 ask(int fd, struct ath_slice request, struct ath_buf *answer)
 {
-    uint8_t header[4];
+    uint8_t header[4] = {0};
     struct byte_reader reader = byte_reader_of(ath_slice_of(header, sizeof(header)));
     uint8_t *room;
     uint32_t len;
