@@ -45,3 +45,31 @@ clock_now_text(char ret_text[CLOCK_TEXT_SIZE])
     memcpy(ret_text, text, CLOCK_TEXT_SIZE - 1);
     ret_text[CLOCK_TEXT_SIZE - 1] = '\0';
 }
+
+/* A letter of the form stands for a digit of that number, which is to lie in [min, max]. */
+bool
+clock_text_is_valid(struct ath_slice text)
+{
+    static const char form[CLOCK_TEXT_SIZE] = "yyyy-MM-ddThh:mm:ss.fffZ";
+    static const struct {
+        size_t at;
+        int min, max;
+    } numbers[] = {{5, 1, 12}, {8, 1, 31}, {11, 0, 23}, {14, 0, 59}, {17, 0, 60}};
+
+    if (text.len != CLOCK_TEXT_SIZE - 1)
+        return false;
+    for (size_t i = 0; i < text.len; i++) {
+        bool is_digit = text.data[i] >= '0' && text.data[i] <= '9';
+
+        if (strchr("yMdhmsf", form[i]) != NULL ? !is_digit : text.data[i] != (uint8_t)form[i])
+            return false;
+    }
+    for (size_t i = 0; i < sizeof(numbers) / sizeof(numbers[0]); i++) {
+        const uint8_t *digits = text.data + numbers[i].at;
+        int value = (digits[0] - '0') * 10 + digits[1] - '0';
+
+        if (value < numbers[i].min || value > numbers[i].max)
+            return false;
+    }
+    return true;
+}

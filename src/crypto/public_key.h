@@ -63,4 +63,9 @@ size_t key_algorithm_signature_len(enum key_algorithm algorithm);
 ath_err signature_from_der(enum key_algorithm algorithm, struct ath_slice der,
                            uint8_t ret_signature[SIGNATURE_MAX_LEN]) ATH_MUST_USE;
 
+/* The other way: appends the DER of r||s. ATH_ERR_INVALID_SIGNATURE: another length;
+ * ATH_ERR_UNSUPPORTED_ALGORITHM for EdDSA; the buffer's error. */
+ath_err signature_to_der(enum key_algorithm algorithm, struct ath_slice signature,
+                         struct ath_buf *der) ATH_MUST_USE;
+
 #endif

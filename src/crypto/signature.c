@@ -61,7 +61,7 @@ put_integer(uint8_t *at, const uint8_t *number, size_t len)
 
 /* Both numbers of P-384 fit the one-byte length: at most 102 bytes. */
 static size_t
-signature_to_der(const struct curve *curve, const uint8_t *signature, uint8_t *ret_der)
+put_der(const struct curve *curve, const uint8_t *signature, uint8_t *ret_der)
 {
     uint8_t *end = put_integer(ret_der + 2, signature, curve->coordinate_len);
 
@@ -114,6 +114,20 @@ signature_from_der(enum key_algorithm algorithm, struct ath_slice der,
     return ATH_OK;
 }
 
+ath_err
+signature_to_der(enum key_algorithm algorithm, struct ath_slice signature, struct ath_buf *der)
+{
+    const struct curve *curve = curve_of_algorithm(algorithm);
+    uint8_t bytes[MAX_DER_SIGNATURE];
+
+    if (curve == NULL || !curve->has_y)
+        return ATH_ERR_UNSUPPORTED_ALGORITHM;
+    if (signature.len != 2 * curve->coordinate_len)
+        return ATH_ERR_INVALID_SIGNATURE;
+    ath_buf_put(der, bytes, put_der(curve, signature.data, bytes));
+    return der->err;
+}
+
 /* 1: holds, 0: does not; else openssl's failure. */
 static ath_err
 verify_result(int result)
@@ -140,7 +154,7 @@ verify_ecdsa(const struct public_key *key, struct ath_slice message, const uint8
         return ATH_ERR_INVALID_SIGNATURE;
     if ((err = is_p384 ? sha384(message, digest) : sha256(message, digest)) != ATH_OK)
         return err;
-    der_len = signature_to_der(key->curve, signature, der);
+    der_len = put_der(key->curve, signature, der);
     ctx = EVP_PKEY_CTX_new_from_pkey(NULL, key->pkey, NULL);
     if (ctx == NULL || EVP_PKEY_verify_init(ctx) != 1)
         err = openssl_failed("EVP_PKEY_verify_init");

@@ -131,6 +131,109 @@ test_a_leaf_is_no_node(void **state)
     assert_memory_not_equal(leaf, root, SHA256_LEN);
 }
 
+/* As a naive reader of RFC 6962 2.1 sees it: a tree that grows has merkle_root's root at each size. */
+#define MANY 130
+static uint8_t many_storage[MANY][2];
+static struct ath_slice many[MANY];
+
+static void
+make_many(void)
+{
+    for (size_t i = 0; i < MANY; i++) {
+        many_storage[i][0] = (uint8_t)i;
+        many_storage[i][1] = (uint8_t)(i >> 8);
+        many[i] = ath_slice_of(many_storage[i], 2);
+    }
+}
+
+static void
+test_a_growing_tree_has_the_root_of_each_size(void **state)
+{
+    struct merkle_stack stack = {0};
+    uint8_t leaf[SHA256_LEN], root[SHA256_LEN], naive[SHA256_LEN];
+
+    (void)state;
+    make_many();
+    for (size_t size = 0;; size++) {
+        assert_int_equal(merkle_stack_root(&stack, root), ATH_OK);
+        assert_int_equal(merkle_root(many, size, naive), ATH_OK);
+        assert_memory_equal(root, naive, SHA256_LEN);
+        assert_int_equal(stack.size, size);
+        if (size == MANY)
+            return;
+        assert_int_equal(merkle_leaf(many[size], leaf), ATH_OK);
+        assert_int_equal(merkle_stack_push(&stack, leaf), ATH_OK);
+    }
+}
+
+/* Published with the entries above: the proofs of 1 to 8, 6 to 8 and 2 to 5. */
+static void
+test_published_consistency_proofs_hold(void **state)
+{
+    static const struct {
+        uint64_t from, to;
+        const char *proof;
+    } cases[] = {
+        {1, 1, ""},
+        {1, 8,
+         "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7"
+         "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e"
+         "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4"},
+        {6, 8,
+         "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a"
+         "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0"
+         "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7"},
+        {2, 5,
+         "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e"
+         "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        uint8_t from[SHA256_LEN], to[SHA256_LEN], proof[4 * SHA256_LEN];
+        size_t len = hex_decode(cases[i].proof, proof);
+
+        hex_decode(roots_hex[cases[i].from], from);
+        hex_decode(roots_hex[cases[i].to], to);
+        assert_int_equal(merkle_check_consistency(cases[i].from, from, cases[i].to, to,
+                                                  ath_slice_of(proof, len)),
+                         ATH_OK);
+        for (size_t byte = 0; byte < len; byte++) {
+            proof[byte] ^= 0x10;
+            assert_int_equal(merkle_check_consistency(cases[i].from, from, cases[i].to, to,
+                                                      ath_slice_of(proof, len)),
+                             ATH_ERR_INVALID_EVIDENCE);
+            proof[byte] ^= 0x10;
+        }
+        if (len != 0)
+            assert_int_equal(merkle_check_consistency(cases[i].from, from, cases[i].to, to,
+                                                      ath_slice_of(proof, len - SHA256_LEN)),
+                             ATH_ERR_PARSE);
+    }
+}
+
+static void
+test_consistency_of_sizes_that_cannot_be_is_refused(void **state)
+{
+    uint8_t one[SHA256_LEN], two[SHA256_LEN], none[SHA256_LEN];
+    const struct ath_slice nothing = {0};
+
+    (void)state;
+    hex_decode(roots_hex[0], none);
+    hex_decode(roots_hex[1], one);
+    hex_decode(roots_hex[2], two);
+    assert_int_equal(merkle_check_consistency(0, none, 2, two, nothing), ATH_OK);
+    assert_int_equal(merkle_check_consistency(0, one, 2, two, nothing), ATH_ERR_INVALID_EVIDENCE);
+    assert_int_equal(merkle_check_consistency(2, two, 2, two, nothing), ATH_OK);
+    assert_int_equal(merkle_check_consistency(2, one, 2, two, nothing), ATH_ERR_INVALID_EVIDENCE);
+    assert_int_equal(merkle_check_consistency(2, two, 1, one, nothing), ATH_ERR_PARSE);
+    assert_int_equal(merkle_check_consistency(1, one, 2, two, nothing), ATH_ERR_PARSE);
+    assert_int_equal(merkle_check_consistency(2, two, 2, two, ath_slice_of(one, SHA256_LEN)),
+                     ATH_ERR_PARSE);
+    assert_int_equal(merkle_check_consistency(0, none, 2, two, ath_slice_of(one, SHA256_LEN)),
+                     ATH_ERR_PARSE);
+}
+
 int
 main(void)
 {
@@ -140,6 +243,9 @@ main(void)
         cmocka_unit_test(test_a_path_leads_to_the_root_only_from_its_own_place),
         cmocka_unit_test(test_a_path_of_the_wrong_length_is_refused),
         cmocka_unit_test(test_a_leaf_is_no_node),
+        cmocka_unit_test(test_a_growing_tree_has_the_root_of_each_size),
+        cmocka_unit_test(test_published_consistency_proofs_hold),
+        cmocka_unit_test(test_consistency_of_sizes_that_cannot_be_is_refused),
     };
 
     return cmocka_run_group_tests(tests, set_up, NULL);
