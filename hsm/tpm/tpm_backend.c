@@ -4,6 +4,7 @@
 
 #include "base/log.h"
 #include "crypto/digest.h"
+#include "hsm/tpm/tpm_counter.h"
 #include "hsm/tpm/tpm_info.h"
 #include "hsm/tpm/tpm_key.h"
 #include "hsm/tpm/tpm_sign.h"
@@ -43,6 +44,9 @@ tpm_backend_open_connection(const struct tpm_connection *connection, struct hsm_
     if (err != ATH_OK)
         goto out;
     if ((err = tpm_info_read(hsm->device->context, fault, &hsm->info)) != ATH_OK)
+        goto out;
+    err = tpm_counter_is_possible(hsm->device->context, fault, &hsm->info.has_counter);
+    if (err != ATH_OK)
         goto out;
     hsm->info.software = connection->software;
     *ret_hsm = hsm;
@@ -98,9 +102,7 @@ backend_key_create(struct hsm *hsm, enum key_algorithm algorithm, enum hsm_key_u
                    const char *label, struct hsm_fault *fault, struct ath_buf *blob)
 {
     (void)label;
-    if (usage != HSM_KEY_IDENTITY)
-        return why_set(&fault->why, ATH_ERR_INVALID_PARAMS, "no such key");
-    return tpm_key_create(hsm->device, algorithm, fault, blob);
+    return tpm_key_create(hsm->device, algorithm, usage, fault, blob);
 }
 
 static ath_err
@@ -157,6 +159,17 @@ backend_random(struct hsm *hsm, uint8_t *ret_bytes, size_t len, struct hsm_fault
     return tpm_random(hsm->device, ret_bytes, len, fault);
 }
 
+static ath_err
+backend_counter(struct hsm *hsm, struct hsm_key *key, struct ath_slice blob, uint32_t steps,
+                struct ath_slice nonce, struct hsm_fault *fault, struct ath_buf *ret_blob,
+                uint64_t *ret_value, struct ath_buf *ret_evidence)
+{
+    const struct tpm_counting counting = {
+        .key = key, .blob = blob, .step = steps > 0, .nonce = nonce};
+
+    return tpm_counter_run(hsm->device, &counting, fault, ret_blob, ret_value, ret_evidence);
+}
+
 const struct hsm_ops tpm_backend_ops = {
     .schemes = {"tpm:", "swtpm:"},
     .open = backend_open,
@@ -171,4 +184,5 @@ const struct hsm_ops tpm_backend_ops = {
     .sign_begin = backend_sign_begin,
     .sign_finish = backend_sign_finish,
     .random = backend_random,
+    .counter = backend_counter,
 };

@@ -67,6 +67,8 @@ static const struct tpm_error errors[] = {
      "the key has another signature scheme"},
     {TPM2_RC_NV_SPACE, TPM_CLASS_FULL, TPM_ACTION_REPORT, ATH_ERR_HSM_ERROR,
      "the TPM's memory is full"},
+    {TPM2_RC_NV_DEFINED, TPM_CLASS_EXISTS, TPM_ACTION_REPORT, ATH_ERR_EXISTS,
+     "the TPM has something at this index"},
     /* From the layers between us and the TPM. */
     {TSS2_TCTI_RC_IO_ERROR, TPM_CLASS_GONE, TPM_ACTION_RECONNECT, ATH_ERR_HSM_UNAVAILABLE,
      "the TPM does not answer"},
@@ -134,6 +136,13 @@ bool
 tpm_error_is_of_parameter(TSS2_RC rc)
 {
     return is_of_tpm(rc) && (rc & FORMAT_ONE) != 0 && (rc & TPM2_RC_P) != 0;
+}
+
+bool
+tpm_error_is_of_handle(TSS2_RC rc)
+{
+    return is_of_tpm(rc) && (rc & FORMAT_ONE) != 0 && normalise(rc) == TPM2_RC_HANDLE &&
+           (rc & (TPM2_RC_P | TPM2_RC_S)) == 0;
 }
 
 enum tpm_action

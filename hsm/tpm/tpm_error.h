@@ -26,6 +26,7 @@ enum tpm_class {
     TPM_CLASS_FATAL,     /* failure mode */
     TPM_CLASS_USAGE,     /* policy, attributes, hierarchy: the caller's fault */
     TPM_CLASS_FULL,      /* NV space */
+    TPM_CLASS_EXISTS,    /* an NV index of that number */
 };
 
 enum tpm_action {
@@ -53,6 +54,9 @@ enum tpm_action tpm_error_action(const struct hsm_fault *fault);
 
 /* Does the TPM blame one of the command's parameters (rather than a handle or session)? */
 bool tpm_error_is_of_parameter(TSS2_RC rc);
+
+/* Does it blame one of the command's handles, because nothing is there? */
+bool tpm_error_is_of_handle(TSS2_RC rc);
 
 /* Fills fault (never NULL) with the code and a sentence beginning with `doing` ("create the key"),
  * logs the code at debug, returns the ath_err. rc 0 gives ATH_OK and leaves fault alone. */

@@ -12,23 +12,25 @@
 #define OUR_ATTRIBUTES                                                                             \
     (FIXED | TPMA_OBJECT_SENSITIVEDATAORIGIN | TPMA_OBJECT_USERWITHAUTH | TPMA_OBJECT_NODA |       \
      TPMA_OBJECT_SIGN_ENCRYPT)
+#define AUDIT_ATTRIBUTES (OUR_ATTRIBUTES | TPMA_OBJECT_RESTRICTED)
 
 /* ---- creating ---- */
 
 struct creation {
     const struct tpm_curve *curve;
+    enum hsm_key_usage usage;
     struct tss2_key result;
 };
 
 static TPM2B_PUBLIC
-key_template(const struct tpm_curve *curve)
+key_template(const struct tpm_curve *curve, enum hsm_key_usage usage)
 {
     return (TPM2B_PUBLIC){
         .publicArea =
             {
                 .type = TPM2_ALG_ECC,
                 .nameAlg = TPM2_ALG_SHA256,
-                .objectAttributes = OUR_ATTRIBUTES,
+                .objectAttributes = usage == HSM_KEY_AUDIT ? AUDIT_ATTRIBUTES : OUR_ATTRIBUTES,
                 .parameters.eccDetail = {.symmetric.algorithm = TPM2_ALG_NULL,
                                          .scheme = {.scheme = TPM2_ALG_ECDSA,
                                                     .details.ecdsa.hashAlg = curve->hash},
@@ -42,7 +44,7 @@ static ath_err
 create_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 {
     struct creation *creation = arg;
-    const TPM2B_PUBLIC template = key_template(creation->curve);
+    const TPM2B_PUBLIC template = key_template(creation->curve, creation->usage);
     const TPM2B_SENSITIVE_CREATE sensitive = {0}; /* empty authValue */
     const TPML_PCR_SELECTION pcrs = {0};
     const TPM2B_DATA outside = {0};
@@ -73,15 +75,17 @@ create_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 }
 
 ath_err
-tpm_key_create(struct tpm_device *device, enum key_algorithm algorithm, struct hsm_fault *fault,
-               struct ath_buf *blob)
+tpm_key_create(struct tpm_device *device, enum key_algorithm algorithm, enum hsm_key_usage usage,
+               struct hsm_fault *fault, struct ath_buf *blob)
 {
-    struct creation creation = {.curve = tpm_curve_of_algorithm(algorithm)};
+    struct creation creation = {.curve = tpm_curve_of_algorithm(algorithm), .usage = usage};
     ath_err err;
 
     if (creation.curve == NULL)
         return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM,
                        "a TPM makes ES256 and ES384 keys only");
+    if (usage == HSM_KEY_AUDIT && algorithm != KEY_ES256)
+        return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM, "an audit key is an ES256 key");
     if ((err = tpm_device_run(device, create_step, &creation, fault)) != ATH_OK)
         return err;
     return tss2_pem_encode(&creation.result, blob);
@@ -99,6 +103,19 @@ judge_scheme(const TPMS_ECC_PARMS *ecc, const struct tpm_curve *curve, struct wh
                        "the key signs by another scheme than ECDSA with %s",
                        curve->hash == TPM2_ALG_SHA256 ? "SHA-256" : "SHA-384");
     return ATH_OK;
+}
+
+/* A restricted key is a storage key, somebody's attestation key, or our audit key, which has this
+ * one shape. */
+static bool
+is_audit_key(const TPMT_PUBLIC *public)
+{
+    const TPMS_ECC_PARMS *ecc = &public->parameters.eccDetail;
+
+    return public->objectAttributes == AUDIT_ATTRIBUTES && public->nameAlg == TPM2_ALG_SHA256 &&
+           public->authPolicy.size == 0 && ecc->curveID == TPM2_ECC_NIST_P256 &&
+           ecc->symmetric.algorithm == TPM2_ALG_NULL && ecc->scheme.scheme == TPM2_ALG_ECDSA &&
+           ecc->scheme.details.ecdsa.hashAlg == TPM2_ALG_SHA256 && ecc->kdf.scheme == TPM2_ALG_NULL;
 }
 
 ath_err
@@ -119,7 +136,7 @@ tpm_key_judge(const TPMT_PUBLIC *public, struct why *why, enum key_algorithm *re
         return why_set(why, ATH_ERR_INVALID_PARAMS, "the key was not made inside the TPM");
     if ((has & TPMA_OBJECT_SIGN_ENCRYPT) == 0)
         return why_set(why, ATH_ERR_INVALID_PARAMS, "the key cannot sign");
-    if ((has & TPMA_OBJECT_RESTRICTED) != 0)
+    if ((has & TPMA_OBJECT_RESTRICTED) != 0 && !is_audit_key(public))
         return why_set(why, ATH_ERR_INVALID_PARAMS,
                        "the key is restricted: it signs only what its TPM has made");
     if ((has & TPMA_OBJECT_USERWITHAUTH) == 0)
@@ -130,7 +147,8 @@ tpm_key_judge(const TPMT_PUBLIC *public, struct why *why, enum key_algorithm *re
     *ret_facts = (struct hsm_key_facts){.generated_inside = true,
                                         .fixed_tpm = true,
                                         .decrypt = (has & TPMA_OBJECT_DECRYPT) != 0,
-                                        .da = (has & TPMA_OBJECT_NODA) == 0};
+                                        .da = (has & TPMA_OBJECT_NODA) == 0,
+                                        .restricted = (has & TPMA_OBJECT_RESTRICTED) != 0};
     return ATH_OK;
 }
 

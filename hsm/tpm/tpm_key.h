@@ -18,13 +18,16 @@ struct hsm_key {
 };
 
 /* A new key: fixed to this TPM and parent, made inside, sign only, without dictionary attack
- * protection, with an empty authValue. Its file is appended to blob. */
+ * protection, with an empty authValue; an audit key is restricted too, and ES256. Its file is
+ * appended to blob. */
 ath_err tpm_key_create(struct tpm_device *device, enum key_algorithm algorithm,
-                       struct hsm_fault *fault, struct ath_buf *blob) ATH_MUST_USE;
+                       enum hsm_key_usage usage, struct hsm_fault *fault,
+                       struct ath_buf *blob) ATH_MUST_USE;
 
 /* Reads and judges the file and loads the key. ATH_ERR_INVALID_PARAMS: not such a file, a key that
- * is not fixed to this TPM, was not made inside, is restricted or does not sign, or one of another
- * TPM; ATH_ERR_UNSUPPORTED_ALGORITHM. */
+ * is not fixed to this TPM, was not made inside, does not sign or is restricted (but for the form
+ * that our audit keys have: facts.restricted), or one of another TPM;
+ * ATH_ERR_UNSUPPORTED_ALGORITHM. */
 ath_err tpm_key_open(struct tpm_device *device, struct ath_slice blob, struct hsm_fault *fault,
                      struct hsm_key **ret_key) ATH_MUST_USE;
 void tpm_key_close(struct tpm_device *device, struct hsm_key *key); /* NULL is fine */

@@ -6,21 +6,16 @@
 
 #include "crypto/digest.h"
 
-ath_err
-tpm_name_of_public(const TPMT_PUBLIC *public, struct tpm_name *ret_name)
+/* nameAlg || H(area) */
+static ath_err
+name_of_area(TPMI_ALG_HASH algorithm, struct ath_slice bytes, struct tpm_name *ret_name)
 {
-    uint8_t area[sizeof(TPMT_PUBLIC)];
     struct tpm_name name = {.len = 2};
-    struct ath_slice bytes;
-    size_t len = 0;
     ath_err err;
 
-    if (Tss2_MU_TPMT_PUBLIC_Marshal(public, area, sizeof(area), &len) != TSS2_RC_SUCCESS)
-        return ATH_ERR_INVALID_PARAMS;
-    bytes = ath_slice_of(area, len);
-    name.bytes[0] = (uint8_t)(public->nameAlg >> 8);
-    name.bytes[1] = (uint8_t) public->nameAlg;
-    switch (public->nameAlg) {
+    name.bytes[0] = (uint8_t)(algorithm >> 8);
+    name.bytes[1] = (uint8_t)algorithm;
+    switch (algorithm) {
     case TPM2_ALG_SHA256:
         name.len += SHA256_LEN;
         err = sha256(bytes, name.bytes + 2);
@@ -36,6 +31,36 @@ tpm_name_of_public(const TPMT_PUBLIC *public, struct tpm_name *ret_name)
     if (err == ATH_OK)
         *ret_name = name;
     return err;
+}
+
+ath_err
+tpm_name_of_public(const TPMT_PUBLIC *public, struct tpm_name *ret_name)
+{
+    uint8_t area[sizeof(TPMT_PUBLIC)];
+    size_t len = 0;
+
+    if (Tss2_MU_TPMT_PUBLIC_Marshal(public, area, sizeof(area), &len) != TSS2_RC_SUCCESS)
+        return ATH_ERR_INVALID_PARAMS;
+    return name_of_area(public->nameAlg, ath_slice_of(area, len), ret_name);
+}
+
+ath_err
+tpm_name_of_nv(const TPMS_NV_PUBLIC *public, struct tpm_name *ret_name)
+{
+    uint8_t area[sizeof(TPMS_NV_PUBLIC)];
+    size_t len = 0;
+
+    if (Tss2_MU_TPMS_NV_PUBLIC_Marshal(public, area, sizeof(area), &len) != TSS2_RC_SUCCESS)
+        return ATH_ERR_INVALID_PARAMS;
+    return name_of_area(public->nameAlg, ath_slice_of(area, len), ret_name);
+}
+
+struct tpm_name
+tpm_name_of_handle(TPM2_HANDLE handle)
+{
+    return (struct tpm_name){.len = 4,
+                             .bytes = {(uint8_t)(handle >> 24), (uint8_t)(handle >> 16),
+                                       (uint8_t)(handle >> 8), (uint8_t)handle}};
 }
 
 bool

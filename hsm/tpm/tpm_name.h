@@ -18,6 +18,11 @@ struct tpm_name {
  * SHA-384, ATH_ERR_INVALID_PARAMS for a public area that cannot be marshalled, ATH_ERR_CRYPTO. */
 ath_err tpm_name_of_public(const TPMT_PUBLIC *public, struct tpm_name *ret_name) ATH_MUST_USE;
 
+/* The same of an NV index. */
+ath_err tpm_name_of_nv(const TPMS_NV_PUBLIC *public, struct tpm_name *ret_name) ATH_MUST_USE;
+/* Of a hierarchy, which is its handle. */
+struct tpm_name tpm_name_of_handle(TPM2_HANDLE handle);
+
 bool tpm_name_equal(const struct tpm_name *a, const struct tpm_name *b);
 
 #endif

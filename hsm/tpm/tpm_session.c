@@ -243,13 +243,16 @@ static ath_err
 authorize_command(struct tpm_session *session, struct tpm_context *context,
                   const struct tpm_call *call, struct hsm_fault *fault)
 {
-    TSS2L_SYS_AUTH_COMMAND auths = {.count = 1};
+    TSS2L_SYS_AUTH_COMMAND auths = {.count = (UINT16)(1 + call->passwords)};
     TPMS_AUTH_COMMAND *auth = &auths.auths[0];
     uint8_t code[4], hash[SHA256_LEN];
     const uint8_t *parameters;
     size_t len;
     ath_err err;
     TSS2_RC rc;
+
+    for (unsigned i = 1; i <= call->passwords; i++)
+        auths.auths[i].sessionHandle = TPM2_RH_PW;
 
     if ((rc = Tss2_Sys_GetCpBuffer(context->sys, &len, &parameters)) != TSS2_RC_SUCCESS)
         return tpm_error_report(rc, call->doing, fault);
@@ -305,7 +308,8 @@ check_response(struct tpm_session *session, struct tpm_context *context,
     if ((rc = Tss2_Sys_GetRspAuths(context->sys, &auths)) != TSS2_RC_SUCCESS ||
         (rc = Tss2_Sys_GetRpBuffer(context->sys, &len, &parameters)) != TSS2_RC_SUCCESS)
         return tpm_error_report(rc, call->doing, fault);
-    if (auths.count != 1 || auth->nonce.size != NONCE_LEN || auth->hmac.size != SHA256_LEN)
+    if (auths.count != 1 + call->passwords || auth->nonce.size != NONCE_LEN ||
+        auth->hmac.size != SHA256_LEN)
         return tpm_error_report(TPM_RC_RESPONSE_HMAC, call->doing, fault);
     put_code(call->code, head + 4); /* behind a responseCode of zero */
     err =

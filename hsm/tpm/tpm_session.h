@@ -28,6 +28,8 @@ struct tpm_call {
     TPMA_SESSION protect;         /* TPMA_SESSION_DECRYPT, _ENCRYPT: first parameter is a TPM2B */
     const struct tpm_name *names; /* of the command's handles, in order */
     size_t name_count;
+    uint16_t passwords; /* further handles (at most 2) that an empty password authorizes: a session
+                           may be used once in a command (TPM 2.0 part 1, 18.6.2) */
 };
 
 /* ATH_ERR_NOMEM, ATH_ERR_CRYPTO. */

@@ -21,17 +21,14 @@ sign_call(const struct hsm_key *key)
 static ath_err
 send_sign(struct tpm_device *device, struct tpm_signing *signing, struct hsm_fault *fault)
 {
-    /* An unrestricted key needs no ticket for its digest (TPM 2.0 part 3, 20.2). */
-    static const TPMT_TK_HASHCHECK no_ticket = {.tag = TPM2_ST_HASHCHECK,
-                                                .hierarchy = TPM2_RH_NULL};
     const struct tpm_call call = sign_call(signing->key);
     ath_err err;
     TSS2_RC rc;
 
     if ((err = tpm_key_use(device, signing->key, fault)) != ATH_OK)
         return err;
-    rc = Tss2_Sys_Sign_Prepare(device->context->sys, signing->key->object.handle, &signing->digest,
-                               &signing->key->scheme, &no_ticket);
+    rc = Tss2_Sys_Sign_Prepare(device->context->sys, signing->key->object.handle,
+                               &signing->hash.digest, &signing->key->scheme, &signing->hash.ticket);
     if (rc != TSS2_RC_SUCCESS)
         return tpm_error_report(rc, doing_sign, fault);
     return tpm_session_send(device->session, device->context, &call, fault);
@@ -59,11 +56,28 @@ sign_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 }
 
 static ath_err
-digest_of(enum key_algorithm algorithm, struct ath_slice message, TPM2B_DIGEST *ret_digest)
+hash_by_tpm(struct tpm_device *device, struct ath_slice message, struct hsm_fault *fault,
+            struct tpm_hash *ret_hash)
 {
-    ret_digest->size = tpm_curve_of_algorithm(algorithm)->len;
-    return algorithm == KEY_ES384 ? sha384(message, ret_digest->buffer)
-                                  : sha256(message, ret_digest->buffer);
+    ath_err err = tpm_hash_run(device, message, fault, ret_hash);
+
+    if (err == ATH_OK && ret_hash->ticket.hierarchy == TPM2_RH_NULL)
+        return why_set(&fault->why, ATH_ERR_INVALID_PARAMS,
+                       "the audit key does not sign what begins like an attestation of the TPM");
+    return err;
+}
+
+static ath_err
+hash_message(struct tpm_device *device, const struct hsm_key *key, struct ath_slice message,
+             struct hsm_fault *fault, struct tpm_hash *ret_hash)
+{
+    if (key->facts.restricted)
+        return hash_by_tpm(device, message, fault, ret_hash);
+    /* An unrestricted key needs no ticket for its digest (TPM 2.0 part 3, 20.2). */
+    *ret_hash = (struct tpm_hash){.digest.size = tpm_curve_of_algorithm(key->algorithm)->len,
+                                  .ticket = {.tag = TPM2_ST_HASHCHECK, .hierarchy = TPM2_RH_NULL}};
+    return key->algorithm == KEY_ES384 ? sha384(message, ret_hash->digest.buffer)
+                                       : sha256(message, ret_hash->digest.buffer);
 }
 
 ath_err
@@ -76,7 +90,7 @@ tpm_sign_begin(struct tpm_device *device, struct hsm_key *key, struct ath_slice 
     if (!key->facts.empty_auth)
         return why_set(&fault->why, ATH_ERR_PIN_REQUIRED,
                        "the key has an authorization value, which athd does not hold");
-    if ((err = digest_of(key->algorithm, message, &signing->digest)) != ATH_OK)
+    if ((err = hash_message(device, key, message, fault, &signing->hash)) != ATH_OK)
         return err;
     if ((err = tpm_device_prepare(device, fault)) == ATH_OK)
         err = send_sign(device, signing, fault);
@@ -98,14 +112,14 @@ put_scalar(const TPM2B_ECC_PARAMETER *scalar, size_t len, uint8_t *out)
     return true;
 }
 
-static ath_err
-take_signature(const struct tpm_signing *signing, struct hsm_fault *fault,
-               uint8_t ret_signature[SIGNATURE_MAX_LEN])
+ath_err
+tpm_sign_convert(const struct hsm_key *key, const TPMT_SIGNATURE *signature,
+                 struct hsm_fault *fault, uint8_t ret_signature[SIGNATURE_MAX_LEN])
 {
-    const struct tpm_curve *curve = tpm_curve_of_algorithm(signing->key->algorithm);
-    const TPMS_SIGNATURE_ECC *ecc = &signing->result.signature.ecdsa;
+    const struct tpm_curve *curve = tpm_curve_of_algorithm(key->algorithm);
+    const TPMS_SIGNATURE_ECC *ecc = &signature->signature.ecdsa;
 
-    if (signing->result.sigAlg != TPM2_ALG_ECDSA || ecc->hash != curve->hash ||
+    if (signature->sigAlg != TPM2_ALG_ECDSA || ecc->hash != curve->hash ||
         !put_scalar(&ecc->signatureR, curve->len, ret_signature) ||
         !put_scalar(&ecc->signatureS, curve->len, ret_signature + curve->len))
         return tpm_error_report(TSS2_TCTI_RC_MALFORMED_RESPONSE, doing_sign, fault);
@@ -124,7 +138,8 @@ tpm_sign_finish(struct tpm_device *device, struct tpm_signing *signing, struct h
         if (err != ATH_OK)
             err = tpm_device_run_again(device, sign_step, signing, err, fault);
     }
-    return err != ATH_OK ? err : take_signature(signing, fault, ret_signature);
+    return err != ATH_OK ? err
+                         : tpm_sign_convert(signing->key, &signing->result, fault, ret_signature);
 }
 
 struct drawing {

@@ -81,7 +81,7 @@ use(struct tpm_device *device)
     uint8_t random[16];
 
     (void)!tpm_info_read(device->context, &fault, &info);
-    must(tpm_key_create(device, KEY_ES256, &fault, &blob) != ATH_OK);
+    must(tpm_key_create(device, KEY_ES256, HSM_KEY_IDENTITY, &fault, &blob) != ATH_OK);
     must(tpm_key_open(device, ath_slice_of_string(pem), &fault, &key) != ATH_OK);
     must(tpm_random(device, random, sizeof(random), &fault) != ATH_OK);
     ath_buf_done(&blob);

@@ -189,13 +189,32 @@ fixture_close(struct fixture *fixture)
     fixture->fault = NULL;
 }
 
+void
+fixture_start_tpm(struct fixture *fixture)
+{
+    struct hsm_options options = {.uri = "swtpm:", .state_dir = fixture->dir};
+    struct tpm_connection connection;
+    struct hsm_fault fault = {0};
+
+    assert_int_equal(tpm_connect(&options, &fault, &connection), ATH_OK);
+    fixture->swtpm = connection.swtpm;
+    fixture->inner = connection.transport;
+}
+
+void
+fixture_stop_tpm(struct fixture *fixture)
+{
+    fixture_close(fixture);
+    tpm_transport_free(fixture->inner);
+    swtpm_stop(fixture->swtpm);
+    fixture->inner = NULL;
+    fixture->swtpm = NULL;
+}
+
 int
 fixture_setup_closed(void **state)
 {
     struct fixture *fixture = calloc(1, sizeof(*fixture));
-    struct hsm_options options = {.uri = "swtpm:"};
-    struct tpm_connection connection;
-    struct hsm_fault fault = {0};
     char path[80];
 
     assert_non_null(fixture);
@@ -204,10 +223,7 @@ fixture_setup_closed(void **state)
     make_temp_dir(fixture->dir);
     (void)snprintf(path, sizeof(path), "%s/swtpm", fixture->dir);
     assert_int_equal(mkdir(path, 0700), 0);
-    options.state_dir = fixture->dir;
-    assert_int_equal(tpm_connect(&options, &fault, &connection), ATH_OK);
-    fixture->swtpm = connection.swtpm;
-    fixture->inner = connection.transport;
+    fixture_start_tpm(fixture);
     *state = fixture;
     return 0;
 }
@@ -227,9 +243,7 @@ fixture_teardown(void **state)
 {
     struct fixture *fixture = *state;
 
-    fixture_close(fixture);
-    tpm_transport_free(fixture->inner);
-    swtpm_stop(fixture->swtpm);
+    fixture_stop_tpm(fixture);
     remove_tree(fixture->dir);
     free(fixture);
     return 0;
@@ -260,17 +274,29 @@ fixture_count_handles(struct fixture *fixture, TPM2_HANDLE first)
     return data.data.handles.count;
 }
 
-struct hsm_key *
-fixture_key(struct fixture *fixture, enum key_algorithm algorithm)
+static struct hsm_key *
+make_key(struct fixture *fixture, enum key_algorithm algorithm, enum hsm_key_usage usage)
 {
     struct ath_buf blob = {0};
     struct hsm_fault fault = {0};
     struct hsm_key *key = NULL;
 
-    assert_int_equal(tpm_key_create(fixture->device, algorithm, &fault, &blob), ATH_OK);
+    assert_int_equal(tpm_key_create(fixture->device, algorithm, usage, &fault, &blob), ATH_OK);
     assert_int_equal(tpm_key_open(fixture->device, ath_buf_slice(&blob), &fault, &key), ATH_OK);
     ath_buf_done(&blob);
     return key;
+}
+
+struct hsm_key *
+fixture_key(struct fixture *fixture, enum key_algorithm algorithm)
+{
+    return make_key(fixture, algorithm, HSM_KEY_IDENTITY);
+}
+
+struct hsm_key *
+fixture_audit_key(struct fixture *fixture)
+{
+    return make_key(fixture, KEY_ES256, HSM_KEY_AUDIT);
 }
 
 static ath_err

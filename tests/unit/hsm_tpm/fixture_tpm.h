@@ -52,6 +52,11 @@ int fixture_setup_closed(void **state);
 ath_err fixture_open(struct fixture *fixture, struct hsm_fault *fault);
 void fixture_close(struct fixture *fixture);
 
+/* Ends swtpm as it is, and starts it again from its directory (with a back end after
+ * fixture_open). */
+void fixture_stop_tpm(struct fixture *fixture);
+void fixture_start_tpm(struct fixture *fixture);
+
 /* The code of the last command any TCTI of this program has sent. */
 TPM2_CC fixture_last_command(void);
 
@@ -63,6 +68,7 @@ unsigned fixture_count_handles(struct fixture *fixture, TPM2_HANDLE first);
 struct tpm_context *fixture_context(struct fixture *fixture);
 
 struct hsm_key *fixture_key(struct fixture *fixture, enum key_algorithm algorithm);
+struct hsm_key *fixture_audit_key(struct fixture *fixture);
 ath_err fixture_sign(struct fixture *fixture, struct hsm_key *key, struct hsm_fault *fault);
 /* Signs and verifies; fails the test if either fails. */
 void fixture_must_sign(struct fixture *fixture, struct hsm_key *key);

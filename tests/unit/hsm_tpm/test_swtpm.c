@@ -135,7 +135,8 @@ test_keys_survive_a_restart(void **state)
 
     make_dir(dir, "swtpm");
     hsm = open_swtpm(dir);
-    assert_int_equal(tpm_backend_ops.key_create(hsm, KEY_ES256, HSM_KEY_IDENTITY, "x", &fault, &blob), ATH_OK);
+    assert_int_equal(
+        tpm_backend_ops.key_create(hsm, KEY_ES256, HSM_KEY_IDENTITY, "x", &fault, &blob), ATH_OK);
     tpm_backend_ops.close(hsm);
     hsm = open_swtpm(dir);
     assert_int_equal(tpm_backend_ops.key_open(hsm, ath_buf_slice(&blob), &fault, &key), ATH_OK);

@@ -436,7 +436,7 @@ make_and_use_key(void *ctx)
     struct hsm_key *key = NULL;
     ath_err err;
 
-    err = tpm_key_create(fixture->device, KEY_ES256, &fault, &blob);
+    err = tpm_key_create(fixture->device, KEY_ES256, HSM_KEY_IDENTITY, &fault, &blob);
     if (err == ATH_OK)
         err = tpm_key_open(fixture->device, ath_buf_slice(&blob), &fault, &key);
     if (err == ATH_OK)

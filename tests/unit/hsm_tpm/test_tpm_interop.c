@@ -169,9 +169,9 @@ test_openssl_signs_with_our_key_file(void **state)
 
         ath_buf_clear(&blob);
         open_hsm(shared);
-        assert_int_equal(
-            tpm_backend_ops.key_create(shared->hsm, cases[i].algorithm, HSM_KEY_IDENTITY, "x", &fault, &blob),
-            ATH_OK);
+        assert_int_equal(tpm_backend_ops.key_create(shared->hsm, cases[i].algorithm,
+                                                    HSM_KEY_IDENTITY, "x", &fault, &blob),
+                         ATH_OK);
         assert_int_equal(tpm_backend_ops.key_open(shared->hsm, ath_buf_slice(&blob), &fault, &key),
                          ATH_OK);
         public = public_key_ref(key->public);

@@ -27,7 +27,8 @@ test_new_key_has_the_attributes_we_promise(void **state)
     struct hsm_fault fault = {0};
     struct tss2_key file;
 
-    assert_int_equal(tpm_key_create(fixture->device, KEY_ES256, &fault, &blob), ATH_OK);
+    assert_int_equal(tpm_key_create(fixture->device, KEY_ES256, HSM_KEY_IDENTITY, &fault, &blob),
+                     ATH_OK);
     assert_int_equal(tss2_pem_decode(ath_buf_slice(&blob), NULL, &file), ATH_OK);
     assert_int_equal(file.public.publicArea.objectAttributes,
                      TPMA_OBJECT_FIXEDTPM | TPMA_OBJECT_FIXEDPARENT |
@@ -58,7 +59,7 @@ test_ed25519_is_not_made_in_a_tpm(void **state)
     struct ath_buf blob = {0};
     struct hsm_fault fault = {0};
 
-    assert_int_equal(tpm_key_create(fixture->device, KEY_EDDSA, &fault, &blob),
+    assert_int_equal(tpm_key_create(fixture->device, KEY_EDDSA, HSM_KEY_IDENTITY, &fault, &blob),
                      ATH_ERR_UNSUPPORTED_ALGORITHM);
 }
 
@@ -95,7 +96,8 @@ test_key_of_another_tpm_is_refused(void **state)
 
     fixture_setup(&other);
     there = other;
-    assert_int_equal(tpm_key_create(there->device, KEY_ES256, &fault, &blob), ATH_OK);
+    assert_int_equal(tpm_key_create(there->device, KEY_ES256, HSM_KEY_IDENTITY, &fault, &blob),
+                     ATH_OK);
     assert_int_equal(tpm_key_open(here->device, ath_buf_slice(&blob), &fault, &key),
                      ATH_ERR_INVALID_PARAMS);
     assert_non_null(strstr(fault.why.text, "does not belong to this TPM"));
@@ -116,7 +118,8 @@ test_key_below_another_parent_is_refused(void **state)
     struct tss2_key file;
 
     assert_int_equal(fixture->device->storage.persistent, 0);
-    assert_int_equal(tpm_key_create(fixture->device, KEY_ES256, &fault, &blob), ATH_OK);
+    assert_int_equal(tpm_key_create(fixture->device, KEY_ES256, HSM_KEY_IDENTITY, &fault, &blob),
+                     ATH_OK);
     assert_int_equal(tss2_pem_decode(ath_buf_slice(&blob), NULL, &file), ATH_OK);
     for (size_t i = 0; i < sizeof(parents) / sizeof(parents[0]); i++) {
         struct hsm_key *key = NULL;

@@ -196,7 +196,8 @@ test_blob_made_with_the_persistent_key_loads_without_it(void **state)
 
     make_persistent(fixture, &template, &public);
     assert_int_equal(fixture_open(fixture, &fault), ATH_OK);
-    assert_int_equal(tpm_key_create(fixture->device, KEY_ES384, &fault, &blob), ATH_OK);
+    assert_int_equal(tpm_key_create(fixture->device, KEY_ES384, HSM_KEY_IDENTITY, &fault, &blob),
+                     ATH_OK);
     fixture_close(fixture);
     context = fixture_context(fixture);
     assert_int_equal(tpm_context_startup(context, &fault), ATH_OK);
