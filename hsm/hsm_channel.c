@@ -6,15 +6,20 @@
 
 #include "base/fd.h"
 
-#define READ_LEN 16384u
+#define READ_LEN 65536u
+#define FRAME_LEN (HSM_WIRE_MAX_FRAME + 4u)
+#define WAITING_MAX FRAME_LEN /* bytes that wait for a writer before senders wait too */
 
 void
 hsm_channel_init(struct hsm_channel *channel, int fd)
 {
     *channel = (struct hsm_channel){
         .fd = fd,
-        .in.max = HSM_WIRE_MAX_FRAME + 4u + READ_LEN,
-        .out.max = HSM_WIRE_MAX_FRAME + 4u,
+        .in.max = FRAME_LEN + READ_LEN,
+        .out.max = WAITING_MAX + FRAME_LEN,
+        .writing.max = WAITING_MAX + FRAME_LEN,
+        .lock = PTHREAD_MUTEX_INITIALIZER,
+        .room = PTHREAD_COND_INITIALIZER,
     };
 }
 
@@ -23,24 +28,30 @@ hsm_channel_done(struct hsm_channel *channel)
 {
     ath_buf_done(&channel->in);
     ath_buf_done(&channel->out);
+    ath_buf_done(&channel->writing);
+    pthread_cond_destroy(&channel->room);
+    pthread_mutex_destroy(&channel->lock);
 }
 
-static bool
-is_readable(const struct hsm_channel *channel, int timeout_ms)
+/* ---- in ---- */
+
+bool
+hsm_channel_is_readable(const struct hsm_channel *channel)
 {
     struct pollfd item = {.fd = channel->fd, .events = POLLIN};
 
-    return poll(&item, 1, timeout_ms) == 1;
+    return poll(&item, 1, 0) == 1;
 }
 
-/* One read; waits for it. */
-static ath_err
-fill(struct hsm_channel *channel)
+ath_err
+hsm_channel_fill(struct hsm_channel *channel)
 {
-    uint8_t *room = ath_buf_reserve(&channel->in, READ_LEN);
+    uint8_t *room;
     ssize_t n;
 
-    if (room == NULL)
+    ath_buf_consume(&channel->in, channel->taken);
+    channel->taken = 0;
+    if ((room = ath_buf_reserve(&channel->in, READ_LEN)) == NULL)
         return channel->in.err;
     do {
         n = read(channel->fd, room, READ_LEN);
@@ -53,52 +64,59 @@ fill(struct hsm_channel *channel)
     return ATH_OK;
 }
 
-static void
-drop_taken(struct hsm_channel *channel)
-{
-    ath_buf_consume(&channel->in, channel->taken);
-    channel->taken = 0;
-}
-
-bool
-hsm_channel_is_ready(struct hsm_channel *channel)
-{
-    struct ath_slice content;
-    size_t total;
-
-    drop_taken(channel);
-    for (;;) {
-        if (hsm_frame_peek(ath_buf_slice(&channel->in), &content, &total) != ATH_OK || total > 0)
-            return true;
-        if (!is_readable(channel, 0))
-            return false;
-        if (fill(channel) != ATH_OK)
-            return true; /* hsm_channel_receive will find out why */
-    }
-}
-
 ath_err
-hsm_channel_receive(struct hsm_channel *channel, struct hsm_request *ret_request)
+hsm_channel_next(struct hsm_channel *channel, struct hsm_request *ret_request, bool *ret_is_there)
 {
-    struct ath_slice content;
-    size_t total;
+    struct ath_slice content, rest;
+    size_t total = 0;
     ath_err err;
 
-    drop_taken(channel);
-    for (;;) {
-        err = hsm_frame_peek(ath_buf_slice(&channel->in), &content, &total);
-        if (err != ATH_OK)
-            return err;
-        if (total > 0)
-            break;
-        /* A read(2) that waits is woken by each answer the other end takes, poll(2) only by bytes:
-         * a wakeup less for each signature. Whatever else ends the wait, read finds out. */
-        (void)is_readable(channel, -1);
-        if ((err = fill(channel)) != ATH_OK)
-            return err;
-    }
-    channel->taken = total;
+    *ret_is_there = false;
+    if (channel->in.len == channel->taken)
+        return ATH_OK;
+    rest = ath_slice_of(channel->in.data + channel->taken, channel->in.len - channel->taken);
+    if ((err = hsm_frame_peek(rest, &content, &total)) != ATH_OK || total == 0)
+        return err;
+    channel->taken += total;
+    *ret_is_there = true;
     return hsm_request_decode(content, ret_request);
+}
+
+/* ---- out; all with the lock held ---- */
+
+static void
+write_out(struct hsm_channel *channel)
+{
+    channel->is_writing = true;
+    while (channel->out.len > 0 && channel->write_err == ATH_OK) {
+        struct ath_buf empty = channel->writing;
+        ath_err err;
+
+        channel->writing = channel->out;
+        channel->out = empty;
+        pthread_cond_broadcast(&channel->room);
+        pthread_mutex_unlock(&channel->lock);
+        err = fd_write_all(channel->fd, ath_buf_slice(&channel->writing));
+        ath_buf_clear(&channel->writing);
+        pthread_mutex_lock(&channel->lock);
+        channel->write_err = err;
+    }
+    channel->is_writing = false;
+    pthread_cond_broadcast(&channel->room);
+}
+
+static ath_err
+put(struct hsm_channel *channel, const struct hsm_response *response)
+{
+    size_t before = channel->out.len;
+    ath_err err;
+
+    hsm_response_encode(response, &channel->out);
+    if ((err = channel->out.err) != ATH_OK) { /* the others' answers stay whole */
+        channel->out.len = before;
+        channel->out.err = ATH_OK;
+    }
+    return err;
 }
 
 ath_err
@@ -106,10 +124,15 @@ hsm_channel_send(struct hsm_channel *channel, const struct hsm_response *respons
 {
     ath_err err;
 
-    hsm_response_encode(response, &channel->out);
-    err = channel->out.err;
-    if (err == ATH_OK)
-        err = fd_write_all(channel->fd, ath_buf_slice(&channel->out));
-    ath_buf_clear(&channel->out);
+    pthread_mutex_lock(&channel->lock);
+    while (channel->is_writing && channel->out.len > WAITING_MAX && channel->write_err == ATH_OK)
+        pthread_cond_wait(&channel->room, &channel->lock);
+    if ((err = channel->write_err) == ATH_OK)
+        err = put(channel, response);
+    if (err == ATH_OK && !channel->is_writing) {
+        write_out(channel);
+        err = channel->write_err;
+    }
+    pthread_mutex_unlock(&channel->lock);
     return err;
 }

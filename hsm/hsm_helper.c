@@ -1,32 +1,17 @@
 #include "hsm/hsm_helper.h"
 
-#include <stdlib.h>
+#include <errno.h>
+#include <poll.h>
 #include <string.h>
+#include <sys/eventfd.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/log.h"
 #include "hsm/helper_sandbox.h"
-#include "hsm/hsm_channel.h"
-#include "hsm/hsm_key_table.h"
+#include "hsm/hsm_helper_state.h"
 
-/* A signature the hardware has made and nobody has checked yet. */
-struct unverified {
-    bool is_there;
-    uint32_t id, hardware_us;
-    struct hsm_key *key; /* borrowed: the table is not changed before this is dealt with */
-    struct ath_buf message;
-    uint8_t signature[SIGNATURE_MAX_LEN];
-};
-
-struct helper {
-    const struct hsm_helper_options *options;
-    const struct hsm_ops *ops;
-    struct hsm *hsm; /* NULL: not open yet */
-    struct hsm_channel channel;
-    struct hsm_key_table keys;
-    struct unverified last;
-    struct hsm_fault fault; /* of the request at hand */
-};
+#define CHECK_EVERY_MS 1000
 
 const struct hsm_ops *
 hsm_helper_backend(const struct hsm_ops *const *backends, const char *uri)
@@ -42,107 +27,52 @@ hsm_helper_backend(const struct hsm_ops *const *backends, const char *uri)
     return NULL;
 }
 
-static uint32_t
-elapsed_us(uint64_t since)
+bool
+helper_is_token(const struct helper *helper)
 {
-    uint64_t us = clock_monotonic_us() - since;
-
-    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    return helper->ops->sign_with != NULL;
 }
 
-/* Sends; what the hardware refused becomes a sentence. What the answer points to need not outlive
- * this. An answer that cannot be sent ends us. */
-static ath_err
-respond(struct helper *helper, struct hsm_response *response)
+/* An answer that cannot be sent ends us. */
+ath_err
+helper_respond(struct helper *helper, struct hsm_response *response)
 {
-    ath_err err;
+    ath_err err = hsm_answer(&helper->channel, &helper->fault, response);
 
-    if (response->err != ATH_OK) {
-        response->native = helper->fault.native;
-        response->sentence = ath_slice_of_string(why_text(&helper->fault.why, response->err));
-        log_debug("event=hsm_request op=%d err=%s why=\"%s\"", (int)response->op,
-                  ath_err_reason(response->err), why_text(&helper->fault.why, response->err));
-    }
-    err = hsm_channel_send(&helper->channel, response);
     *response = (struct hsm_response){.id = response->id, .op = response->op, .err = response->err};
     return err;
 }
 
-/* Checks the waiting signature and sends it. */
-static ath_err
-release_last(struct helper *helper)
+ath_err
+helper_settle(struct helper *helper)
 {
-    struct unverified *last = &helper->last;
-    const struct public_key *public;
-    struct hsm_response response = {.op = HSM_OP_SIGN};
+    if (helper->workers == NULL)
+        return hsm_overlap_release(&helper->overlap);
+    hsm_workers_drain(helper->workers);
+    return hsm_workers_err(helper->workers);
+}
 
-    if (!last->is_there)
+/* ---- INFO, and a token that is not there ---- */
+
+/* Several sessions, or a back end that only signs in one go: a thread a session. */
+static ath_err
+start_workers(struct helper *helper)
+{
+    const struct hsm_workers_setup setup = {
+        .ops = helper->ops,
+        .hsm = helper->hsm,
+        .channel = &helper->channel,
+        .pins = &helper->pins,
+        .count = helper->info.parallel > 1 ? helper->info.parallel : 1,
+        .wake_fd = helper->wake_fd,
+    };
+
+    if (!helper_is_token(helper) || (helper->info.parallel <= 1 && helper->ops->sign_begin != NULL))
         return ATH_OK;
-    last->is_there = false;
-    public = helper->ops->key_public(last->key);
-    response.id = last->id;
-    response.hardware_us = last->hardware_us;
-    response.data =
-        ath_slice_of(last->signature, key_algorithm_signature_len(public_key_algorithm(public)));
-    if (public_key_verify(public, ath_buf_slice(&last->message), response.data) != ATH_OK) {
-        log_error("event=bad_signature key=%.8s", public_key_jkt(public));
-        response.err = why_set(&helper->fault.why, ATH_ERR_HSM_ERROR,
-                               "the hardware made a signature that its public key does not verify");
-    }
-    return respond(helper, &response);
+    return hsm_workers_new(&setup, &helper->workers);
 }
 
-static ath_err
-sign_on(struct helper *helper, struct hsm_key *key, const struct hsm_request *request,
-        struct hsm_response *response)
-{
-    struct unverified *last = &helper->last;
-    uint8_t signature[SIGNATURE_MAX_LEN];
-    uint64_t since = clock_monotonic_us();
-    struct hsm_fault begin_fault = {0};
-    ath_err err;
-
-    response->err = helper->ops->sign_begin(helper->hsm, key, request->data, &begin_fault);
-    /* The hardware works; meanwhile: */
-    if ((err = release_last(helper)) != ATH_OK) {
-        /* nobody is there to hear it, but a TPM that is waited for can be shut down cleanly */
-        if (response->err == ATH_OK)
-            response->err = helper->ops->sign_finish(helper->hsm, &helper->fault, signature);
-        return err;
-    }
-    helper->fault = begin_fault;
-    if (response->err != ATH_OK)
-        return respond(helper, response);
-    ath_buf_clear(&last->message);
-    last->message.max = HSM_WIRE_MAX_MESSAGE;
-    ath_buf_put_slice(&last->message, request->data);
-    response->err = helper->ops->sign_finish(helper->hsm, &helper->fault, signature);
-    if (response->err == ATH_OK)
-        response->err = last->message.err;
-    if (response->err != ATH_OK)
-        return respond(helper, response);
-    last->is_there = true;
-    last->id = request->id;
-    last->key = key;
-    last->hardware_us = elapsed_us(since);
-    memcpy(last->signature, signature, sizeof(signature));
-    return ATH_OK;
-}
-
-static ath_err
-on_sign(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
-{
-    struct hsm_key *key = hsm_key_table_find(&helper->keys, request->key);
-    ath_err err;
-
-    if (key != NULL)
-        return sign_on(helper, key, request, response);
-    if ((err = release_last(helper)) != ATH_OK)
-        return err;
-    response->err = ATH_ERR_KEY_NOT_FOUND;
-    return respond(helper, response);
-}
-
+/* What opens afterwards, the workers' threads among it, is in the sandbox too. */
 static ath_err
 open_hardware(struct helper *helper)
 {
@@ -156,196 +86,273 @@ open_hardware(struct helper *helper)
         return err;
     if (helper->options->sandbox)
         helper_sandbox_enter(helper->options->uri);
-    return ATH_OK;
+    helper->overlap.hsm = helper->hsm;
+    helper->ops->info(helper->hsm, &helper->info);
+    return start_workers(helper);
+}
+
+static void
+describe(const struct hsm_info *info, struct hsm_response *response)
+{
+    response->kind = ath_slice_of_string(info->kind);
+    response->software = info->software;
+    response->has_ek_certificate = info->has_ek_certificate;
+    response->algorithms = info->algorithms;
+    response->parallel = (uint8_t)(info->parallel < UINT8_MAX ? info->parallel : UINT8_MAX);
+    response->has_counter = info->has_counter;
+    response->login = info->login;
+    response->pin_locked = info->pin_locked;
+    response->tries_left = (uint8_t)(info->tries_left < UINT8_MAX ? info->tries_left : UINT8_MAX);
+    response->manufacturer = ath_slice_of_string(info->manufacturer);
+    response->model = ath_slice_of_string(info->model);
+    response->firmware = ath_slice_of_string(info->firmware);
+    response->serial = ath_slice_of_string(info->serial);
+}
+
+/* After 20, 50, 100, 200, 500 and then every 1,000 ms. */
+static void
+plan_next_look(struct helper *helper)
+{
+    static const unsigned pauses_ms[] = {20, 50, 100, 200, 500, 1000};
+    const unsigned last = sizeof(pauses_ms) / sizeof(pauses_ms[0]) - 1;
+
+    helper->look_at_ms =
+        clock_monotonic_ms() + pauses_ms[helper->looked < last ? helper->looked : last];
+    helper->looked++;
 }
 
 static ath_err
 on_info(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
 {
-    struct hsm_info info = {.kind = "", .parallel = 1};
-
-    if (request->version != HSM_WIRE_VERSION)
+    if (request->version != HSM_WIRE_VERSION) {
         response->err = why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST,
                                 "athd and its helper are of different versions");
-    else if ((response->err = open_hardware(helper)) == ATH_OK)
-        helper->ops->info(helper->hsm, &info);
-    response->kind = ath_slice_of_string(info.kind);
-    response->software = info.software;
-    response->has_ek_certificate = info.has_ek_certificate;
-    response->algorithms = info.algorithms;
-    response->parallel = (uint8_t)info.parallel;
-    response->has_counter = info.has_counter;
-    response->login = info.login;
-    response->pin_locked = info.pin_locked;
-    response->tries_left = (uint8_t)info.tries_left;
-    response->manufacturer = ath_slice_of_string(info.manufacturer);
-    response->model = ath_slice_of_string(info.model);
-    response->firmware = ath_slice_of_string(info.firmware);
-    response->serial = ath_slice_of_string(info.serial);
-    return respond(helper, response);
+        return helper_respond(helper, response);
+    }
+    if (helper->info_id == 0)
+        helper->info_id = request->id;
+    response->err = open_hardware(helper);
+    if (response->err == ATH_OK) {
+        helper->ops->info(helper->hsm, &helper->info);
+        describe(&helper->info, response);
+    } else if (response->err == ATH_ERR_HSM_UNAVAILABLE && helper_is_token(helper)) {
+        response->waits = true;
+        helper->is_lost = true;
+        helper->looked = 0;
+        plan_next_look(helper);
+    }
+    return helper_respond(helper, response);
 }
 
-static void
-describe(struct helper *helper, const struct hsm_key *key, struct hsm_response *response)
-{
-    response->public_der = public_key_der(helper->ops->key_public(key));
-    helper->ops->key_facts(key, &response->facts);
-}
-
-/* The new key is opened once: that proves its blob and gives its public half. */
+/* Whatever athd asks meanwhile. */
 static ath_err
-on_key_create(struct helper *helper, const struct hsm_request *request,
-              struct hsm_response *response)
+serve_without_token(struct helper *helper, const struct hsm_request *request)
 {
-    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
-    char *label = ath_slice_dup(request->name);
-    struct hsm_key *key = NULL;
+    struct hsm_response response = {.id = request->id, .op = request->op};
+
+    response.err = why_set(&helper->fault.why, ATH_ERR_HSM_UNAVAILABLE, "the token is not there");
+    response.waits = request->op == HSM_OP_INFO;
+    helper_drop_prompter(helper, request);
+    return helper_respond(helper, &response);
+}
+
+/* Is it back? Then the first INFO is answered again; any other end of the wait is ours too. */
+static ath_err
+look_again(struct helper *helper)
+{
+    struct hsm_response response = {.id = helper->info_id, .op = HSM_OP_INFO};
     ath_err err;
 
-    if (label == NULL)
-        response->err = ATH_ERR_NOMEM;
-    else
-        response->err = helper->ops->key_create(
-            helper->hsm, (enum key_algorithm)request->algorithm, (enum hsm_key_usage)request->usage,
-            label, &helper->fault, &blob);
-    if (response->err == ATH_OK)
-        response->err =
-            helper->ops->key_open(helper->hsm, ath_buf_slice(&blob), &helper->fault, &key);
-    if (response->err == ATH_OK)
-        describe(helper, key, response);
-    response->blob = ath_buf_slice(&blob);
-    err = respond(helper, response);
-    if (key != NULL)
-        helper->ops->key_close(helper->hsm, key);
-    free(label);
-    ath_buf_done(&blob);
-    return err;
+    if (clock_monotonic_ms() < helper->look_at_ms)
+        return ATH_OK;
+    helper->fault = (struct hsm_fault){0};
+    response.err = open_hardware(helper);
+    if (response.err == ATH_ERR_HSM_UNAVAILABLE || response.err == ATH_ERR_HSM_BUSY) {
+        plan_next_look(helper);
+        return ATH_OK;
+    }
+    helper->is_lost = false;
+    if (response.err == ATH_OK)
+        describe(&helper->info, &response);
+    err = helper_respond(helper, &response);
+    return err == ATH_OK && response.err != ATH_OK ? ATH_ERR_HSM_UNAVAILABLE : err;
 }
 
+/* Nobody has asked for anything for a while. */
 static ath_err
-on_key_open(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
+check_token(struct helper *helper)
 {
-    struct hsm_key *key = NULL;
-
-    if (hsm_key_table_find(&helper->keys, request->key) != NULL)
-        response->err = ATH_ERR_EXISTS;
-    else
-        response->err = helper->ops->key_open(helper->hsm, request->data, &helper->fault, &key);
-    if (response->err == ATH_OK &&
-        (response->err = hsm_key_table_put(&helper->keys, request->key, key)) != ATH_OK)
-        helper->ops->key_close(helper->hsm, key);
-    if (response->err == ATH_OK)
-        describe(helper, key, response);
-    return respond(helper, response);
-}
-
-static ath_err
-on_key_close(struct helper *helper, const struct hsm_request *request,
-             struct hsm_response *response)
-{
-    struct hsm_key *key = hsm_key_table_remove(&helper->keys, request->key);
-
-    if (key == NULL)
-        response->err = ATH_ERR_KEY_NOT_FOUND;
-    else
-        helper->ops->key_close(helper->hsm, key);
-    return respond(helper, response);
-}
-
-static ath_err
-on_key_delete(struct helper *helper, const struct hsm_request *request,
-              struct hsm_response *response)
-{
-    struct hsm_key *key = hsm_key_table_find(&helper->keys, request->key);
-
-    if (key == NULL)
-        response->err = ATH_ERR_KEY_NOT_FOUND;
-    else
-        response->err = helper->ops->key_delete(helper->hsm, key, &helper->fault);
-    if (response->err == ATH_OK)
-        (void)hsm_key_table_remove(&helper->keys, request->key);
-    return respond(helper, response);
-}
-
-static ath_err
-on_random(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
-{
-    uint8_t bytes[HSM_WIRE_MAX_RANDOM];
+    struct hsm_response response = {.id = helper->info_id, .op = HSM_OP_INFO};
     ath_err err;
 
-    response->err = helper->ops->random(helper->hsm, bytes, request->count, &helper->fault);
-    response->data = ath_slice_of(bytes, request->count);
-    err = respond(helper, response);
-    explicit_bzero(bytes, sizeof(bytes));
-    return err;
+    if (helper->hsm == NULL || helper->ops->check == NULL ||
+        (helper->workers != NULL && !hsm_workers_is_idle(helper->workers)))
+        return ATH_OK;
+    helper->fault = (struct hsm_fault){0};
+    response.err = helper->ops->check(helper->hsm, &helper->fault);
+    if (response.err != ATH_ERR_HSM_UNAVAILABLE)
+        return ATH_OK; /* whoever needs it next is told */
+    err = helper_respond(helper, &response);
+    return err == ATH_OK ? ATH_ERR_HSM_UNAVAILABLE : err;
 }
+
+/* ---- requests ---- */
 
 static ath_err
 carry_out(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
 {
-    if (request->op == HSM_OP_INFO)
-        return on_info(helper, request, response);
-    if (helper->hsm == NULL) {
-        response->err =
-            why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST, "the first request must be INFO");
-        return respond(helper, response);
-    }
     switch (request->op) {
-    case HSM_OP_KEY_CREATE:
-        return on_key_create(helper, request, response);
-    case HSM_OP_KEY_OPEN:
-        return on_key_open(helper, request, response);
-    case HSM_OP_KEY_CLOSE:
-        return on_key_close(helper, request, response);
-    case HSM_OP_KEY_DELETE:
-        return on_key_delete(helper, request, response);
-    case HSM_OP_SIGN:
-        return on_sign(helper, request, response);
-    case HSM_OP_RANDOM:
-        return on_random(helper, request, response);
-    case HSM_OP_LOGIN:
-    case HSM_OP_LOGOUT:
-    case HSM_OP_COUNTER:
-        response->err = ATH_ERR_NOT_FOUND;
-        return respond(helper, response);
     case HSM_OP_INFO:
-        break;
+        return on_info(helper, request, response);
+    case HSM_OP_KEY_CREATE:
+        return helper_on_key_create(helper, request, response);
+    case HSM_OP_KEY_OPEN:
+        return helper_on_key_open(helper, request, response);
+    case HSM_OP_KEY_CLOSE:
+        return helper_on_key_close(helper, request, response);
+    case HSM_OP_KEY_DELETE:
+        return helper_on_key_delete(helper, request, response);
+    case HSM_OP_SIGN:
+        return helper_on_sign(helper, request, response);
+    case HSM_OP_RANDOM:
+        return helper_on_random(helper, request, response);
+    case HSM_OP_LOGIN:
+        return helper_on_login(helper, request, response);
+    case HSM_OP_LOGOUT:
+        return helper_on_logout(helper, response);
+    case HSM_OP_COUNTER:
+        return helper_on_counter(helper, request, response);
     }
     return ATH_ERR_INTERNAL;
 }
 
 /* One request; ATH_ERR_HSM_UNAVAILABLE when that was its answer. */
 static ath_err
-serve_one(struct helper *helper)
+serve(struct helper *helper, const struct hsm_request *request)
 {
-    struct hsm_response response = {0};
-    struct hsm_request request;
+    struct hsm_response response = {.id = request->id, .op = request->op};
     ath_err err;
 
-    if (helper->last.is_there && !hsm_channel_is_ready(&helper->channel) &&
-        (err = release_last(helper)) != ATH_OK)
-        return err;
-    if ((err = hsm_channel_receive(&helper->channel, &request)) != ATH_OK)
-        return err;
-    if (request.op != HSM_OP_SIGN && (err = release_last(helper)) != ATH_OK)
+    if (request->op != HSM_OP_SIGN && (err = helper_settle(helper)) != ATH_OK)
         return err;
     helper->fault = (struct hsm_fault){0};
-    response.id = request.id;
-    response.op = request.op;
-    if ((err = carry_out(helper, &request, &response)) != ATH_OK)
+    if (helper->is_lost)
+        return serve_without_token(helper, request);
+    if (request->op != HSM_OP_INFO && helper->hsm == NULL) {
+        helper_drop_prompter(helper, request);
+        response.err =
+            why_set(&helper->fault.why, ATH_ERR_INVALID_REQUEST, "the first request must be INFO");
+        return helper_respond(helper, &response);
+    }
+    if ((err = carry_out(helper, request, &response)) != ATH_OK)
         return err;
-    return response.err == ATH_ERR_HSM_UNAVAILABLE ? ATH_ERR_HSM_UNAVAILABLE : ATH_OK;
+    return response.err == ATH_ERR_HSM_UNAVAILABLE && !helper->is_lost ? ATH_ERR_HSM_UNAVAILABLE
+                                                                       : ATH_OK;
+}
+
+/* ---- waiting ---- */
+
+static int
+patience_ms(const struct helper *helper)
+{
+    uint64_t now;
+
+    if (!helper->is_lost)
+        return helper->hsm != NULL && helper->ops->check != NULL ? CHECK_EVERY_MS : -1;
+    now = clock_monotonic_ms();
+    return now < helper->look_at_ms ? (int)(helper->look_at_ms - now) : 0;
+}
+
+static ath_err
+on_wake(struct helper *helper)
+{
+    eventfd_t count;
+    ath_err err;
+
+    (void)eventfd_read(helper->wake_fd, &count);
+    if (helper->workers != NULL && (err = hsm_workers_err(helper->workers)) != ATH_OK)
+        return err;
+    return helper_on_wake(helper);
+}
+
+/* For requests, for what threads have to tell, or for the time to look after the token. A read(2)
+ * that waits would be woken by each answer the other end takes, poll(2) is only by bytes: a wakeup
+ * less for each signature. */
+static ath_err
+wait(struct helper *helper)
+{
+    struct pollfd items[2] = {{.fd = helper->channel.fd, .events = POLLIN},
+                              {.fd = helper->wake_fd, .events = POLLIN}};
+    ath_err err = ATH_OK;
+    int n = poll(items, 2, patience_ms(helper));
+
+    if (n < 0)
+        return errno == EINTR ? ATH_OK : ATH_ERR_IO;
+    if (items[1].revents != 0)
+        err = on_wake(helper);
+    if (err == ATH_OK && helper->is_lost)
+        err = look_again(helper);
+    else if (err == ATH_OK && n == 0)
+        err = check_token(helper);
+    if (err == ATH_OK && items[0].revents != 0)
+        err = hsm_channel_fill(&helper->channel);
+    return err;
+}
+
+static ath_err
+step(struct helper *helper)
+{
+    struct hsm_request request;
+    bool is_there;
+    ath_err err;
+
+    if ((err = hsm_channel_next(&helper->channel, &request, &is_there)) != ATH_OK)
+        return err;
+    if (is_there)
+        return serve(helper, &request);
+    if (helper->overlap.is_there && !hsm_channel_is_readable(&helper->channel))
+        return hsm_overlap_release(&helper->overlap);
+    return wait(helper);
+}
+
+/* ---- the whole ---- */
+
+static ath_err
+begin(struct helper *helper)
+{
+    const struct hsm_helper_options *options = helper->options;
+    ath_err err;
+
+    hsm_channel_init(&helper->channel, options->fd);
+    hsm_pins_init(&helper->pins);
+    helper->overlap = (struct hsm_overlap){.ops = helper->ops, .channel = &helper->channel};
+    helper->wake_fd = helper->dialogues.cancel_fd = -1;
+    if (!helper_is_token(helper))
+        return ATH_OK;
+    if ((helper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
+        return ATH_ERR_NOMEM;
+    if ((err = hsm_dialogues_init(&helper->dialogues, helper->wake_fd)) != ATH_OK)
+        return err;
+    return options->hang_limit_ms == 0
+               ? ATH_OK
+               : hsm_watchdog_new(options->fd, options->hang_limit_ms, &helper->watchdog);
 }
 
 static void
-close_all(struct helper *helper)
+end(struct helper *helper)
 {
+    hsm_watchdog_hurry(helper->watchdog);
+    hsm_dialogues_done(&helper->dialogues);
+    hsm_workers_free(helper->workers);
     for (size_t i = 0; i < helper->keys.count; i++)
         helper->ops->key_close(helper->hsm, helper->keys.entries[i].key);
     hsm_key_table_done(&helper->keys);
     helper->ops->close(helper->hsm);
-    ath_buf_done(&helper->last.message);
+    hsm_overlap_done(&helper->overlap);
+    hsm_pins_done(&helper->pins);
     hsm_channel_done(&helper->channel);
+    fd_close(&helper->wake_fd);
+    hsm_watchdog_free(helper->watchdog);
 }
 
 ath_err
@@ -356,12 +363,11 @@ hsm_helper_run(const struct hsm_helper_options *options)
 
     if ((helper.ops = hsm_helper_backend(options->backends, options->uri)) == NULL)
         return ATH_ERR_INVALID_PARAMS;
-    hsm_channel_init(&helper.channel, options->fd);
-    do {
-        err = serve_one(&helper);
-    } while (err == ATH_OK);
+    err = begin(&helper);
+    while (err == ATH_OK)
+        err = step(&helper);
     if (err == ATH_ERR_NOT_FOUND)
-        err = release_last(&helper);
-    close_all(&helper);
+        err = helper_settle(&helper);
+    end(&helper);
     return err;
 }

@@ -1,4 +1,5 @@
-/* ath-hsm-helper: holds one TPM for athd. Started by athd, never by hand. */
+/* ath-hsm-helper: holds one TPM or PKCS#11 token for athd. Started by athd, never by hand. */
+#include <fcntl.h>
 #include <getopt.h>
 #include <signal.h>
 #include <stdio.h>
@@ -18,8 +19,8 @@ static const char usage_text[] =
     "usage: ath-hsm-helper --uri URI --state-dir DIR [--log-level LEVEL]\n"
     "       ath-hsm-helper --version | --help\n"
     "\n"
-    "Holds one TPM for athd, which starts it with a socket as its standard input.\n"
-    "There is nothing to be done with it by hand.\n"
+    "Holds one TPM or PKCS#11 token for athd, which starts it with sockets as its standard\n"
+    "input and output. There is nothing to be done with it by hand.\n"
     "\n"
     "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:\n"
     "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
@@ -31,6 +32,29 @@ set_level(enum log_level level)
 {
     log_set_level(level);
     (void)setenv("TSS2_LOG", level == LOG_LEVEL_DEBUG ? "all+warning" : "all+none", 1);
+}
+
+/* How long a module may take to let go of the token once athd has closed; athd kills us a little
+ * later, if it still can. */
+#define HANG_LIMIT_MS 1500u
+
+/* Our sockets get numbers that nobody guesses, and 0 and 1 become /dev/null: modules are other
+ * people's code, and what they print must not be taken for ours. */
+static ath_err
+take_sockets(struct hsm_helper_options *options)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+    options->fd = fcntl(STDIN_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    options->prompter_fd = fcntl(STDOUT_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+    if (null < 0 || options->fd < 0 || dup2(null, STDIN_FILENO) < 0 ||
+        dup2(null, STDOUT_FILENO) < 0) {
+        log_error("event=helper_ends reason=\"its standard input is no socket\"");
+        return ATH_ERR_IO;
+    }
+    if (null > STDERR_FILENO)
+        close(null);
+    return ATH_OK;
 }
 
 /* ATH_OK: go on; ATH_ERR_COUNT: --help or --version has been answered. */
@@ -91,7 +115,8 @@ ignore_signals(void)
 int
 main(int argc, char **argv)
 {
-    struct hsm_helper_options options = {.backends = backends, .fd = STDIN_FILENO, .sandbox = true};
+    struct hsm_helper_options options = {
+        .backends = backends, .sandbox = true, .hang_limit_ms = HANG_LIMIT_MS};
     ath_err err;
 
     log_set_name("ath-hsm-helper");
@@ -104,7 +129,7 @@ main(int argc, char **argv)
     }
     secret_protect_process();
     ignore_signals();
-    if ((err = crypto_init()) == ATH_OK)
+    if ((err = take_sockets(&options)) == ATH_OK && (err = crypto_init()) == ATH_OK)
         err = hsm_helper_run(&options);
     if (err != ATH_OK)
         log_debug("event=helper_ends err=%s", ath_err_reason(err)); /* athd is told, and logs it */

@@ -4,7 +4,8 @@
 #include <string.h>
 
 #define PAGE_MAX 900u /* bytes of a description's page, escaped */
-#define STEPS_MAX (8u + 2u * PINENTRY_PAGES_MAX)
+#define STEPS_MAX (9u + 2u * PINENTRY_PAGES_MAX)
+#define IN_MAX (PINENTRY_LINE_MAX + 2u) /* a line with its CR */
 #define HEARD_MAX 65536u /* bytes a prompter may say, comments and status lines included */
 
 /* libgpg-error's codes; the upper byte of what comes over the wire says which program it is from.
@@ -19,6 +20,7 @@ enum step_kind {
     STEP_OPTIONAL, /* prompters may not know it */
     STEP_REQUIRED, /* without it the person would be asked something else */
     STEP_CONFIRM,
+    STEP_GETPIN,
 };
 
 struct pinentry {
@@ -26,7 +28,12 @@ struct pinentry {
     enum step_kind kinds[STEPS_MAX];
     size_t count;
     size_t next; /* the step to be sent; the one before it waits for its answer */
-    struct ath_buf in;
+    uint8_t *in; /* IN_MAX bytes: the line that is coming in; points into locked_in for a PIN */
+    size_t in_len;
+    struct ath_secret locked_in;
+    struct ath_secret
+        pin; /* PINENTRY_PIN_MAX bytes, of which pin_len hold; none: yes is asked for */
+    size_t pin_len;
     size_t heard;
     bool is_unread; /* our last command has not been taken from the pipe yet */
     bool is_greeted;
@@ -119,6 +126,16 @@ count_pages(struct ath_slice text)
 }
 
 static ath_err
+add_question(struct pinentry *pinentry, bool is_last)
+{
+    struct ath_slice nothing = ath_slice_of(NULL, 0);
+
+    if (is_last && pinentry->pin.data != NULL)
+        return add_step(pinentry, STEP_GETPIN, "GETPIN", nothing);
+    return add_step(pinentry, STEP_CONFIRM, "CONFIRM", nothing);
+}
+
+static ath_err
 add_page(struct pinentry *pinentry, struct ath_slice text, unsigned page, unsigned pages)
 {
     struct ath_buf description = {.max = PINENTRY_LINE_MAX};
@@ -131,7 +148,7 @@ add_page(struct pinentry *pinentry, struct ath_slice text, unsigned page, unsign
     if (err == ATH_OK)
         err = add_step(pinentry, STEP_REQUIRED, "SETDESC ", ath_buf_slice(&description));
     if (err == ATH_OK)
-        err = add_step(pinentry, STEP_CONFIRM, "CONFIRM", ath_slice_of(NULL, 0));
+        err = add_question(pinentry, page == pages);
     ath_buf_done(&description);
     return err;
 }
@@ -166,6 +183,41 @@ add_timeout(struct pinentry *pinentry, unsigned seconds)
     return err;
 }
 
+static ath_err
+add_all(struct pinentry *pinentry, const struct pinentry_question *question)
+{
+    const char *prompt = question->prompt != NULL ? question->prompt : question->title;
+    ath_err err;
+
+    if ((err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttyname=", question->ttyname)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttytype=", question->ttytype)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION lc-ctype=", question->lc_ctype)) ==
+            ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "SETTITLE ", question->title)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "SETPROMPT ", prompt)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "SETERROR ", question->error)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "SETOK ", question->ok)) == ATH_OK &&
+        (err = add_text(pinentry, STEP_OPTIONAL, "SETNOTOK ", question->not_ok)) == ATH_OK &&
+        (err = add_timeout(pinentry, question->timeout_s)) == ATH_OK)
+        err = add_pages(pinentry, question->description);
+    return err;
+}
+
+static ath_err
+make_room(struct pinentry *pinentry, bool asks_pin)
+{
+    ath_err err;
+
+    if (!asks_pin) {
+        pinentry->in = calloc(1, IN_MAX);
+        return pinentry->in == NULL ? ATH_ERR_NOMEM : ATH_OK;
+    }
+    if ((err = ath_secret_init(&pinentry->locked_in, IN_MAX)) == ATH_OK &&
+        (err = ath_secret_init(&pinentry->pin, PINENTRY_PIN_MAX)) == ATH_OK)
+        pinentry->in = pinentry->locked_in.data;
+    return err;
+}
+
 ath_err
 pinentry_new(const struct pinentry_question *question, struct pinentry **ret_pinentry)
 {
@@ -174,17 +226,8 @@ pinentry_new(const struct pinentry_question *question, struct pinentry **ret_pin
 
     if (pinentry == NULL)
         return err;
-    pinentry->in.max = PINENTRY_LINE_MAX + 2;
-    if ((err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttyname=", question->ttyname)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttytype=", question->ttytype)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION lc-ctype=", question->lc_ctype)) ==
-            ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETTITLE ", question->title)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETPROMPT ", question->title)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETOK ", question->ok)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETNOTOK ", question->not_ok)) == ATH_OK &&
-        (err = add_timeout(pinentry, question->timeout_s)) == ATH_OK)
-        err = add_pages(pinentry, question->description);
+    if ((err = make_room(pinentry, question->asks_pin)) == ATH_OK)
+        err = add_all(pinentry, question);
     if (err != ATH_OK) {
         pinentry_free(pinentry);
         return err;
@@ -202,7 +245,10 @@ pinentry_free(struct pinentry *pinentry)
         return;
     for (i = 0; i < pinentry->count; i++)
         free(pinentry->lines[i]);
-    ath_buf_done(&pinentry->in);
+    if (pinentry->in != pinentry->locked_in.data)
+        free(pinentry->in);
+    ath_secret_done(&pinentry->locked_in);
+    ath_secret_done(&pinentry->pin);
     free(pinentry);
 }
 
@@ -216,6 +262,14 @@ const char *
 pinentry_complaint(const struct pinentry *pinentry)
 {
     return pinentry->complaint.text;
+}
+
+ath_err
+pinentry_take_pin(struct pinentry *pinentry, struct ath_secret *ret_pin)
+{
+    if (!pinentry->is_done || pinentry->pin_len == 0)
+        return ATH_ERR_NOT_FOUND;
+    return ath_secret_from(ath_slice_of(pinentry->pin.data, pinentry->pin_len), ret_pin);
 }
 
 /* ---- the prompter's answers ---- */
@@ -265,34 +319,87 @@ begins_with_word(struct ath_slice line, const char *word)
            (line.len == len || line.data[len] == ' ');
 }
 
-/* has_asked: a command lies in `out` that the prompter cannot have seen yet. */
-static ath_err
-take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, struct ath_buf *out)
+/* The value of a hexadecimal digit; 16: it is none. */
+static unsigned
+hex_value(uint8_t digit)
 {
-    enum step_kind waiting;
+    if (digit >= '0' && digit <= '9')
+        return (unsigned)digit - '0';
+    if (digit >= 'A' && digit <= 'F')
+        return (unsigned)digit - 'A' + 10;
+    if (digit >= 'a' && digit <= 'f')
+        return (unsigned)digit - 'a' + 10;
+    return 16;
+}
 
-    if (line.len > 0 && line.data[0] == '#')
-        return ATH_OK; /* a comment */
-    if (begins_with_word(line, "S") || begins_with_word(line, "D"))
-        return ATH_OK; /* status, data: nothing we asked for */
-    if (has_asked || pinentry->is_unread)
-        return ATH_ERR_NO_PROMPTER; /* who answers before the question has not read it */
-    if (!pinentry->is_greeted) {
-        if (!begins_with_word(line, "OK"))
-            return ATH_ERR_NO_PROMPTER;
-        pinentry->is_greeted = true;
-        send_next(pinentry, out);
-        return out->err;
+/* "D 12%2534": more of the PIN (Assuan, "Server responses"). */
+static ath_err
+take_data(struct pinentry *pinentry, struct ath_slice line)
+{
+    size_t i;
+
+    for (i = strlen("D "); i < line.len; i++) {
+        unsigned byte = line.data[i];
+
+        if (byte == '%') {
+            if (line.len - i < 3)
+                return ATH_ERR_NO_PROMPTER;
+            byte = hex_value(line.data[i + 1]) * 16 + hex_value(line.data[i + 2]);
+            i += 2;
+        }
+        if (byte == 0 || byte > 0xFF || pinentry->pin_len == PINENTRY_PIN_MAX)
+            return why_set(&pinentry->complaint, ATH_ERR_NO_PROMPTER,
+                           "what it gave is no PIN of 1 to %u bytes", PINENTRY_PIN_MAX);
+        pinentry->pin.data[pinentry->pin_len++] = (uint8_t)byte;
     }
-    waiting = pinentry->kinds[pinentry->next - 1];
+    return ATH_OK;
+}
+
+static bool
+waits_for_pin(const struct pinentry *pinentry)
+{
+    return pinentry->next > 0 && pinentry->kinds[pinentry->next - 1] == STEP_GETPIN;
+}
+
+/* The answer to the command that was said last. */
+static ath_err
+take_answer(struct pinentry *pinentry, struct ath_slice line, struct ath_buf *out)
+{
+    enum step_kind waiting = pinentry->kinds[pinentry->next - 1];
+
     if (begins_with_word(line, "ERR")) {
-        if (waiting == STEP_CONFIRM)
+        if (waiting == STEP_CONFIRM || waiting == STEP_GETPIN)
             return error_of(line);
         if (waiting == STEP_REQUIRED)
             return ATH_ERR_NO_PROMPTER;
     } else if (!begins_with_word(line, "OK")) {
         return ATH_ERR_NO_PROMPTER; /* INQUIRE, or not this protocol */
+    } else if (waiting == STEP_GETPIN && pinentry->pin_len == 0) {
+        return why_set(&pinentry->complaint, ATH_ERR_USER_DENIED, "no PIN was given");
     }
+    send_next(pinentry, out);
+    return out->err;
+}
+
+/* has_asked: a command lies in `out` that the prompter cannot have seen yet. */
+static ath_err
+take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, struct ath_buf *out)
+{
+    bool is_early = has_asked || pinentry->is_unread;
+
+    if (line.len > 0 && line.data[0] == '#')
+        return ATH_OK; /* a comment */
+    if (begins_with_word(line, "D") && waits_for_pin(pinentry) && !is_early)
+        return take_data(pinentry, line);
+    if (begins_with_word(line, "S") || begins_with_word(line, "D"))
+        return ATH_OK; /* status, data: nothing we asked for */
+    if (is_early)
+        return ATH_ERR_NO_PROMPTER; /* who answers before the question has not read it */
+    if (pinentry->is_greeted)
+        return take_answer(pinentry, line, out);
+    if (!begins_with_word(line, "OK"))
+        return ATH_ERR_NO_PROMPTER;
+    pinentry->is_greeted = true;
     send_next(pinentry, out);
     return out->err;
 }
@@ -301,6 +408,32 @@ void
 pinentry_note_unread(struct pinentry *pinentry, bool is_unread)
 {
     pinentry->is_unread = is_unread;
+}
+
+/* What a line said that was no answer goes to the log, unless a PIN may stand in it. */
+static void
+note_complaint(struct pinentry *pinentry, struct ath_slice line)
+{
+    if (pinentry->complaint.text[0] == '\0' && line.len > 0 &&
+        (!waits_for_pin(pinentry) || begins_with_word(line, "ERR")))
+        (void)why_set(&pinentry->complaint, ATH_ERR_NO_PROMPTER, "%.*s", (int)line.len,
+                      (const char *)line.data);
+}
+
+static ath_err
+take_in_line(struct pinentry *pinentry, bool has_asked, struct ath_buf *out)
+{
+    struct ath_slice line = ath_slice_of(pinentry->in, pinentry->in_len);
+    ath_err err;
+
+    if (line.len > 0 && line.data[line.len - 1] == '\r')
+        line.len--;
+    err = take_line(pinentry, line, has_asked, out);
+    if (err == ATH_ERR_NO_PROMPTER)
+        note_complaint(pinentry, line);
+    explicit_bzero(pinentry->in, pinentry->in_len);
+    pinentry->in_len = 0;
+    return err;
 }
 
 ath_err
@@ -313,19 +446,12 @@ pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes, struct ath_b
     if (pinentry->heard > HEARD_MAX)
         return ATH_ERR_NO_PROMPTER;
     for (i = 0; i < bytes.len && err == ATH_OK && !pinentry->is_done; i++) {
-        if (bytes.data[i] != '\n') {
-            ath_buf_put_byte(&pinentry->in, bytes.data[i]);
-            if (pinentry->in.err != ATH_OK)
-                err = pinentry->in.err == ATH_ERR_NOMEM ? ATH_ERR_NOMEM : ATH_ERR_NO_PROMPTER;
-            continue;
-        }
-        if (pinentry->in.len > 0 && pinentry->in.data[pinentry->in.len - 1] == '\r')
-            pinentry->in.len--;
-        err = take_line(pinentry, ath_buf_slice(&pinentry->in), out->len > before, out);
-        if (err == ATH_ERR_NO_PROMPTER && pinentry->in.len > 0)
-            err = why_set(&pinentry->complaint, err, "%.*s", (int)pinentry->in.len,
-                          (const char *)pinentry->in.data);
-        ath_buf_clear(&pinentry->in);
+        if (bytes.data[i] == '\n')
+            err = take_in_line(pinentry, out->len > before, out);
+        else if (pinentry->in_len == IN_MAX)
+            err = ATH_ERR_NO_PROMPTER;
+        else
+            pinentry->in[pinentry->in_len++] = bytes.data[i];
     }
     return err;
 }
