@@ -13,12 +13,15 @@ SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", "..
 BIN = os.environ.get("ATH_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 
 PROMPTER = """#!/bin/sh
-# A pinentry that writes down what it is told and answers every question with {answer}.
+# A pinentry that writes down what it is told and answers every question with {answer}; asked for a PIN,
+# it does what the file getpin says.
+echo $$ >> "{dir}/prompters"
 echo OK ready
 while read -r line; do
     printf '%s\\n' "$line" >> "{dir}/questions"
     case "$line" in
     CONFIRM*) echo "{answer}" ;;
+    GETPIN*) . "{dir}/getpin" ;;
     BYE*) echo OK; exit ;;
     *) echo OK ;;
     esac
@@ -93,11 +96,11 @@ class Tpms:
 
 class Athd:
     """`with Athd() as athd: athd.call(...)`. says: what the prompter answers to every question.
-    own_tpm: set up its TPM as on the first start."""
+    own_tpm: set up its TPM as on the first start; software_tpm: else it has none."""
 
     tpms = Tpms()
 
-    def __init__(self, says="OK", arguments=(), own_tpm=False):
+    def __init__(self, says="OK", arguments=(), own_tpm=False, software_tpm=True):
         self.dir = tempfile.mkdtemp(prefix="athd-test-")
         self.socket = os.path.join(self.dir, "socket")
         self.state = os.path.join(self.dir, "state")
@@ -106,6 +109,7 @@ class Athd:
         self.environment = {}  # more than that of the test
         self.process = self.connection = None
         self.own_tpm, self.tpm = own_tpm, None
+        self.software_tpm = software_tpm
         self.log_seen = 0  # what earlier runs wrote
         self.answers(says)
 
@@ -116,6 +120,22 @@ class Athd:
             file.write(PROMPTER.format(answer=says, dir=self.dir))
         os.chmod(path + ".new", 0o700)
         os.replace(path + ".new", path)  # one that is being started is not written to (ETXTBSY)
+
+    def configure(self, config):
+        """Its configuration file from the next start on."""
+        path = os.path.join(self.dir, "athd.json")
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump(config, file)
+        if "--config" not in self.arguments:
+            self.arguments += ["--config", path]
+
+    def prompters(self):
+        """The processes that were started as prompters."""
+        try:
+            with open(os.path.join(self.dir, "prompters"), encoding="utf-8") as file:
+                return [int(line) for line in file]
+        except FileNotFoundError:
+            return []
 
     def questions(self):
         """All the prompter was told."""
@@ -135,12 +155,13 @@ class Athd:
     def spawn(self):
         environment = {**os.environ, "XDG_CONFIG_HOME": self.dir, "XDG_RUNTIME_DIR": self.dir,
                        **self.environment}
-        if not self.own_tpm and not os.path.exists(self.state):
+        if self.software_tpm and not self.own_tpm and not os.path.exists(self.state):
             self.tpm = self.tpms.take(self.state)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BIN, "athd"), "--software-tpm", "--state-dir", self.state, "--socket",
-                 self.socket, "--prompter", os.path.join(self.dir, "prompter"), *self.arguments],
+                [os.path.join(BIN, "athd"), *(["--software-tpm"] if self.software_tpm else []), "--state-dir",
+                 self.state, "--socket", self.socket, "--prompter", os.path.join(self.dir, "prompter"),
+                 *self.arguments],
                 stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
 
     def wait_until_ready(self):

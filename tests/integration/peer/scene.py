@@ -61,10 +61,7 @@ class Scene:
         self.me.__enter__()
         try:
             self.app.__enter__()
-            self.user = self.me.call("key.create", name="alice", role="user")
-            self.agent = self.me.call("key.create", name="agent", role="client",
-                                      agent_id="https://agent.example/.well-known/agent.json")
-            self.shop = self.app.call("key.create", name="shop", role="server")
+            self.create_keys()
             self.put_service(**self.service)
         except BaseException:
             self.__exit__()
@@ -76,6 +73,12 @@ class Scene:
             self.me.__exit__()
         finally:
             self.app.__exit__()
+
+    def create_keys(self):
+        self.user = self.me.call("key.create", name="alice", role="user")
+        self.agent = self.me.call("key.create", name="agent", role="client",
+                                  agent_id="https://agent.example/.well-known/agent.json")
+        self.shop = self.app.call("key.create", name="shop", role="server")
 
     def put_service(self, **changes):
         service = {"name": "mail", "key": "shop", "scopes_supported": SCOPES, "token_max_ttl": 600,
