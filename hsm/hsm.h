@@ -35,7 +35,7 @@ struct hsm_info {
     bool software;
     bool has_ek_certificate;
     uint32_t algorithms;
-    unsigned parallel; /* 1: sign_begin, sign_finish; more: sign_with, one thread a session */
+    unsigned parallel; /* as many sessions may sign at once, each in a thread (sign_with) */
     bool has_counter;
     enum hsm_login login;
     bool pin_locked;
@@ -77,8 +77,9 @@ struct hsm_ops {
                           struct hsm_fault *fault);
     ath_err (*sign_finish)(struct hsm *hsm, struct hsm_fault *fault,
                            uint8_t ret_signature[SIGNATURE_MAX_LEN]);
-    /* Where info.parallel > 1, instead: signs with the session of this worker (0 to parallel - 1).
-     * `pin` is empty but for keys with always_authenticate. ATH_ERR_PIN_REQUIRED: log in first. */
+    /* Where sign_begin is NULL, instead: signs with the session of this worker (0 to parallel - 1;
+     * parallel may be 1 here, too). `pin` is empty but for keys with always_authenticate, and for
+     * these where the reader's pad asks. ATH_ERR_PIN_REQUIRED: log in first. */
     ath_err (*sign_with)(struct hsm *hsm, unsigned worker, struct hsm_key *key,
                          struct ath_slice message, struct ath_slice pin, struct hsm_fault *fault,
                          uint8_t ret_signature[SIGNATURE_MAX_LEN]);

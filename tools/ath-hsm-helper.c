@@ -13,7 +13,7 @@
 #include "crypto/digest.h"
 #include "hsm/hsm_helper.h"
 
-static const struct hsm_ops *const backends[] = {&tpm_backend_ops, NULL};
+static const struct hsm_ops *const backends[] = {&tpm_backend_ops, &pkcs11_backend_ops, NULL};
 
 static const char usage_text[] =
     "usage: ath-hsm-helper --uri URI --state-dir DIR [--log-level LEVEL]\n"

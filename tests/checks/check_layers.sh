@@ -16,7 +16,8 @@ allowed_layers() {
     src/client) echo ath base rpc ;;
     hsm/wire) echo ath base ;;
     hsm) echo ath base crypto pinentry hsm/wire ;;
-    hsm/tpm | hsm/pkcs11) echo ath base crypto hsm ;;
+    hsm/tpm) echo ath base crypto hsm ;;
+    hsm/pkcs11) echo ath base crypto hsm hsm/wire ;;
     tools/athd) echo ath base crypto protocol rpc athd ;;
     tools/ath-hsm-helper) echo ath base crypto hsm hsm/tpm hsm/pkcs11 ;;
     tools/ath_bench) echo ath base crypto protocol rpc client hsm hsm/tpm ;;
@@ -29,7 +30,8 @@ allowed_layers() {
 allowed_users() {
     case $1 in
     cjson/*) echo src/base/json ;;
-    openssl/*) echo src/crypto/ hsm/tpm/ ;; # the TPM: session HMACs, the ASN.1 of key files
+    # the TPM: session HMACs, the ASN.1 of key files; PKCS#11: certificates beside keys
+    openssl/*) echo src/crypto/ hsm/tpm/ hsm/pkcs11/ ;;
     tss2/*) echo hsm/tpm/ ;;
     p11-kit/* | pkcs11*) echo hsm/pkcs11/ tools/ath_bench_cryptoki. ;;
     uv.h | uv/*) echo src/athd/ src/pinentry/ ;;

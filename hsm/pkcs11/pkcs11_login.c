@@ -1,0 +1,96 @@
+#include "hsm/pkcs11/pkcs11_login.h"
+
+static const char doing_login[] = "log in to the token";
+
+/* Before a try is spent. A token that gives no limits, or senseless ones, judges itself. */
+static ath_err
+check_length(struct pkcs11_token *token, struct ath_slice pin, struct hsm_fault *fault)
+{
+    const CK_TOKEN_INFO now = pkcs11_token_now(token);
+    bool has_limits = now.ulMaxPinLen != CK_UNAVAILABLE_INFORMATION && now.ulMaxPinLen > 0 &&
+                      now.ulMinPinLen <= now.ulMaxPinLen;
+
+    if (token->info.login == HSM_LOGIN_PAD && pin.len == 0)
+        return ATH_OK;
+    if (pin.len == 0)
+        return why_set(&fault->why, ATH_ERR_PIN_INCORRECT,
+                       "the PIN is empty; it was not tried, so no try was spent");
+    if (has_limits && (pin.len < now.ulMinPinLen || pin.len > now.ulMaxPinLen))
+        return why_set(&fault->why, ATH_ERR_PIN_INCORRECT,
+                       "the token's PINs have %lu to %lu characters; this one was not tried, so no "
+                       "try was spent",
+                       now.ulMinPinLen, now.ulMaxPinLen);
+    return ATH_OK;
+}
+
+/* The flags tell what the try has cost. They are read after a success, too: it gives tries back. */
+static void
+read_flags(struct pkcs11_token *token, CK_RV rv)
+{
+    struct hsm_fault unimportant = {0};
+
+    (void)!pkcs11_token_check(token, &unimportant);
+    (void)pthread_mutex_lock(&token->lock);
+    token->pin_locked = rv == CKR_PIN_LOCKED;
+    (void)pthread_mutex_unlock(&token->lock);
+}
+
+/* The module reads the PIN where it lies, in locked memory; its parameter lacks a const. */
+static CK_RV
+log_in(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_USER_TYPE type,
+       struct ath_slice pin)
+{
+    CK_UTF8CHAR *bytes = pin.len > 0 ? (CK_UTF8CHAR *)(uintptr_t)pin.data : NULL;
+    CK_RV rv = token->module->f->C_Login(session, type, bytes, pin.len);
+
+    read_flags(token, rv);
+    return rv;
+}
+
+static ath_err
+login_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg,
+           struct hsm_fault *fault)
+{
+    const struct ath_slice *pin = arg;
+    CK_RV rv = log_in(token, session, CKU_USER, *pin);
+
+    if (rv == CKR_USER_ALREADY_LOGGED_IN)
+        return ATH_OK;
+    if (rv == CKR_OK)
+        pkcs11_token_new_generation(token);
+    return pkcs11_error_report(rv, doing_login, fault);
+}
+
+ath_err
+pkcs11_login(struct pkcs11_token *token, struct ath_slice pin, struct hsm_fault *fault)
+{
+    ath_err err;
+
+    if (token->info.login == HSM_LOGIN_NONE)
+        return ATH_OK;
+    if ((err = check_length(token, pin, fault)) != ATH_OK)
+        return err;
+    return pkcs11_session_run_once(token, PKCS11_MAIN_SESSION, login_step, &pin, fault);
+}
+
+void
+pkcs11_logout(struct pkcs11_token *token)
+{
+    CK_SESSION_HANDLE session = token->sessions[PKCS11_MAIN_SESSION];
+
+    if (session != CK_INVALID_HANDLE)
+        (void)token->module->f->C_Logout(session);
+    pkcs11_token_new_generation(token);
+}
+
+ath_err
+pkcs11_login_for_signature(struct pkcs11_token *token, CK_SESSION_HANDLE session,
+                           struct ath_slice pin, struct hsm_fault *fault)
+{
+    ath_err err;
+
+    if ((err = check_length(token, pin, fault)) != ATH_OK)
+        return err;
+    return pkcs11_error_report(log_in(token, session, CKU_CONTEXT_SPECIFIC, pin), doing_login,
+                               fault);
+}
