@@ -174,24 +174,6 @@ start_group(struct audit_log *log)
 
 /* ---- records ---- */
 
-void
-audit_record_begin(struct json_maker *record, const char *event, const struct request *request)
-{
-    struct json_maker caller;
-
-    json_object_begin(record);
-    json_put_string(record, "event", event);
-    if (request == NULL)
-        return;
-    json_object_begin(&caller);
-    json_put_int(&caller, "uid", request->caller->uid);
-    json_put_int(&caller, "pid", request->caller->pid);
-    if (request->caller->exe[0] != '\0')
-        json_put_string(&caller, "exe", request->caller->exe);
-    json_put_maker(record, "caller", &caller);
-    json_put_string(record, "trace", request->trace);
-}
-
 static void
 fail(void (*done)(void), void *ctx, ath_err err)
 {

@@ -6,7 +6,7 @@
 #ifndef ATHD_AUDIT_LOG_H
 #define ATHD_AUDIT_LOG_H
 
-#include "athd/request.h"
+#include "athd/audit_record.h"
 
 struct audit_log;
 
@@ -19,13 +19,6 @@ ath_err audit_log_open(struct athd *athd, const char *state_dir, struct why *why
 /* Writes what is queued, then calls done. */
 void audit_log_close(struct audit_log *log, void (*done)(void *ctx), void *ctx);
 void audit_log_free(struct audit_log *log);
-
-/* A record begun: index and timestamp are put by append, the rest is the caller's:
- * event, then members of ATH's audit shape where they apply (agent_id, user_id, provider_id,
- * requested_scopes, effective_scopes, denied_scopes, denial_reason), key, jkt, purpose, audience,
- * sha256 (of what is signed), jti or handshake, trace, caller. */
-void audit_record_begin(struct json_maker *record, const char *event,
-                        const struct request *request);
 
 /* Ends and appends it. done is called once, from the event loop, never from inside this call (also
  * on failure). done may be NULL: nobody waits. */

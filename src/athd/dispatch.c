@@ -15,6 +15,7 @@ dispatch(struct request *request)
     struct json *members = NULL;
     struct why why;
 
+    request->rule = answer.rule;
     if (answer.verdict == POLICY_ALLOW) {
         method_table[request->method->id](request);
         return;

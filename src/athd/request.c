@@ -110,6 +110,7 @@ request_new(struct connection *connection, struct batch *batch, struct rpc_call 
     call->id = call->params = NULL;
     request->is_notification = call->is_notification;
     request->trace = json_get_string(request->params, "trace");
+    request->arrived_us = clock_monotonic_us();
     if ((request->batch = batch) != NULL)
         batch_ref(batch);
     LIST_INSERT_HEAD(&connection->requests, request, of_connection);

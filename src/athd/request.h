@@ -26,6 +26,9 @@ struct request {
     struct json *params;   /* object, checked against the method's table; owned */
     struct caller *caller; /* counted */
     const char *trace;     /* in params; NULL: none */
+    const char *rule;      /* static: the policy rule that allowed it; NULL: none was asked yet */
+    bool has_consent;      /* the user was asked and said yes */
+    uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */
     uint64_t deadline_ms;  /* clock_monotonic_ms; request_set_deadline changes it */
 
     /* What holds the request now sets this; it is called once when the caller has gone, the

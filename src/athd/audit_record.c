@@ -1,0 +1,30 @@
+#include "athd/audit_record.h"
+
+#include "athd/athd.h"
+#include "athd/audit_log.h"
+#include "base/clock.h"
+
+void
+audit_record_begin(struct json_maker *record, const char *event, const struct request *request)
+{
+    json_object_begin(record);
+    json_put_string(record, "event", event);
+    if (request == NULL)
+        return;
+    caller_put(request->caller, record, "caller");
+    json_put_string(record, "trace", request->trace);
+    json_put_string(record, "rule", request->rule);
+    if (request->has_consent)
+        json_put_string(record, "consent", "given");
+    if (request->arrived_us != 0)
+        json_put_int(record, "duration_us", (int64_t)(clock_monotonic_us() - request->arrived_us));
+}
+
+void
+audit_record_note(struct athd *athd, struct json_maker *record)
+{
+    if (athd->audit == NULL || athd->is_closing_parts)
+        json_maker_done(record);
+    else
+        audit_append(athd->audit, record, NULL, NULL);
+}
