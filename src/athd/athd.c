@@ -267,7 +267,8 @@ start_parts(struct athd *athd, struct why *why)
     if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
         /* before the first helper: helpers and prompters inherit it */
         (err = sandbox_enter(athd->config, why)) != ATH_OK ||
-        (err = hsm_pool_new(athd, &athd->hsms)) != ATH_OK || /* it numbers the keys that are read */
+        (err = hsm_pool_new(athd, why, &athd->hsms)) !=
+            ATH_OK || /* it numbers the keys that are read */
         (err = open_stores(athd, why)) != ATH_OK ||
         (err = consent_new(athd, &athd->consent)) != ATH_OK ||
         (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||

@@ -8,6 +8,7 @@
 
 #include "base/file.h"
 #include "base/name.h"
+#include "hsm/wire/pkcs11_uri.h"
 
 #define HELPER_NAME "ath-hsm-helper"
 #define CONSENT_TIMEOUT_DEFAULT_S 120
@@ -45,6 +46,28 @@ has_hsm(const struct config *config, const char *name)
     return false;
 }
 
+/* RFC 7512. A PIN in it stood in argv, for everybody to see, before athd could refuse it. */
+static ath_err
+check_token_uri(const char *uri, struct why *why)
+{
+    struct pkcs11_uri parts;
+    struct why inner = {{0}};
+    ath_err err = pkcs11_uri_parse(ath_slice_of_string(uri), &inner, &parts);
+
+    if (err != ATH_OK)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "a pkcs11: URI of an hsm: %s",
+                       why_text(&inner, err));
+    if (parts.object[0] != '\0' || parts.id_len > 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "a pkcs11: URI of an hsm names a token, not a key: leave out object and id");
+    if (parts.token[0] == '\0' && parts.serial[0] == '\0' && parts.manufacturer[0] == '\0' &&
+        parts.model[0] == '\0')
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "a pkcs11: URI of an hsm must name its token: token=LABEL or serial=NUMBER "
+                       "(p11tool --list-tokens shows them)");
+    return ATH_OK;
+}
+
 /* As far as can be told without the hardware. */
 static ath_err
 check_uri(const char *uri, struct why *why)
@@ -52,13 +75,16 @@ check_uri(const char *uri, struct why *why)
     const char *scheme = uri_scheme(uri);
 
     if (scheme != NULL && strcmp(scheme, "pkcs11") == 0)
+        return check_token_uri(uri, why);
+    if (strstr(uri, "pin-value") != NULL) /* what may hold a PIN is not repeated */
         return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "\"%s\": PKCS#11 tokens are not in this version of athd", uri);
+                       "what names an hsm begins with pkcs11:, tpm: or swtpm:");
     if (scheme == NULL || (strcmp(scheme, "tpm") == 0 && strncmp(uri, "tpm:device=/", 12) != 0 &&
                            (strncmp(uri, "tpm:tcti=", 9) != 0 || uri[9] == '\0')))
         return why_set(
             why, ATH_ERR_INVALID_PARAMS,
-            "\"%s\" is no hsm: it must be tpm:device=/dev/..., tpm:tcti=... or swtpm:", uri);
+            "\"%s\" is no hsm: it must be tpm:device=/dev/..., tpm:tcti=..., swtpm: or pkcs11:...",
+            uri);
     return ATH_OK;
 }
 
@@ -85,7 +111,7 @@ config_add_hsm(struct config *config, const char *name, const char *uri, struct 
     return ATH_OK;
 }
 
-/* tpm, swtpm, then tpm-2 ... for those that were given none. */
+/* tpm, swtpm, pkcs11, then tpm-2 ... for those that were given none. */
 static ath_err
 name_hsms(struct config *config)
 {
@@ -446,7 +472,9 @@ has_same_hsms(const struct config *a, const struct config *b)
     size_t i;
 
     for (i = 0; i < a->hsm_count && i < b->hsm_count; i++)
-        if (!is_same(a->hsms[i].name, b->hsms[i].name) || !is_same(a->hsms[i].uri, b->hsms[i].uri))
+        if (!is_same(a->hsms[i].name, b->hsms[i].name) ||
+            !is_same(a->hsms[i].uri, b->hsms[i].uri) ||
+            a->hsms[i].pin_ttl_s != b->hsms[i].pin_ttl_s)
             return false;
     return a->hsm_count == b->hsm_count;
 }

@@ -20,8 +20,9 @@ enum config_item {
 };
 
 struct config_hsm {
-    char *name; /* unnamed ones: tpm, swtpm, then -2 ... */
+    char *name; /* unnamed ones: tpm, swtpm, pkcs11, then -2 ... */
     char *uri;
+    int64_t pin_ttl_s; /* pkcs11: logged in for so long after a PIN; 0: until the token is gone */
 };
 
 struct config {

@@ -14,6 +14,7 @@
 #define CONFIG_DEPTH_MAX 8u
 #define CONFIG_MEMBERS_MAX 64u
 #define CONSENT_TIMEOUT_MAX_S 3600
+#define PIN_TTL_MAX_S 86400
 
 static const struct json_limits config_limits = {CONFIG_FILE_MAX, CONFIG_DEPTH_MAX,
                                                  CONFIG_MEMBERS_MAX, JSON_INTEGERS};
@@ -115,6 +116,21 @@ set_consent_timeout(const struct reading *reading, const struct json *value)
     return ATH_OK;
 }
 
+/* Of the hsm that was added last. */
+static ath_err
+set_pin_ttl(const struct reading *reading, const struct json *value)
+{
+    struct config_hsm *hsm = &reading->config->hsms[reading->config->hsm_count - 1];
+
+    if (value == NULL)
+        return ATH_OK;
+    if (!json_int(value, &hsm->pin_ttl_s) || hsm->pin_ttl_s < 1 || hsm->pin_ttl_s > PIN_TTL_MAX_S)
+        return refuse(reading, "pin_ttl", "must be 1 to 86400 seconds");
+    if (strncmp(hsm->uri, "pkcs11:", strlen("pkcs11:")) != 0)
+        return refuse(reading, "pin_ttl", "is for pkcs11: hsms only");
+    return ATH_OK;
+}
+
 static ath_err
 add_hsm(const struct reading *reading, const struct json *item)
 {
@@ -125,14 +141,15 @@ add_hsm(const struct reading *reading, const struct json *item)
 
     for (member = json_is_object(item) ? json_first(item) : NULL; member != NULL;
          member = json_next(member))
-        if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0)
+        if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0 &&
+            strcmp(json_name(member), "pin_ttl") != 0)
             return refuse(reading, json_name(member), "is not known here");
     if (uri == NULL || (name != NULL && json_string(name) == NULL))
         return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}, both strings");
     if ((err = config_add_hsm(reading->config, json_string(name), uri, &why)) != ATH_OK)
         return why_set(reading->why, err, "%s:%u: %s", reading->path, line_of(reading->text, uri),
                        why_text(&why, err));
-    return ATH_OK;
+    return set_pin_ttl(reading, json_get(item, "pin_ttl"));
 }
 
 static ath_err

@@ -34,13 +34,16 @@ struct consent_question {
 };
 
 TAILQ_HEAD(question_list, consent_question);
+TAILQ_HEAD(turn_list, consent_turn);
 
 struct consent {
     struct athd *athd;
     struct question_list questions; /* not answered yet, in the order they are shown */
     size_t count;
-    unsigned on_screen; /* prompters that have not gone */
-    unsigned handles;   /* timers that are not closed */
+    struct turn_list turns; /* waiting, and on the screen */
+    bool turn_was_last;     /* a PIN had the screen, now it is a question's turn */
+    unsigned on_screen;     /* prompters that have not gone */
+    unsigned handles;       /* timers that are not closed */
     bool is_closing;
 };
 
@@ -162,6 +165,24 @@ seconds_left(const struct consent_question *question)
                : 1;
 }
 
+const char *
+consent_ttyname(void)
+{
+    return getenv("GPG_TTY");
+}
+
+const char *
+consent_ttytype(void)
+{
+    return getenv("TERM");
+}
+
+const char *
+consent_lc_ctype(void)
+{
+    return getenv("LC_ALL") != NULL ? getenv("LC_ALL") : getenv("LC_CTYPE");
+}
+
 static void
 show(struct consent_question *question)
 {
@@ -172,9 +193,9 @@ show(struct consent_question *question)
         .ok = question->ok_label,
         .not_ok = NOT_OK_LABEL,
         .timeout_s = seconds_left(question),
-        .ttyname = getenv("GPG_TTY"),
-        .ttytype = getenv("TERM"),
-        .lc_ctype = getenv("LC_ALL") != NULL ? getenv("LC_ALL") : getenv("LC_CTYPE"),
+        .ttyname = consent_ttyname(),
+        .ttytype = consent_ttytype(),
+        .lc_ctype = consent_lc_ctype(),
     };
     struct prompter_events events = {on_answer, question, on_prompter_gone, consent};
     ath_err err;
@@ -187,20 +208,85 @@ show(struct consent_question *question)
         end_question(question, err);
 }
 
-/* The next in line that is not shown yet, if there is room for it. */
+static bool
+has_room(const struct consent *consent)
+{
+    return !consent->is_closing && consent->on_screen < PROMPTERS_MAX &&
+           (consent->on_screen == 0 || !is_on_terminal());
+}
+
+static struct consent_question *
+next_question(const struct consent *consent)
+{
+    struct consent_question *question;
+
+    TAILQ_FOREACH (question, &consent->questions, entry)
+        if (question->prompter == NULL)
+            return question;
+    return NULL;
+}
+
+static struct consent_turn *
+next_turn(const struct consent *consent)
+{
+    struct consent_turn *turn;
+
+    TAILQ_FOREACH (turn, &consent->turns, entry)
+        if (turn->is_waiting)
+            return turn;
+    return NULL;
+}
+
+static void
+grant(struct consent *consent, struct consent_turn *turn)
+{
+    turn->is_waiting = false;
+    turn->is_on_screen = true;
+    consent->on_screen++;
+    turn->granted(turn->ctx);
+}
+
+/* Those in line that are not shown yet, as far as there is room for them. */
 static void
 show_next(struct consent *consent)
 {
-    struct consent_question *question, *next;
+    struct consent_question *question;
+    struct consent_turn *turn;
 
-    for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
-        next = TAILQ_NEXT(question, entry);
-        if (consent->is_closing || consent->on_screen >= PROMPTERS_MAX ||
-            (consent->on_screen > 0 && is_on_terminal()))
+    while (has_room(consent)) {
+        question = next_question(consent);
+        turn = next_turn(consent);
+        if (question == NULL && turn == NULL)
             return;
-        if (question->prompter == NULL)
+        consent->turn_was_last = turn != NULL && (question == NULL || !consent->turn_was_last);
+        if (consent->turn_was_last)
+            grant(consent, turn);
+        else
             show(question);
     }
+}
+
+/* ---- turns of others ---- */
+
+void
+consent_turn_wait(struct consent *consent, struct consent_turn *turn)
+{
+    turn->is_waiting = true;
+    turn->is_on_screen = false;
+    TAILQ_INSERT_TAIL(&consent->turns, turn, entry);
+    show_next(consent);
+}
+
+void
+consent_turn_end(struct consent *consent, struct consent_turn *turn)
+{
+    if (!turn->is_waiting && !turn->is_on_screen)
+        return;
+    TAILQ_REMOVE(&consent->turns, turn, entry);
+    if (turn->is_on_screen)
+        consent->on_screen--;
+    turn->is_waiting = turn->is_on_screen = false;
+    show_next(consent);
 }
 
 /* ---- asking ---- */
@@ -312,6 +398,7 @@ consent_new(struct athd *athd, struct consent **ret_consent)
         return ATH_ERR_NOMEM;
     consent->athd = athd;
     TAILQ_INIT(&consent->questions);
+    TAILQ_INIT(&consent->turns);
     *ret_consent = consent;
     return ATH_OK;
 }
@@ -320,10 +407,15 @@ void
 consent_close(struct consent *consent)
 {
     struct consent_question *question;
+    struct consent_turn *turn, *next;
 
     consent->is_closing = true;
     while ((question = TAILQ_FIRST(&consent->questions)) != NULL)
         end_question(question, ATH_ERR_CONSENT_TIMEOUT);
+    for (turn = TAILQ_FIRST(&consent->turns); turn != NULL; turn = next) {
+        next = TAILQ_NEXT(turn, entry);
+        turn->closed(turn->ctx); /* may end it */
+    }
 }
 
 bool

@@ -11,6 +11,17 @@
 struct consent;
 struct consent_question;
 
+/* A turn at the screen for a prompter that asks no question of ours: it asks for a PIN, for a
+ * helper. The storage is the owner's. */
+struct consent_turn {
+    TAILQ_ENTRY(consent_turn) entry;
+    bool is_waiting, is_on_screen;
+    void (*granted)(
+        void *ctx);            /* the screen is its: once; may come from inside consent_turn_wait */
+    void (*closed)(void *ctx); /* athd ends */
+    void *ctx;
+};
+
 enum consent_text_kind {
     CONSENT_OURS,     /* our own words and facts we proved */
     CONSENT_STRANGER, /* a stranger's words: quoted, at most 256 characters, made harmless */
@@ -46,5 +57,14 @@ void consent_free(struct consent *consent);          /* when it is idle */
 void consent_ask(struct request *request, struct consent_text *taken_text, const char *ok_label,
                  int64_t timeout_s, consent_done_fn *done, void *ctx);
 size_t consent_waiting(const struct consent *consent);
+
+/* Lines up; granted and closed are set by the caller. PINs and questions take turns. */
+void consent_turn_wait(struct consent *consent, struct consent_turn *turn);
+/* Its prompter has gone, or it wants no turn any more. */
+void consent_turn_end(struct consent *consent, struct consent_turn *turn);
+/* The locale and terminal that a prompter of ours is told of; NULL: not known. */
+const char *consent_ttyname(void);
+const char *consent_ttytype(void);
+const char *consent_lc_ctype(void);
 
 #endif

@@ -89,7 +89,8 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
     if (err == ATH_OK)
         err = keep(issuing, outcome->signature, &why);
     if (err != ATH_OK)
-        issuing_end(issuing, err, &why, method_native(outcome->native));
+        issuing_end(issuing, err, &why,
+                    method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
 }
 
 /* ---- signature ---- */

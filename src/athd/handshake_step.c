@@ -150,7 +150,8 @@ is_passing(ath_err err)
 {
     return err == ATH_ERR_HSM_BUSY || err == ATH_ERR_HSM_UNAVAILABLE ||
            err == ATH_ERR_LIMIT_EXCEEDED /* of the queue */ || err == ATH_ERR_AUDIT_UNAVAILABLE ||
-           err == ATH_ERR_CONSENT_TIMEOUT;
+           err == ATH_ERR_CONSENT_TIMEOUT || err == ATH_ERR_PIN_REQUIRED ||
+           err == ATH_ERR_PIN_INCORRECT || err == ATH_ERR_PIN_LOCKED;
 }
 
 static void
@@ -167,11 +168,14 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
     }
     if (err != ATH_OK && is_passing(err) && handshake->message != NULL) {
         handshake->stalled = true;
-        step_error(handshake, err, &why, method_native(outcome->native));
+        step_error(handshake, err, &why,
+                   method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
         return;
     }
     if (err != ATH_OK) {
-        handshake_step_fail_data(handshake, err, &why, method_native(outcome->native));
+        handshake_step_fail_data(
+            handshake, err, &why,
+            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
         return;
     }
     if (handshake->client != NULL)

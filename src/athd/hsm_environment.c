@@ -4,10 +4,23 @@
 #include <stddef.h>
 #include <string.h>
 
+#include "hsm/wire/pkcs11_uri.h"
+
 static bool
 begins_with(const char *text, const char *prefix)
 {
     return strncmp(text, prefix, strlen(prefix)) == 0;
+}
+
+/* systemd.exec(5), "Credentials" */
+static bool
+needs_credentials(const char *uri)
+{
+    struct pkcs11_uri parts;
+
+    return begins_with(uri, "pkcs11:") &&
+           pkcs11_uri_parse(ath_slice_of_string(uri), NULL, &parts) == ATH_OK &&
+           parts.pin_credential[0] != '\0';
 }
 
 static bool
@@ -23,7 +36,7 @@ is_for_helper(const char *variable, const char *uri)
     for (i = 0; i < sizeof(for_pkcs11) / sizeof(for_pkcs11[0]); i++)
         if (begins_with(uri, "pkcs11:") && begins_with(variable, for_pkcs11[i]))
             return true;
-    return false;
+    return begins_with(variable, "CREDENTIALS_DIRECTORY=") && needs_credentials(uri);
 }
 
 void

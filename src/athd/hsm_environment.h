@@ -12,7 +12,8 @@ struct hsm_environment {
 };
 
 /* From `environ`-like variables (ended by NULL): PATH, LANG, LC_*; for pkcs11: also SOFTHSM2_CONF,
- * TPM2_PKCS11_* and P11_KIT_*. TSS2_LOG is set so that tss2 says nothing: the helper does. */
+ * TPM2_PKCS11_* and P11_KIT_*, and CREDENTIALS_DIRECTORY where its
+ * pin-source is a credential. TSS2_LOG is set so that tss2 says nothing: the helper does. */
 void hsm_environment_make(char *const *variables, const char *uri,
                           struct hsm_environment *ret_environment);
 

@@ -9,6 +9,12 @@
 #include "athd/athd.h"
 #include "base/clock.h"
 
+static struct hsm_job *
+job_of(struct hsm_queue_item *item)
+{
+    return (struct hsm_job *)((char *)item - offsetof(struct hsm_job, item));
+}
+
 /* ---- completions ---- */
 
 void
@@ -19,9 +25,9 @@ hsm_job_free(struct hsm_job *job)
     free(job);
 }
 
-/* Calls the completion. The job stays while it flies: its response will find it. */
-static void
-complete(struct hsm_job *job, struct hsm_outcome *outcome)
+/* The job stays while it flies: its response will find it. */
+void
+hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome)
 {
     hsm_done_fn *done = job->done;
     uint64_t now_us = clock_monotonic_us();
@@ -38,32 +44,64 @@ static void
 run_failed(void *ctx)
 {
     struct hsm_job *job = ctx;
-    struct hsm_outcome outcome = {
-        .err = job->failed, .why = job->failed_why, .native = job->failed_native};
+    struct hsm_outcome outcome = job->failed;
 
-    complete(job, &outcome);
+    hsm_job_complete(job, &outcome);
 }
 
-/* The job ends with err at the loop's next turn; it is not queued any more. */
 void
-hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why)
+hsm_job_fail_with(struct hsm_job *job, const struct hsm_outcome *failure)
 {
     if (job->deferred.waiting)
         return;
-    job->failed = err;
-    job->failed_native = 0;
-    job->failed_why = why == NULL ? (struct why){{0}} : *why;
+    job->failed = *failure;
     deferred_add(&job->unit->athd->deferred, &job->deferred, run_failed, job);
+}
+
+void
+hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why)
+{
+    struct hsm_outcome failure = {.err = err};
+
+    if (why != NULL)
+        failure.why = *why;
+    hsm_job_fail_with(job, &failure);
 }
 
 void
 hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
 {
-    if (job->done == NULL || job->deferred.waiting)
+    struct hsm_unit *unit = job->unit;
+
+    if (job->done == NULL || job->deferred.waiting || job->is_noted)
         return;
-    if (!job->is_flying)
-        hsm_queue_remove(&job->unit->queue, &job->item);
+    if (!job->is_flying && !job->is_asking)
+        hsm_queue_remove(&unit->queue, &job->item);
+    hsm_pin_sign_end(job);
     hsm_job_fail_later(job, err, why);
+    hsm_login_note_leaver(unit);
+}
+
+struct failing {
+    struct hsm_unit *unit;
+    const struct hsm_outcome *failure;
+};
+
+static void
+fail_queued(void *ctx, struct hsm_queue_item *item)
+{
+    const struct failing *failing = ctx;
+
+    hsm_queue_remove(&failing->unit->queue, item);
+    hsm_job_fail_with(job_of(item), failing->failure);
+}
+
+void
+hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure)
+{
+    struct failing failing = {unit, failure};
+
+    hsm_queue_each(&unit->queue, fail_queued, &failing);
 }
 
 /* ---- keys the helper knows ---- */
@@ -112,12 +150,12 @@ hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
 static void
 send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_request *request)
 {
-    if (TAILQ_EMPTY(&unit->flying))
-        unit->progress_ms = clock_monotonic_ms();
     job->id = request->id;
     job->sent_us = clock_monotonic_us();
+    job->moved_ms = clock_monotonic_ms();
     job->is_flying = true;
     TAILQ_INSERT_TAIL(&unit->flying, job, flying);
+    unit->by_id[job->id % HSM_IDS] = job;
     unit->flying_count++;
     hsm_process_send(unit->process, request);
 }
@@ -125,8 +163,9 @@ send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_reques
 uint32_t
 hsm_unit_next_id(struct hsm_unit *unit)
 {
-    if (++unit->next_id == 0) /* 0 is for requests whose answer nobody waits for */
-        unit->next_id = 1;
+    do { /* 0 is for requests whose answer nobody waits for */
+        unit->next_id++;
+    } while (unit->next_id == 0 || unit->by_id[unit->next_id % HSM_IDS] != NULL);
     return unit->next_id;
 }
 
@@ -161,12 +200,14 @@ open_key_first(struct hsm_unit *unit, const struct hsm_job *sign)
 static bool
 uses_key(const struct hsm_job *job)
 {
-    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER;
+    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER || job->op == HSM_OP_KEY_DELETE;
 }
 
+/* The job's id, where it is not 0, was spoken of before. */
 static ath_err
-send_job(struct hsm_unit *unit, struct hsm_job *job)
+send_job(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_pin_request *pin)
 {
+    uint32_t id = job->id;
     struct hsm_request request = {.op = job->op,
                                   .key = job->key,
                                   .algorithm = job->algorithm,
@@ -177,6 +218,8 @@ send_job(struct hsm_unit *unit, struct hsm_job *job)
                                   .data = ath_buf_slice(&job->data)};
     ath_err err;
 
+    if (pin != NULL)
+        request.pin = *pin;
     if (job->op == HSM_OP_COUNTER)
         request.nonce = ath_slice_of(job->nonce, sizeof(job->nonce));
     if (uses_key(job) && (err = open_key_first(unit, job)) != ATH_OK)
@@ -186,9 +229,40 @@ send_job(struct hsm_unit *unit, struct hsm_job *job)
         if ((err = set_key_opened(unit, job->key, true)) != ATH_OK)
             return err;
     }
-    request.id = hsm_unit_next_id(unit);
+    request.id = id != 0 ? id : hsm_unit_next_id(unit);
     send_request(unit, job, &request);
     return ATH_OK;
+}
+
+void
+hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_pin_request *pin)
+{
+    ath_err err = send_job(unit, job, pin);
+
+    if (err != ATH_OK) {
+        hsm_pin_sign_end(job);
+        hsm_job_fail_later(job, err, NULL);
+    } else if (job->sent != NULL && job->done != NULL) {
+        job->sent(job->ctx);
+    }
+}
+
+static unsigned
+window(const struct hsm_unit *unit)
+{
+    unsigned jobs = HSM_WINDOW * unit->parallel;
+
+    return (jobs < HSM_WINDOW_MAX ? jobs : HSM_WINDOW_MAX) + unit->flying_dialogues;
+}
+
+/* A token that is not there is waited for by nobody. */
+static void
+turn_away(struct hsm_unit *unit)
+{
+    struct hsm_outcome failure = {.err = ATH_ERR_HSM_UNAVAILABLE};
+
+    why_set(&failure.why, failure.err, "%s is not there: %s", unit->name, unit->why.text);
+    hsm_unit_fail_queued(unit, &failure);
 }
 
 void
@@ -196,15 +270,18 @@ hsm_unit_pump(struct hsm_unit *unit)
 {
     struct hsm_queue_item *item;
     struct hsm_job *job;
-    ath_err err;
 
-    while (unit->is_open && !unit->is_leaving && unit->flying_count < HSM_WINDOW &&
+    if (unit->turns_away)
+        turn_away(unit);
+    while (unit->is_open && !unit->is_leaving && unit->flying_count < window(unit) &&
+           unit->flying_count < HSM_IDS / 2 + HSM_WINDOW_MAX / 2 && hsm_login_is_ready(unit) &&
            (item = hsm_queue_pop(&unit->queue)) != NULL) {
-        job = (struct hsm_job *)((char *)item - offsetof(struct hsm_job, item));
-        if ((err = send_job(unit, job)) != ATH_OK)
-            hsm_job_fail_later(job, err, NULL);
-        else if (job->sent != NULL && job->done != NULL)
-            job->sent(job->ctx);
+        job = job_of(item);
+        job->id = 0;
+        if (job->wants_pin && unit->login.kind != HSM_LOGIN_NONE)
+            hsm_pin_sign_start(unit, job);
+        else
+            hsm_unit_send_now(unit, job, NULL);
     }
 }
 
@@ -220,6 +297,7 @@ hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job)
     job->unit = unit;
     job->queued_us = clock_monotonic_us();
     hsm_queue_push(&unit->queue, &job->item);
+    hsm_login_note_waiter(unit, job);
     hsm_unit_pump(unit);
     return ATH_OK;
 }
@@ -229,20 +307,34 @@ hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job)
 static void
 land(struct hsm_unit *unit, struct hsm_job *job)
 {
+    hsm_pin_sign_end(job);
     TAILQ_REMOVE(&unit->flying, job, flying);
+    unit->by_id[job->id % HSM_IDS] = NULL;
     unit->flying_count--;
     job->is_flying = false;
 }
 
+/* Those that were sent after an answered one have come nearer to their own turn. */
+static void
+move_up(struct hsm_job *answered)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    struct hsm_job *job;
+
+    for (job = TAILQ_NEXT(answered, flying); job != NULL; job = TAILQ_NEXT(job, flying))
+        job->moved_ms = now_ms;
+}
+
 /* Done again it does no harm. A key made twice leaves nothing in a TPM; in a token it stays. A
- * counter made or stepped twice is another. */
+ * counter made or stepped twice is another. A PIN may have been wrong. */
 static bool
 may_be_repeated(const struct hsm_job *job)
 {
     if (job->op == HSM_OP_COUNTER && (job->count > 0 || job->data.len == 0))
         return false;
-    return !job->is_repeated &&
-           (job->op != HSM_OP_KEY_CREATE || strcmp(job->unit->kind, "tpm") == 0);
+    if (job->wants_pin && job->pin_from != HSM_PIN_KEPT && !job->unit->was_removed)
+        return false;
+    return !job->is_repeated && (job->op != HSM_OP_KEY_CREATE || !job->unit->is_token);
 }
 
 /* A job whose helper was lost. */
@@ -257,7 +349,7 @@ lose(struct hsm_unit *unit, struct hsm_job *job)
     } else if (job->done != NULL && !job->deferred.waiting && may_be_repeated(job) &&
                !unit->is_closing) {
         job->is_repeated = true;
-        job->failed = ATH_OK;
+        job->failed.err = ATH_OK;
         hsm_queue_push_front(&unit->queue, &job->item);
     } else if (job->done != NULL) {
         why_set(&why, ATH_ERR_HSM_UNAVAILABLE, "the process that holds %s was lost", unit->name);
@@ -285,12 +377,12 @@ fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
     if (response->err != ATH_OK && response->sentence.len > 0)
         why_set(&outcome->why, response->err, "%.*s", (int)response->sentence.len,
                 (const char *)response->sentence.data);
-    if (response->err != ATH_OK &&
-        job->failed != ATH_OK) { /* the key could not be opened: say that */
-        outcome->err = job->failed;
-        outcome->why = job->failed_why;
-        outcome->native = job->failed_native;
-    }
+    if (response->op == HSM_OP_SIGN)
+        outcome->tries_left = response->tries_left;
+    if (response->err != ATH_OK && job->failed.err != ATH_OK)
+        *outcome = job->failed; /* the key could not be opened: say that */
+    if (job->is_timed_out && outcome->err != ATH_OK && outcome->err != ATH_ERR_PIN_INCORRECT)
+        *outcome = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
 }
 
 /* A key that could not be opened: the signatures sent behind it will fail for the same reason. */
@@ -305,9 +397,10 @@ spread_open_failure(struct hsm_unit *unit, const struct hsm_job *open,
         if (!uses_key(job) || job->key != open->key || job->deferred.waiting)
             continue;
         /* the caller's parameters are right: it is our file that the hardware does not take */
-        job->failed = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err;
-        job->failed_why = outcome->why;
-        job->failed_native = outcome->native;
+        job->failed = (struct hsm_outcome){
+            .err = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err,
+            .why = outcome->why,
+            .native = outcome->native};
     }
 }
 
@@ -320,31 +413,102 @@ measure(struct hsm_unit *unit, const struct hsm_response *response)
                                : (unit->service_us * 7 + response->hardware_us) / 8;
 }
 
+/* Somebody else logged out, or the token did: once more, after a login. */
+static bool
+relog(struct hsm_unit *unit, struct hsm_job *job)
+{
+    if (unit->login.kind == HSM_LOGIN_NONE)
+        return false;
+    hsm_login_is_lost(unit);
+    if (job->is_relogged || job->done == NULL || job->deferred.waiting)
+        return false;
+    job->is_relogged = true;
+    job->failed.err = ATH_OK;
+    hsm_queue_push_front(&unit->queue, &job->item);
+    hsm_login_note_waiter(unit, job);
+    return true;
+}
+
+/* A key that was made for somebody who has gone meanwhile. */
+static void
+discard_unwanted(struct hsm_unit *unit, const struct hsm_job *job,
+                 const struct hsm_response *response)
+{
+    if (job->op == HSM_OP_KEY_CREATE && response->err == ATH_OK && unit->is_token)
+        hsm_unit_discard(unit, response->blob);
+}
+
+static void
+on_discarded(void *ctx, const struct hsm_outcome *outcome)
+{
+    const struct hsm_unit *unit = ctx;
+
+    if (outcome->err != ATH_OK)
+        log_warning("event=key_orphan hsm=%s reason=\"a key that nobody uses stays in the token: "
+                    "%s\"",
+                    unit->name, why_text(&outcome->why, outcome->err));
+}
+
+void
+hsm_unit_discard(struct hsm_unit *unit, struct ath_slice blob)
+{
+    struct hsm_job *job = calloc(1, sizeof(*job));
+
+    if (job != NULL) {
+        job->data.max = HSM_WIRE_MAX_BLOB;
+        ath_buf_put_slice(&job->data, blob);
+    }
+    if (job == NULL || job->data.err != ATH_OK) {
+        if (job != NULL)
+            hsm_job_free(job);
+        on_discarded(unit, &(struct hsm_outcome){.err = ATH_ERR_NOMEM});
+        return;
+    }
+    job->unit = unit;
+    job->op = HSM_OP_KEY_DELETE;
+    job->key = hsm_pool_next_key_number(unit->pool);
+    job->key_blob = ath_buf_slice(&job->data);
+    job->deadline_ms = clock_monotonic_ms() + REQUEST_DEADLINE_MS;
+    job->queued_us = clock_monotonic_us();
+    job->done = on_discarded;
+    job->ctx = unit;
+    hsm_queue_push(&unit->queue, &job->item);
+    hsm_pool_want_ticks(unit->pool);
+    hsm_unit_pump(unit);
+}
+
 void
 hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
                        const struct hsm_response *response)
 {
     struct hsm_outcome outcome;
 
+    move_up(job);
     land(unit, job);
     measure(unit, response);
     fill_outcome(job, response, &outcome);
+    unit->has_served = unit->has_served || response->err == ATH_OK;
     if (job->op == HSM_OP_KEY_OPEN && outcome.err != ATH_OK)
         spread_open_failure(unit, job, &outcome);
+    if (job->op == HSM_OP_KEY_DELETE && outcome.err == ATH_OK)
+        (void)set_key_opened(unit, job->key, false); /* cannot fail: nothing grows */
+    if (outcome.err == ATH_ERR_PIN_REQUIRED && relog(unit, job))
+        return;
+    if (job->wants_pin && hsm_pin_sign_take(unit, job, response, &outcome))
+        return;
+    if (job->done == NULL || job->deferred.waiting)
+        discard_unwanted(unit, job, response);
     if (job->deferred.waiting)
         return; /* cancelled: ends at the loop's next turn */
-    complete(job, &outcome);
+    hsm_job_complete(job, &outcome);
 }
 
 struct hsm_job *
 hsm_unit_find_flying(const struct hsm_unit *unit, uint32_t id, enum hsm_op op)
 {
-    struct hsm_job *job;
+    struct hsm_job *job = unit->by_id[id % HSM_IDS];
 
-    TAILQ_FOREACH (job, &unit->flying, flying)
-        if (job->id == id && job->op == op)
-            return job;
-    return NULL;
+    return job != NULL && job->id == id && job->op == op ? job : NULL;
 }
 
 void
@@ -354,6 +518,12 @@ hsm_unit_lose_flying(struct hsm_unit *unit)
 
     if (unit->opened != NULL)
         memset(unit->opened, 0, unit->opened_len);
+    /* who was to be asked for a PIN is asked again by the next helper */
+    while ((job = TAILQ_LAST(&unit->asking, hsm_jobs)) != NULL) {
+        hsm_pin_sign_end(job);
+        if (!job->deferred.waiting)
+            hsm_queue_push_front(&unit->queue, &job->item);
+    }
     /* from the last, so that the first is first in the queue again */
     for (job = TAILQ_LAST(&unit->flying, hsm_jobs); job != NULL; job = before) {
         before = TAILQ_PREV(job, hsm_jobs, flying);

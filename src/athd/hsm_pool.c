@@ -6,6 +6,7 @@
 #include "athd/athd.h"
 #include "athd/hsm_unit.h"
 #include "base/clock.h"
+#include "base/file.h"
 
 #define TICK_MS 100u
 #define CLOSE_MS 2000u /* for the helpers to shut their hardware down */
@@ -15,6 +16,7 @@ struct hsm_pool {
     struct hsm_unit units[CONFIG_HSMS_MAX];
     size_t count;
     uint32_t next_key;
+    struct hsm_throttles *throttles;
     uv_timer_t tick;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -80,27 +82,40 @@ hsm_pool_want_ticks(struct hsm_pool *pool)
 /* ---- life ---- */
 
 ath_err
-hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool)
+hsm_pool_new(struct athd *athd, struct why *why, struct hsm_pool **ret_pool)
 {
     const struct config *config = athd->config;
     struct hsm_pool *pool = calloc(1, sizeof(*pool));
+    char *dir = file_path(config->state_dir, "pins");
+    ath_err err = ATH_ERR_NOMEM;
     size_t i;
 
-    if (pool == NULL)
-        return ATH_ERR_NOMEM;
+    if (pool == NULL || dir == NULL ||
+        (err = hsm_throttle_open(athd, dir, why, &pool->throttles)) != ATH_OK)
+        goto out;
     pool->athd = athd;
-    /* neither of these can fail with libuv 1.44: they only fill the handle in */
-    if (uv_timer_init(athd->loop, &pool->tick) != 0) {
-        free(pool);
-        return ATH_ERR_NOMEM;
-    }
+    err = ATH_ERR_NOMEM; /* cannot be with libuv 1.44: these only fill the handles in */
+    if (uv_timer_init(athd->loop, &pool->tick) != 0)
+        goto out;
     pool->tick.data = pool;
     for (i = 0; i < config->hsm_count; i++)
-        if (hsm_unit_init(&pool->units[i], athd, pool, config->hsms[i].name, config->hsms[i].uri) ==
-            ATH_OK)
+        if (hsm_unit_init(&pool->units[i], athd, pool, &config->hsms[i]) == ATH_OK)
             pool->count++;
     *ret_pool = pool;
-    return ATH_OK;
+    pool = NULL;
+    err = ATH_OK;
+out:
+    if (pool != NULL)
+        hsm_throttle_free(pool->throttles);
+    free(pool);
+    free(dir);
+    return err;
+}
+
+struct hsm_throttles *
+hsm_pool_throttles(const struct hsm_pool *pool)
+{
+    return pool->throttles;
 }
 
 void
@@ -134,6 +149,7 @@ hsm_pool_free(struct hsm_pool *pool)
         return;
     for (i = 0; i < pool->count; i++)
         hsm_unit_done(&pool->units[i]);
+    hsm_throttle_free(pool->throttles);
     free(pool);
 }
 
@@ -181,6 +197,8 @@ job_new(enum hsm_op op, struct ath_slice data, const struct hsm_job_params *para
     job->done = params->done;
     job->ctx = params->ctx;
     job->sent = params->sent;
+    job->request = params->request;
+    job->key_name = params->key_name;
     job->data.max = HSM_WIRE_MAX_MESSAGE;
     ath_buf_put_slice(&job->data, data);
     if (job->data.err != ATH_OK) {
@@ -216,6 +234,7 @@ hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_s
         return ATH_ERR_LIMIT_EXCEEDED;
     if ((job = job_new(HSM_OP_SIGN, message, params)) == NULL)
         return ATH_ERR_NOMEM;
+    job->wants_pin = key->wants_pin;
     job->key = key->number;
     job->key_blob = key->blob;
     return submit(pool, key->hsm, job, ret_job);
@@ -271,6 +290,28 @@ hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key, struct at
     return submit(pool, key->hsm, job, ret_job);
 }
 
+ath_err
+hsm_pool_key_delete(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                    const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    struct hsm_job *job = job_new(HSM_OP_KEY_DELETE, ath_slice_of(NULL, 0), params);
+
+    if (job == NULL)
+        return ATH_ERR_NOMEM;
+    job->key = key->number;
+    job->key_blob = key->blob;
+    return submit(pool, key->hsm, job, ret_job);
+}
+
+void
+hsm_pool_key_discard(struct hsm_pool *pool, const char *hsm, struct ath_slice blob)
+{
+    struct hsm_unit *unit = find_unit(pool, hsm);
+
+    if (unit != NULL && unit->is_token)
+        hsm_unit_discard(unit, blob);
+}
+
 void
 hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key)
 {
@@ -297,7 +338,8 @@ hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
         const struct hsm_unit *unit = &pool->units[i];
 
         if (strcmp(unit->name, hsm) == 0)
-            return (unit->queue.len + unit->flying_count) * unit->service_us / 1000;
+            return (unit->queue.len + unit->flying_count) * unit->service_us / unit->parallel /
+                   1000;
     }
     return 0;
 }
@@ -316,6 +358,54 @@ hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret
         *ret_kind = pool->units[i].kind;
         *ret_software = pool->units[i].software;
     }
+}
+
+static const struct hsm_unit *
+find_const(const struct hsm_pool *pool, const char *name)
+{
+    size_t i;
+
+    for (i = 0; i < pool->count; i++)
+        if (strcmp(pool->units[i].name, name) == 0)
+            return &pool->units[i];
+    return NULL;
+}
+
+bool
+hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm)
+{
+    const struct hsm_unit *unit = find_const(pool, hsm);
+
+    return unit != NULL && unit->is_token;
+}
+
+bool
+hsm_pool_needs_pin(const struct hsm_pool *pool, const char *hsm)
+{
+    const struct hsm_unit *unit = find_const(pool, hsm);
+
+    return unit != NULL && unit->login.kind != HSM_LOGIN_NONE;
+}
+
+/* What only one of them says is no contradiction. */
+static bool
+may_be_same(const char *a, const char *b)
+{
+    return a[0] == '\0' || b[0] == '\0' || strcmp(a, b) == 0;
+}
+
+const char *
+hsm_pool_find_token(const struct hsm_pool *pool, const struct pkcs11_uri *key)
+{
+    struct pkcs11_uri own;
+    size_t i;
+
+    for (i = 0; i < pool->count; i++)
+        if (pkcs11_uri_parse(ath_slice_of_string(pool->units[i].uri), NULL, &own) == ATH_OK &&
+            may_be_same(own.token, key->token) && may_be_same(own.serial, key->serial) &&
+            may_be_same(own.manufacturer, key->manufacturer) && may_be_same(own.model, key->model))
+            return pool->units[i].name;
+    return NULL;
 }
 
 bool
@@ -337,6 +427,22 @@ put_known(struct json_maker *object, const char *name, const char *text)
 }
 
 static void
+put_login(struct json_maker *object, const struct hsm_unit *unit)
+{
+    static const char *const kinds[] = {
+        [HSM_LOGIN_NONE] = "none", [HSM_LOGIN_PIN] = "pin", [HSM_LOGIN_PAD] = "pad"};
+    const struct hsm_unit_login *login = &unit->login;
+    int64_t wait_s;
+
+    json_put_string(object, "login", kinds[login->kind]);
+    json_put_bool(object, "logged_in", login->is_in);
+    if (login->tries_left > 0)
+        json_put_int(object, "tries_left", login->tries_left);
+    if (login->throttle != NULL && (wait_s = hsm_throttle_wait_s(login->throttle, clock_now())) > 0)
+        json_put_int(object, "retry_after", wait_s);
+}
+
+static void
 put_unit(struct json_maker *array, const struct hsm_unit *unit)
 {
     struct json_maker object;
@@ -354,6 +460,10 @@ put_unit(struct json_maker *array, const struct hsm_unit *unit)
         json_put_bool(&object, "ek_certificate", unit->has_ek_certificate);
     else
         put_known(&object, "message", unit->why.text);
+    if (unit->state != HSM_UNIT_READY)
+        json_put_string(&object, "reason", ath_err_reason(unit->reason));
+    put_login(&object, unit);
+    json_put_int(&object, "restarts", unit->restarts);
     if (unit->software)
         json_put_string(&object, "warning",
                         "a TPM in software: its keys are protected by file permissions only");

@@ -12,8 +12,10 @@
 
 #include "base/json.h"
 #include "hsm/wire/hsm_wire.h"
+#include "hsm/wire/pkcs11_uri.h"
 
 struct athd;
+struct request;
 struct hsm_pool;
 struct hsm_job;
 
@@ -28,6 +30,7 @@ struct hsm_key_ref {
     uint32_t number;       /* athd's number for the key, never reused within a run */
     const char *hsm;       /* name of its hsm; borrowed from the key store */
     struct ath_slice blob; /* borrowed from the key store */
+    bool wants_pin;        /* CKA_ALWAYS_AUTHENTICATE: its PIN is asked for at each signature */
 };
 
 struct hsm_outcome {
@@ -36,6 +39,8 @@ struct hsm_outcome {
     uint32_t native;
     uint32_t hardware_us;
     uint32_t queue_us;
+    uint8_t tries_left;     /* wrong PINs until the token locks; 0: not known */
+    uint32_t retry_after_s; /* until athd lets a PIN be tried again; 0: it says nothing of it */
     /* valid during the completion: as in struct hsm_response */
     struct ath_slice signature, blob, public_der, random;
     uint64_t counter;          /* its value now */
@@ -54,10 +59,15 @@ struct hsm_job_params {
     /* The helper has it; NULL: not asked. May come from inside submit, and again where a helper is
      * lost. */
     void (*sent)(void *ctx);
+    /* For the question for a PIN: who asks, with which key. Borrowed until done; NULL: not said.
+     * The request's deadline stands still while a person is asked, the job's too. */
+    struct request *request;
+    const char *key_name;
 };
 
-/* One hsm a configured URI; none is started. */
-ath_err hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool) ATH_MUST_USE;
+/* One hsm a configured URI; none is started. Reads what is known of wrong PINs from the state
+ * directory. ATH_ERR_NOMEM, ATH_ERR_IO with why. */
+ath_err hsm_pool_new(struct athd *athd, struct why *why, struct hsm_pool **ret_pool) ATH_MUST_USE;
 /* Starts the helpers; returns at once, hsms become ready later. */
 void hsm_pool_start(struct hsm_pool *pool);
 /* Closes the helpers (end of file), calls done(ctx) when all have gone or were killed (2 s). */
@@ -89,6 +99,14 @@ ath_err hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key,
 ath_err hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
                           const struct hsm_job_params *params,
                           struct hsm_job **ret_job) ATH_MUST_USE;
+/* Destroys the key in its token. ATH_ERR_KEY_NOT_FOUND comes to done where the token has none such.
+ */
+ath_err hsm_pool_key_delete(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                            const struct hsm_job_params *params,
+                            struct hsm_job **ret_job) ATH_MUST_USE;
+/* Destroys a key that was just made in a token and that nobody will know of: `blob` is copied, a
+ * failure is logged. */
+void hsm_pool_key_discard(struct hsm_pool *pool, const char *hsm, struct ath_slice blob);
 /* Forgets the key in the helper and waits for nothing. */
 void hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key);
 void hsm_job_cancel(struct hsm_job *job, ath_err err);
@@ -100,6 +118,11 @@ uint32_t hsm_pool_next_key_number(struct hsm_pool *pool);
  * 0 when idle: an M2 that would wait for more than 2 s is not queued. */
 uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
 
+/* Is it a PKCS#11 token, by its URI; do its keys need a PIN (false while that is not known)? */
+bool hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm);
+bool hsm_pool_needs_pin(const struct hsm_pool *pool, const char *hsm);
+/* The first token whose URI does not contradict what a key's URI says of its token; NULL: none. */
+const char *hsm_pool_find_token(const struct hsm_pool *pool, const struct pkcs11_uri *key);
 /* Facts for KeyInfo: "tpm" or "pkcs11" ("" while unknown), and whether keys are protected by file
  * permissions only. */
 void hsm_pool_describe(const struct hsm_pool *pool, const char *hsm, const char **ret_kind,

@@ -10,6 +10,7 @@
 #include "athd/hsm_environment.h"
 #include "base/fd.h"
 #include "base/log.h"
+#include "hsm/wire/hsm_fd.h"
 
 #define OUT_MAX (4u * 1024u * 1024u) /* more than a window of requests */
 
@@ -17,6 +18,7 @@ struct hsm_process {
     struct hsm_process_params params;
     struct child *child; /* NULL once it has ended */
     uv_pipe_t pipe;
+    int descriptors; /* our end of its standard output: prompters' connections go there */
     bool is_pipe_closed;
     bool is_ending; /* responses are of no use any more */
     struct ath_buf in;
@@ -37,6 +39,7 @@ finish_if_gone(struct hsm_process *process)
 
     if (process->child != NULL || !process->is_pipe_closed)
         return;
+    fd_close(&process->descriptors);
     ath_buf_done(&process->in);
     ath_buf_done(&process->out);
     ath_buf_done(&process->writing);
@@ -144,6 +147,12 @@ hsm_process_send(struct hsm_process *process, const struct hsm_request *request)
         start_write(process);
 }
 
+ath_err
+hsm_process_send_fd(struct hsm_process *process, uint32_t id, int fd)
+{
+    return process->is_ending ? ATH_ERR_IO : hsm_fd_send(process->descriptors, id, fd);
+}
+
 /* ---- in ---- */
 
 /* The whole frames at the start of `in`. Whatever is no response of this protocol ends the helper.
@@ -202,13 +211,14 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
 /* ---- the beginning ---- */
 
 static ath_err
-start_child(uv_loop_t *loop, struct hsm_process *process, int fd)
+start_child(uv_loop_t *loop, struct hsm_process *process, int frames, int descriptors)
 {
     const struct hsm_process_params *params = &process->params;
     struct hsm_environment environment;
     const char *arguments[] = {params->program,   "--uri",       params->uri,       "--state-dir",
                                params->state_dir, "--log-level", params->log_level, NULL};
-    struct child_params child = {.program = params->program, .input = fd, .output = -1};
+    struct child_params child = {
+        .program = params->program, .input = frames, .output = descriptors};
 
     hsm_environment_make(environ, params->uri, &environment);
     child.arguments = (char *const *)(uintptr_t)arguments; /* execve(2) does not change them */
@@ -227,31 +237,37 @@ hsm_process_start(uv_loop_t *loop, const struct hsm_process_params *params,
                   struct hsm_process **ret_process)
 {
     struct hsm_process *process = calloc(1, sizeof(*process));
-    int fds[2] = {-1, -1};
+    int fds[2] = {-1, -1}, passing[2] = {-1, -1};
     ath_err err = ATH_ERR_IO;
 
     if (process == NULL)
         return ATH_ERR_NOMEM;
     process->params = *params;
     process->out.max = OUT_MAX;
+    process->descriptors = -1;
     if (uv_pipe_init(loop, &process->pipe, 0) != 0) {
         free(process);
         return ATH_ERR_NOMEM;
     }
     process->pipe.data = process;
     if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0 ||
+        socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, passing) != 0 ||
         uv_pipe_open(&process->pipe, fds[0]) != 0)
         goto out;
     fds[0] = -1; /* the handle's now */
     if (uv_read_start((uv_stream_t *)&process->pipe, on_alloc, on_read) != 0)
         goto out;
-    if ((err = start_child(loop, process, fds[1])) != ATH_OK)
+    if ((err = start_child(loop, process, fds[1], passing[1])) != ATH_OK)
         goto out;
+    process->descriptors = passing[0];
+    passing[0] = -1;
     *ret_process = process;
     process = NULL;
 out:
     fd_close(&fds[0]);
     fd_close(&fds[1]);
+    fd_close(&passing[0]);
+    fd_close(&passing[1]);
     if (process != NULL)
         uv_close((uv_handle_t *)&process->pipe, on_unused_closed);
     return err;

@@ -1,4 +1,5 @@
-/* One life of one ath-hsm-helper: the process, its socketpair, frames out and in. It knows nothing
+/* One life of one ath-hsm-helper: the process, its two socketpairs (frames; descriptors
+ * for it), frames out and in. It knows nothing
  * of jobs. */
 #ifndef ATHD_HSM_PROCESS_H
 #define ATHD_HSM_PROCESS_H
@@ -27,6 +28,10 @@ ath_err hsm_process_start(uv_loop_t *loop, const struct hsm_process_params *para
 
 /* Queues the request; what cannot be sent kills the process (on_gone follows). */
 void hsm_process_send(struct hsm_process *process, const struct hsm_request *request);
+
+/* Passes fd (stays the caller's) for the request with this id, which is to be sent next.
+ * ATH_ERR_IO: it does not take it. */
+ath_err hsm_process_send_fd(struct hsm_process *process, uint32_t id, int fd) ATH_MUST_USE;
 
 /* End of file: the helper ends cleanly, if it can. No more responses come. */
 void hsm_process_end(struct hsm_process *process);

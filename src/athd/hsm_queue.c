@@ -121,6 +121,17 @@ hsm_queue_pop(struct hsm_queue *queue)
     return item;
 }
 
+struct hsm_queue_item *
+hsm_queue_first(const struct hsm_queue *queue)
+{
+    unsigned i;
+
+    for (i = 0; i < HSM_QUEUE_PRIORITIES; i++)
+        if (!TAILQ_EMPTY(&queue->heads[i]))
+            return TAILQ_FIRST(&queue->heads[i]);
+    return NULL;
+}
+
 void
 hsm_queue_remove(struct hsm_queue *queue, struct hsm_queue_item *item)
 {

@@ -39,6 +39,8 @@ void hsm_queue_push(struct hsm_queue *queue, struct hsm_queue_item *item);
 /* Before everything of its priority: for work that was taken before and has to be done again. */
 void hsm_queue_push_front(struct hsm_queue *queue, struct hsm_queue_item *item);
 struct hsm_queue_item *hsm_queue_pop(struct hsm_queue *queue); /* NULL: empty */
+/* The first of the most urgent; it stays. NULL: empty. */
+struct hsm_queue_item *hsm_queue_first(const struct hsm_queue *queue);
 void hsm_queue_remove(struct hsm_queue *queue, struct hsm_queue_item *item);
 unsigned hsm_queue_len_of(const struct hsm_queue *queue, uint64_t identity);
 /* Calls each item in no order; `each` may remove that item. */

@@ -1,20 +1,27 @@
 /*
- * One hsm as athd sees it: its helper's lives, its queue, what is on its way, and which keys the
- * helper knows. Private to hsm_pool.c and hsm_unit.c.
+ * One hsm as athd sees it: its helper's lives, its queue, what is on its way, which keys the helper
+ * knows, and whether somebody has logged in. Private to hsm_pool.c and hsm_*.c.
  *
- *   queue ─pop─▶ flying (at most HSM_WINDOW, so that the helper can check a signature while the
- *     ▲             hardware makes the next) ─response─▶ completion
- *     └──────────── helper gone: once more, if that does no harm
+ *   queue ─pop─▶ [asking: a PIN for this one signature] ─▶ flying (a window, so that the helper can
+ *     ▲             check a signature while the hardware makes the next) ─response─▶ completion
+ *     └──────────── helper gone, or somebody logged out: once more, if that does no harm
+ *
+ * While a token's PIN is needed the queue stands still; one login is tried for all that wait in it.
  */
 #ifndef ATHD_HSM_UNIT_H
 #define ATHD_HSM_UNIT_H
 
+#include "athd/config.h"
 #include "athd/deferred.h"
 #include "athd/hsm_pool.h"
 #include "athd/hsm_process.h"
 #include "athd/hsm_queue.h"
+#include "athd/hsm_throttle.h"
+#include "athd/pin_dialogue.h"
 
-#define HSM_WINDOW 4u
+#define HSM_WINDOW 4u /* for each thing the hardware does at once */
+#define HSM_WINDOW_MAX 128u
+#define HSM_IDS 256u /* more than can fly */
 #define HSM_QUEUE_MAX 4096u
 #define HSM_QUEUE_CALLER_MAX 1024u
 
@@ -28,7 +35,7 @@ enum hsm_unit_state {
 
 struct hsm_job {
     struct hsm_queue_item item;
-    TAILQ_ENTRY(hsm_job) flying;
+    TAILQ_ENTRY(hsm_job) flying; /* or asking */
     struct hsm_unit *unit;
     struct deferred deferred; /* a completion that is due though no response came */
     enum hsm_op op;
@@ -42,41 +49,91 @@ struct hsm_job {
     uint32_t count;    /* COUNTER: steps */
     uint8_t nonce[32]; /* COUNTER */
     uint64_t deadline_ms, queued_us, sent_us;
+    uint64_t moved_ms; /* when it was sent, or what was sent before it was last answered */
     bool is_flying;
-    bool is_repeated; /* was on its way when a helper was lost */
-    ath_err failed;   /* SIGN: its key could not be opened; KEY_OPEN of the pool's own: unused */
-    struct why failed_why;
-    uint32_t failed_native;
-    hsm_done_fn *done; /* NULL: the pool's own, or its completion has been called */
+    bool is_repeated;  /* was on its way when a helper was lost */
+    bool is_relogged;  /* was refused because nobody was logged in */
+    bool wants_pin;    /* SIGN: the key wants its PIN for each signature */
+    bool waits_person; /* its deadlines stand still */
+    bool is_noted;     /* its outcome waits until it is on disk that the PIN was wrong */
+    bool is_asking;    /* its own prompter is not up yet; in unit->asking */
+    bool is_timed_out; /* its own prompter's time was up */
+    enum hsm_pin_from pin_from;
+    struct pin_dialogue *dialogue; /* its own; NULL: none */
+    struct hsm_outcome failed;     /* err: its key could not be opened, or what run_failed tells */
+    hsm_done_fn *done;             /* NULL: the pool's own, or its completion has been called */
     void *ctx;
     void (*sent)(void *ctx); /* NULL: not asked */
+    struct request *request; /* borrowed until the completion; NULL: athd itself asks */
+    const char *key_name;    /* likewise */
 };
 
 TAILQ_HEAD(hsm_jobs, hsm_job);
+
+enum hsm_login_stage {
+    HSM_LOGIN_IDLE,
+    HSM_LOGIN_ASKING, /* the prompter is not up yet: nothing has been sent */
+    HSM_LOGIN_TRYING, /* the helper has the request */
+    HSM_LOGIN_NOTING, /* a wrong PIN is being written down; then all are told */
+};
+
+/* hsm_login.c */
+struct hsm_unit_login {
+    enum hsm_login kind;
+    bool is_in;
+    bool is_locked;     /* the token takes no PIN any more */
+    uint8_t tries_left; /* 0: it does not say */
+    bool has_source;    /* the URI has a pin-source */
+    int64_t ttl_s;      /* 0: logged in until the token is gone */
+    enum hsm_login_stage stage;
+    uint32_t id; /* of the request */
+    enum hsm_pin_from from;
+    bool skips_source; /* one try is left: a person has to enter the PIN */
+    bool is_abandoned; /* nobody waits for it any more */
+    bool is_timed_out;
+    uint64_t limit_ms; /* the helper hangs when it has not answered by then */
+    struct pin_dialogue *dialogue;
+    uint64_t since_ms;             /* logged in */
+    struct hsm_throttle *throttle; /* borrowed from the pool's list; NULL until INFO */
+    struct hsm_outcome failure;    /* NOTING: what all are told */
+};
 
 struct hsm_unit {
     struct athd *athd;
     struct hsm_pool *pool;
     const char *name, *uri; /* borrowed from config */
     enum hsm_unit_state state;
-    struct why why; /* why it is not ready */
+    ath_err reason; /* why it is not ready */
+    struct why why;
     char kind[16], manufacturer[64], model[64], firmware[32], serial[64];
     bool software, has_ek_certificate, has_counter;
+    bool is_token; /* PKCS#11, says its URI */
+    unsigned parallel;
 
     struct hsm_process *process; /* NULL: none */
     bool is_open;                /* INFO has been answered well */
     bool has_refused;            /* INFO has been answered with an error */
-    bool is_leaving;             /* the process was ended or killed; its answers no longer count */
+    bool is_waiting;             /* the helper looks for the token and will answer INFO again */
+    bool turns_away;             /* a token that is not there: jobs fail at once */
+    bool was_removed;            /* this life ends because the token was taken out */
+    bool has_served;             /* something but INFO has been answered well in this life */
+    uint32_t info_id;
+    bool is_leaving; /* the process was ended or killed; its answers no longer count */
     uint64_t left_at_ms;
     unsigned failures;     /* lives in a row that came to nothing */
     uint64_t opened_at_ms; /* of this life */
-    uint64_t progress_ms;  /* when the helper last answered, or was given work after a rest */
-    uv_timer_t restart;
+    uint64_t started_ms;   /* of this life: INFO was asked */
+    unsigned restarts;     /* lives lost that had begun well */
+    uv_timer_t restart, logout;
     bool is_closing; /* athd ends */
 
     struct hsm_queue queue;
-    struct hsm_jobs flying;
+    struct hsm_jobs flying; /* in the order they were sent */
     unsigned flying_count;
+    unsigned flying_dialogues; /* of these, who wait for a person: they take nobody's place */
+    struct hsm_job *by_id[HSM_IDS];
+    struct hsm_jobs asking;
+    struct hsm_unit_login login;
     uint32_t next_id;
     uint8_t *opened; /* bits: keys the helper knows, by number */
     size_t opened_len;
@@ -85,7 +142,7 @@ struct hsm_unit {
 
 /* The handle is initialised; nothing is started. ATH_ERR_NOMEM. */
 ath_err hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool,
-                      const char *name, const char *uri) ATH_MUST_USE;
+                      const struct config_hsm *config) ATH_MUST_USE;
 void hsm_unit_start(struct hsm_unit *unit);
 /* "ready", "absent", "failed", "locked". */
 const char *hsm_unit_state_name(const struct hsm_unit *unit);
@@ -113,13 +170,71 @@ void hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
 void hsm_unit_lose_flying(struct hsm_unit *unit);
 /* The job ends with err at the loop's next turn; it is not queued any more. */
 void hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why);
+void hsm_job_fail_with(struct hsm_job *job, const struct hsm_outcome *failure);
+/* Takes every queued job out and ends it so. */
+void hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure);
+/* Destroys a key that nobody will ever use, in a token; what comes of it is only logged. */
+void hsm_unit_discard(struct hsm_unit *unit, struct ath_slice blob);
+/* A job whose turn it is, or whose prompter is up. */
+void hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job,
+                       const struct hsm_pin_request *pin);
+/* Calls the completion; frees the job unless it flies. */
+void hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome);
 void hsm_job_free(struct hsm_job *job);
 
+/* ---- hsm_login.c: the PIN of the token ---- */
+/* What INFO says of it: sets the unit's state. ATH_ERR_NOMEM. */
+ath_err hsm_login_take_info(struct hsm_unit *unit,
+                            const struct hsm_response *response) ATH_MUST_USE;
+/* May jobs be sent? If not, and somebody waits, sees to it that a login is under way. */
+bool hsm_login_is_ready(struct hsm_unit *unit);
+/* A job came into the queue. */
+void hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job);
+/* A job left the queue: the question goes if it was the last. */
+void hsm_login_note_leaver(struct hsm_unit *unit);
+void hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *response);
+/* A job was refused with PIN_REQUIRED: somebody logged out. */
+void hsm_login_is_lost(struct hsm_unit *unit);
+/* The helper is gone. */
+void hsm_login_lose(struct hsm_unit *unit);
+/* The time that LOGIN has is over. */
+bool hsm_login_hangs(const struct hsm_unit *unit, uint64_t now_ms);
+void hsm_login_close(struct hsm_unit *unit);
+/* athd's own pause or the token's lock stands against another try: *ret_failure says so. */
+bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure);
+/* A PIN was tried, by LOGIN or SIGN: counts it. done comes when a wrong one is on disk. */
+void hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
+                           store_done_fn *done, void *ctx);
+void hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from);
+
+/* ---- hsm_pin_sign.c: keys that want their PIN for each signature ---- */
+/* Sends it, at once or when a prompter is up for it. */
+void hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job);
+/* It has been cancelled, its helper is lost, or it has been answered: no more prompter. */
+void hsm_pin_sign_end(struct hsm_job *job);
+/* What the helper says of its PIN. True: the job is not to be completed now. */
+bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
+                       const struct hsm_response *response, const struct hsm_outcome *outcome);
+
+/* ---- hsm_pin_text.c: the words of a PIN question ---- */
+/* Fills in text and terminal; `words` holds the text and is the caller's to free. */
+void hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
+                       struct ath_buf *words, struct hsm_pin_request *pin);
+/* A job's deadlines, and its request's, stand still until a person has answered, or start anew. */
+void hsm_job_wait_for_person(struct hsm_job *job, uint64_t until_ms);
+void hsm_job_go_on(struct hsm_job *job);
+
 /* ---- hsm_unit.c ---- */
+/* The state of a helper that is open: ready, or locked with this reason. */
+void hsm_unit_set_locked(struct hsm_unit *unit, ath_err reason, const char *why);
+void hsm_unit_set_ready(struct hsm_unit *unit);
+/* Ends the helper; the next life starts at once and is no failure of this one. */
+void hsm_unit_renew(struct hsm_unit *unit);
 /* Deadlines, hangs. */
 void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
 /* hsm_pool.c: hsm_unit_tick from now on, until no unit wants it. */
 void hsm_pool_want_ticks(struct hsm_pool *pool);
+struct hsm_throttles *hsm_pool_throttles(const struct hsm_pool *pool);
 
 #endif

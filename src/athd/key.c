@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "base/name.h"
+#include "hsm/wire/pkcs11_uri.h"
 
 #define KEY_FILE_VERSION 1
 
@@ -58,7 +59,17 @@ key_attach(struct key *key, struct ath_buf *taken_blob, uint32_t number)
     ath_buf_done(&key->blob);
     key->blob = *taken_blob;
     *taken_blob = (struct ath_buf){0};
-    key->ref = (struct hsm_key_ref){number, key->hsm, ath_buf_slice(&key->blob)};
+    key->ref = (struct hsm_key_ref){.number = number,
+                                    .hsm = key->hsm,
+                                    .blob = ath_buf_slice(&key->blob),
+                                    .wants_pin = key->facts.always_authenticate};
+}
+
+void
+key_set_facts(struct key *key, const struct hsm_key_facts *facts)
+{
+    key->facts = *facts;
+    key->ref.wants_pin = facts->always_authenticate;
 }
 
 bool
@@ -84,11 +95,10 @@ key_confirm_parse(const char *text, enum key_confirm *ret_confirm)
     return false;
 }
 
-/* A key without a blob of ours lives in a PKCS#11 token. */
 static const char *
 kind_of(const struct key *key)
 {
-    return key->blob.len > 0 ? "tpm" : "pkcs11";
+    return key->is_token ? "pkcs11" : "tpm";
 }
 
 /* Members that KeyInfo and the file have in common. */
@@ -120,21 +130,28 @@ put_common(struct json_maker *maker, const struct key *key)
 }
 
 static void
-put_facts(struct json_maker *maker, const struct hsm_key_facts *facts, bool is_tpm)
+put_facts(struct json_maker *maker, const struct hsm_key_facts *facts, bool is_token)
 {
     struct json_maker hardware, warnings;
 
     json_object_begin(&hardware);
     json_put_bool(&hardware, "generated_inside", facts->generated_inside);
     json_put_bool(&hardware, "extractable", facts->extractable);
-    if (is_tpm) {
+    if (is_token) {
+        json_put_bool(&hardware, "always_sensitive", facts->always_sensitive);
+        json_put_bool(&hardware, "never_extractable", facts->never_extractable);
+        json_put_bool(&hardware, "always_authenticate", facts->always_authenticate);
+    } else {
         json_put_bool(&hardware, "fixed_tpm", facts->fixed_tpm);
         json_put_bool(&hardware, "decrypt", facts->decrypt);
         json_put_bool(&hardware, "da", facts->da);
         json_put_bool(&hardware, "empty_auth", facts->empty_auth);
     }
-    if (facts->decrypt || facts->da) {
+    if (facts->decrypt || facts->da || (is_token && facts->extractable)) {
         json_array_begin(&warnings);
+        if (is_token && facts->extractable)
+            json_put_string(&warnings, NULL,
+                            "the token lets this key be taken out: a copy may be elsewhere");
         if (facts->decrypt)
             json_put_string(&warnings, NULL, "the TPM lets this key decrypt as well as sign");
         if (facts->da)
@@ -156,19 +173,21 @@ key_info(const struct key *key, const struct hsm_pool *pool, struct json **ret_i
 
     if (pool != NULL)
         hsm_pool_describe(pool, key->hsm, &kind, &software);
-    if (kind[0] == '\0') { /* its hsm has not said yet, or is gone */
-        kind = kind_of(key);
+    if (kind[0] == '\0') /* its hsm has not said yet, or is gone */
         software = key->software;
-    }
     json_object_begin(&maker);
     put_common(&maker, key);
-    json_put_string(&maker, "hsm_kind", kind);
+    json_put_string(&maker, "hsm_kind", kind_of(key));
     json_put_bool(&maker, "software", software);
-    json_put_bool(&maker, "pin", false);
+    json_put_bool(&maker, "pin",
+                  key->pin ||
+                      (pool != NULL && key->is_token && hsm_pool_needs_pin(pool, key->hsm)));
     if (public_key_jwk(key->public_key, &jwk) != ATH_OK)
         jwk = NULL;
     json_put_take(&maker, "public_jwk", jwk);
-    put_facts(&maker, &key->facts, strcmp(kind, "tpm") == 0);
+    if (key->is_token)
+        json_put_slice(&maker, "uri", ath_buf_slice(&key->blob));
+    put_facts(&maker, &key->facts, key->is_token);
     return json_maker_end(&maker, ret_info);
 }
 
@@ -183,7 +202,11 @@ key_encode(const struct key *key, struct json **ret_object)
     json_put_string(&maker, "hsm_kind", kind_of(key));
     json_put_bool(&maker, "software", key->software);
     json_put_int(&maker, "owner", (int64_t)key->owner);
-    put_facts(&maker, &key->facts, true);
+    if (key->is_token) {
+        json_put_slice(&maker, "uri", ath_buf_slice(&key->blob));
+        json_put_bool(&maker, "pin", key->pin);
+    }
+    put_facts(&maker, &key->facts, key->is_token);
     return json_maker_end(&maker, ret_object);
 }
 
@@ -247,6 +270,25 @@ decode_public(const struct json *object, struct why *why, struct key *key)
     return ATH_OK;
 }
 
+static ath_err
+decode_hsm_kind(const struct json *object, struct why *why, struct key *key)
+{
+    const char *kind = json_get_string(object, "hsm_kind"), *uri = json_get_string(object, "uri");
+    struct pkcs11_uri parts;
+
+    key->is_token = kind != NULL && strcmp(kind, "pkcs11") == 0;
+    key->pin = has_true(object, "pin");
+    if (!key->is_token)
+        return ATH_OK;
+    if (uri == NULL)
+        return why_set(why, ATH_ERR_PARSE, "uri is missing");
+    if (pkcs11_uri_parse(ath_slice_of_string(uri), why, &parts) != ATH_OK)
+        return ATH_ERR_PARSE;
+    key->blob.max = HSM_WIRE_MAX_BLOB;
+    ath_buf_put_string(&key->blob, uri);
+    return key->blob.err;
+}
+
 ath_err
 key_decode(const struct json *object, struct why *why, struct key **ret_key)
 {
@@ -256,7 +298,8 @@ key_decode(const struct json *object, struct why *why, struct key **ret_key)
     ath_err err = key == NULL ? ATH_ERR_NOMEM : decode_numbers(object, why, key);
 
     if (err != ATH_OK || (err = decode_strings(object, why, key)) != ATH_OK ||
-        (err = decode_public(object, why, key)) != ATH_OK)
+        (err = decode_public(object, why, key)) != ATH_OK ||
+        (err = decode_hsm_kind(object, why, key)) != ATH_OK)
         goto out;
     if (display != NULL && (err = display_decode(display, why, &key->display)) != ATH_OK)
         goto out;
@@ -267,6 +310,9 @@ key_decode(const struct json *object, struct why *why, struct key **ret_key)
         .decrypt = has_true(hardware, "decrypt"),
         .da = has_true(hardware, "da"),
         .empty_auth = has_true(hardware, "empty_auth"),
+        .always_sensitive = has_true(hardware, "always_sensitive"),
+        .never_extractable = has_true(hardware, "never_extractable"),
+        .always_authenticate = has_true(hardware, "always_authenticate"),
     };
     key->software = has_true(object, "software");
     *ret_key = key;

@@ -19,7 +19,9 @@ struct key {
     struct public_key *public_key;
     struct hsm_key_ref ref; /* its hsm's name and blob belong to the key */
     char *hsm;
-    struct ath_buf blob;            /* TSS2 PRIVATE KEY PEM */
+    struct ath_buf blob;            /* TSS2 PRIVATE KEY PEM; of a token's key: its RFC 7512 URI */
+    bool is_token;                  /* it lives in a PKCS#11 token */
+    bool pin;                       /* which wanted a login when athd saw it last */
     int64_t created_at, expires_at; /* expires_at 0: never */
     char *agent_id;                 /* NULL: none */
     struct display display;
@@ -39,6 +41,8 @@ void key_free(struct key *key); /* drops one reference; NULL is fine */
 /* Gives a key its public half and the identity that follows from it and from its role, which must
  * be set. */
 void key_set_public(struct key *key, struct public_key *taken_public_key);
+/* What its hardware says of it. */
+void key_set_facts(struct key *key, const struct hsm_key_facts *facts);
 /* Gives a key its blob and athd's number for it; its hsm must be set. */
 void key_attach(struct key *key, struct ath_buf *taken_blob, uint32_t number);
 
@@ -50,9 +54,9 @@ bool key_is_expired(const struct key *key, int64_t now);
 const char *key_confirm_name(enum key_confirm confirm);
 bool key_confirm_parse(const char *text, enum key_confirm *ret_confirm);
 
-/* The JSON beside the PEM (blob and number are not in it). */
+/* The JSON beside the PEM; of a token's key the URI is in it (a PEM and the number are not). */
 ath_err key_encode(const struct key *key, struct json **ret_object) ATH_MUST_USE;
-/* ATH_ERR_PARSE with why; blob and number are the caller's to attach. */
+/* ATH_ERR_PARSE with why; the number, and a PEM, are the caller's to attach. */
 ath_err key_decode(const struct json *object, struct why *why, struct key **ret_key) ATH_MUST_USE;
 
 #endif

@@ -102,8 +102,11 @@ export_pem(const struct key *key, struct json **ret_data)
 static ath_err
 export_tss2(const struct key *key, struct why *why, struct json **ret_data)
 {
-    if (key->blob.len == 0)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "only a TPM's key has a TSS2 file");
+    if (key->is_token)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "key \"%s\" lives in a PKCS#11 token: only a TPM's key has a TSS2 file "
+                       "(key.get shows its URI)",
+                       key->name);
     return string_json(ath_buf_slice(&key->blob), ret_data);
 }
 

@@ -101,8 +101,12 @@ load_key(void *ctx, const char *stem, const struct json *object, struct why *why
         err = why_set(why, ATH_ERR_PARSE, "another name has this key already");
         goto out;
     }
-    if ((err = file_read_own(path, &blob, why)) != ATH_OK)
+    if (key->is_token) {
+        blob = key->blob; /* ownership moves, and back */
+        key->blob = (struct ath_buf){0};
+    } else if ((err = file_read_own(path, &blob, why)) != ATH_OK) {
         goto out;
+    }
     key_attach(key, &blob, hsm_pool_next_key_number(store->athd->hsms));
     err = store_add(store, key);
 out:
@@ -367,7 +371,10 @@ write_key(struct change *change)
     ath_buf_put_slice(&blob, ath_buf_slice(&key->blob));
     if ((err = blob.err) != ATH_OK)
         goto out;
-    store_replace_two(change->store->athd, pem, &blob, json, &text, on_written, change);
+    if (key->is_token)
+        store_replace(change->store->athd, json, &text, on_written, change);
+    else
+        store_replace_two(change->store->athd, pem, &blob, json, &text, on_written, change);
 out:
     json_free(object);
     ath_buf_done(&blob);
@@ -421,8 +428,11 @@ key_store_remove(struct key_store *store, struct key *key, store_done_fn *done, 
     (void)string_map_remove(&store->by_name, key->name);
     (void)string_map_remove(&store->by_did, key->did);
     key->is_deleted = true;
-    key_free(key); /* the store's reference; `change` has its own */
-    store_remove_two(store->athd, json, pem, on_removed, change);
+    key_free(key);             /* the store's reference; `change` has its own */
+    if (change->key->is_token) /* a lone PEM of this name is somebody else's */
+        store_remove(store->athd, json, on_removed, change);
+    else
+        store_remove_two(store->athd, json, pem, on_removed, change);
 out:
     free(json);
     free(pem);

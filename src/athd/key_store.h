@@ -1,5 +1,5 @@
 /* Keys: KEYS/NAME.json is the commit point; NAME.pem (TPM) is written and fsynced first, deleted
- * last; a lone PEM is kept and reported. */
+ * last; a lone PEM is kept and reported. A key of a token has no PEM: its URI is in the JSON. */
 #ifndef ATHD_KEY_STORE_H
 #define ATHD_KEY_STORE_H
 

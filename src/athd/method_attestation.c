@@ -50,7 +50,9 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
     struct json_maker result;
 
     if (outcome->err != ATH_OK) {
-        creation_fail(creation, outcome->err, &outcome->why, method_native(outcome->native));
+        creation_fail(
+            creation, outcome->err, &outcome->why,
+            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
         return;
     }
     jws_join(ath_buf_slice(&creation->input), outcome->signature, &jwt);

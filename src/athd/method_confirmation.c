@@ -45,7 +45,9 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
     if (err == ATH_OK)
         err = confirmation_signed(answering->confirmation, outcome->signature, &m7);
     if (err != ATH_OK) {
-        answering_fail(answering, err, &outcome->why, method_native(outcome->native));
+        answering_fail(
+            answering, err, &outcome->why,
+            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
         return;
     }
     answering_free(answering);

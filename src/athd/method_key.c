@@ -17,6 +17,8 @@ struct key_job {
     struct key *key; /* counted; grows on the way */
     enum key_algorithm algorithm;
     bool is_import, is_reserved, is_opened;
+    bool is_made; /* in a token, which keeps it until it is told otherwise */
+    bool allow_extractable;
     struct hsm_job *hsm_job; /* while the hardware works */
 };
 
@@ -30,14 +32,22 @@ job_free(struct key_job *job)
 }
 
 static void
-job_fail(struct key_job *job, ath_err err, const struct why *why, uint32_t native)
+job_fail_data(struct key_job *job, ath_err err, const struct why *why, struct json *taken_data)
 {
     struct request *request = job->request;
 
     if (job->is_opened)
         hsm_pool_key_forget(request->athd->hsms, &job->key->ref);
+    if (job->is_made)
+        hsm_pool_key_discard(request->athd->hsms, job->key->hsm, ath_buf_slice(&job->key->blob));
     job_free(job);
-    request_fail_data(request, err, why, method_native(native));
+    request_fail_data(request, err, why, taken_data);
+}
+
+static void
+job_fail(struct key_job *job, ath_err err, const struct why *why)
+{
+    job_fail_data(job, err, why, NULL);
 }
 
 static void
@@ -60,9 +70,10 @@ on_stored(void *ctx, ath_err err, const struct why *why)
     struct json *info = NULL;
 
     if (err != ATH_OK) {
-        job_fail(job, err, why, 0);
+        job_fail(job, err, why);
         return;
     }
+    job->is_made = false; /* it is known from now on */
     publish(request->athd, job->is_import ? "imported" : "created", job->key);
     if (key_info(job->key, request->athd->hsms, &info) != ATH_OK)
         info = NULL;
@@ -78,7 +89,7 @@ on_recorded(void *ctx, ath_err err)
     if (err == ATH_OK)
         err = key_store_put(job->request->athd->keys, job->key, on_stored, job);
     if (err != ATH_OK)
-        job_fail(job, err, NULL, 0);
+        job_fail(job, err, NULL);
 }
 
 static void
@@ -96,29 +107,48 @@ record_key(struct request *request, const char *event, const struct key *key, au
     audit_append(request->athd->audit, &record, done, ctx);
 }
 
+/* A new key's blob, or what a token calls a key it has. */
+static ath_err
+take_blob(struct key_job *job, struct ath_slice given)
+{
+    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
+    uint32_t number = job->key->ref.number;
+
+    if (job->is_import && (!job->key->is_token || given.len == 0))
+        return ATH_OK;
+    ath_buf_put_slice(&blob, given);
+    if (blob.err != ATH_OK)
+        return blob.err;
+    if (!job->is_import) {
+        number = hsm_pool_next_key_number(job->request->athd->hsms);
+        job->is_made = job->key->is_token;
+    }
+    key_attach(job->key, &blob, number);
+    return ATH_OK;
+}
+
 /* What the hardware gave becomes the key's public half. */
 static ath_err
 take_outcome(struct key_job *job, const struct hsm_outcome *outcome, struct why *why)
 {
     struct athd *athd = job->request->athd;
-    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
     struct public_key *public_key = NULL;
     const char *kind;
     ath_err err;
 
+    if ((err = take_blob(job, outcome->blob)) != ATH_OK)
+        return err;
     if ((err = public_key_from_der(outcome->public_der, why, &public_key)) != ATH_OK)
         return err;
-    if (!job->is_import) {
-        ath_buf_put_slice(&blob, outcome->blob);
-        if ((err = blob.err) != ATH_OK) {
-            public_key_free(public_key);
-            return err;
-        }
-        key_attach(job->key, &blob, hsm_pool_next_key_number(athd->hsms));
-    }
     key_set_public(job->key, public_key);
-    job->key->facts = outcome->facts;
+    key_set_facts(job->key, &outcome->facts);
+    job->key->pin = job->key->is_token && hsm_pool_needs_pin(athd->hsms, job->key->hsm);
     hsm_pool_describe(athd->hsms, job->key->hsm, &kind, &job->key->software);
+    if (job->is_import && job->key->is_token && outcome->facts.extractable &&
+        !job->allow_extractable)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "the token lets this key be taken out, so a copy may be elsewhere; with "
+                       "allow_extractable it is adopted all the same");
     if (!job->is_import && public_key_algorithm(public_key) != job->algorithm)
         return why_set(why, ATH_ERR_HSM_ERROR, "the hardware made a key of another algorithm");
     if (key_store_find_public(athd->keys, public_key) != NULL)
@@ -139,7 +169,9 @@ on_hardware(void *ctx, const struct hsm_outcome *outcome)
     if (err == ATH_OK)
         err = take_outcome(job, outcome, &why);
     if (err != ATH_OK)
-        job_fail(job, err, &why, outcome->native);
+        job_fail_data(
+            job, err, &why,
+            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
     else
         record_key(request, job->is_import ? "key_imported" : "key_created", job->key, on_recorded,
                    job);
@@ -192,11 +224,10 @@ decode_rest(const struct request *request, struct why *why, struct key *key)
 
 /* A key of what the params say; its name is reserved. */
 static ath_err
-job_start(struct key_job *job, struct why *why)
+job_start(struct key_job *job, const char *hsm, struct why *why)
 {
     struct request *request = job->request;
     const char *name = method_param(request, "name");
-    const char *hsm = hsm_pool_find(request->athd->hsms, method_param(request, "hsm"));
     ath_err err;
 
     if ((job->key = key_new()) == NULL || (job->key->name = ath_strdup(name)) == NULL)
@@ -207,6 +238,7 @@ job_start(struct key_job *job, struct why *why)
         return why_set(why, ATH_ERR_HSM_NOT_FOUND, "no hsm of this name is configured");
     if ((job->key->hsm = ath_strdup(hsm)) == NULL)
         return ATH_ERR_NOMEM;
+    job->key->is_token = hsm_pool_is_token(request->athd->hsms, hsm);
     if ((err = decode_agent_id(request, why, job->key)) != ATH_OK)
         return err;
     if ((err = decode_rest(request, why, job->key)) != ATH_OK)
@@ -226,6 +258,8 @@ hsm_params(struct key_job *job)
         .deadline_ms = job->request->deadline_ms,
         .done = on_hardware,
         .ctx = job,
+        .request = job->request,
+        .key_name = job->key->name,
     };
 }
 
@@ -234,7 +268,7 @@ static void
 job_submitted(struct key_job *job, ath_err err, const struct why *why)
 {
     if (err != ATH_OK) {
-        job_fail(job, err, why, 0);
+        job_fail(job, err, why);
         return;
     }
     job->request->stage = job;
@@ -253,6 +287,13 @@ job_new(struct request *request, bool is_import)
     return job;
 }
 
+/* What the params name, or the first. NULL: there is none of this name. */
+static const char *
+named_hsm(const struct request *request)
+{
+    return hsm_pool_find(request->athd->hsms, method_param(request, "hsm"));
+}
+
 void
 method_key_create(struct request *request)
 {
@@ -267,8 +308,8 @@ method_key_create(struct request *request)
     if (algorithm != NULL && !key_algorithm_parse(algorithm, &job->algorithm))
         err = why_set(&why, ATH_ERR_UNSUPPORTED_ALGORITHM, "there is no algorithm \"%s\" here",
                       algorithm);
-    if (err != ATH_OK || (err = job_start(job, &why)) != ATH_OK) {
-        job_fail(job, err, &why, 0);
+    if (err != ATH_OK || (err = job_start(job, named_hsm(request), &why)) != ATH_OK) {
+        job_fail(job, err, &why);
         return;
     }
     params = hsm_params(job);
@@ -277,26 +318,86 @@ method_key_create(struct request *request)
     job_submitted(job, err, &why);
 }
 
+static ath_err
+decode_pem(const struct request *request, const char *pem, struct why *why, struct ath_buf *blob,
+           const char **ret_hsm)
+{
+    ath_buf_put_string(blob, pem);
+    if (blob->err == ATH_ERR_LIMIT_EXCEEDED)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "tss2_pem is not a TSS2 PRIVATE KEY file");
+    *ret_hsm = named_hsm(request);
+    if (*ret_hsm != NULL && hsm_pool_is_token(request->athd->hsms, *ret_hsm))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "tss2_pem is a TPM's key, and hsm \"%s\" is a PKCS#11 token", *ret_hsm);
+    return blob->err;
+}
+
+/* Which module to use and where its PIN is, says the configuration: a caller may name a key. */
+static ath_err
+decode_uri(const struct request *request, const char *text, struct why *why, struct ath_buf *blob,
+           const char **ret_hsm)
+{
+    const struct hsm_pool *pool = request->athd->hsms;
+    const char *hsm = method_param(request, "hsm");
+    struct pkcs11_uri uri;
+    ath_err err;
+
+    if ((err = pkcs11_uri_parse(ath_slice_of_string(text), why, &uri)) != ATH_OK)
+        return err;
+    if (uri.module_path[0] != '\0' || uri.module_name[0] != '\0' || uri.pin_file[0] != '\0' ||
+        uri.pin_credential[0] != '\0')
+        return why_set(
+            why, ATH_ERR_INVALID_PARAMS,
+            "module-path, module-name and pin-source are part of the hsm's URI (athd.json "
+            "or --hsm); pkcs11_uri names only the key");
+    if (uri.object[0] == '\0' && uri.id_len == 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "pkcs11_uri names no key: it needs object=LABEL or id=%%01");
+    *ret_hsm = hsm != NULL ? hsm_pool_find(pool, hsm) : hsm_pool_find_token(pool, &uri);
+    if (*ret_hsm == NULL && hsm == NULL)
+        return why_set(why, ATH_ERR_HSM_NOT_FOUND,
+                       "no hsm is configured for the token that pkcs11_uri names");
+    if (*ret_hsm != NULL && !hsm_pool_is_token(pool, *ret_hsm))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "pkcs11_uri is a key of a PKCS#11 token, and hsm \"%s\" is a TPM", *ret_hsm);
+    pkcs11_uri_put_path(&uri, blob);
+    return blob->err;
+}
+
+/* Exactly one of the two. */
+static ath_err
+decode_import(const struct request *request, struct why *why, struct ath_buf *blob,
+              const char **ret_hsm)
+{
+    const char *pem = method_param(request, "tss2_pem");
+    const char *uri = method_param(request, "pkcs11_uri");
+
+    if ((pem == NULL) == (uri == NULL))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "give one of tss2_pem (a TPM's key) and pkcs11_uri (a token's key)");
+    return pem != NULL ? decode_pem(request, pem, why, blob, ret_hsm)
+                       : decode_uri(request, uri, why, blob, ret_hsm);
+}
+
 void
 method_key_import(struct request *request)
 {
-    struct ath_slice pem = ath_slice_of_string(method_param(request, "tss2_pem"));
     struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
     struct key_job *job = job_new(request, true);
     struct hsm_job_params params;
     struct why why = {""};
+    const char *hsm = NULL;
     ath_err err;
 
     if (job == NULL)
         return;
-    ath_buf_put_slice(&blob, pem);
-    if (blob.err == ATH_ERR_LIMIT_EXCEEDED || pem.len == 0)
-        err = why_set(&why, ATH_ERR_INVALID_PARAMS, "tss2_pem is not a TSS2 PRIVATE KEY file");
-    else if ((err = blob.err) == ATH_OK)
-        err = job_start(job, &why);
+    job->allow_extractable = json_is_true(method_param_json(request, "allow_extractable"));
+    err = decode_import(request, &why, &blob, &hsm);
+    if (err == ATH_OK)
+        err = job_start(job, hsm, &why);
     if (err != ATH_OK) {
         ath_buf_done(&blob);
-        job_fail(job, err, &why, 0);
+        job_fail(job, err, &why);
         return;
     }
     key_attach(job->key, &blob, hsm_pool_next_key_number(request->athd->hsms));
@@ -392,27 +493,38 @@ method_key_export(struct request *request)
 
 struct deletion {
     struct request *request;
-    struct key *key; /* counted */
+    struct key *key;         /* counted */
+    struct hsm_job *hsm_job; /* while the token works */
 };
 
 static void
-deletion_fail(struct deletion *deletion, ath_err err, const struct why *why)
+deletion_fail_data(struct deletion *deletion, ath_err err, const struct why *why,
+                   struct json *taken_data)
 {
     struct request *request = deletion->request;
 
     key_free(deletion->key);
     free(deletion);
-    request_fail(request, err, why);
+    request_fail_data(request, err, why, taken_data);
 }
 
 static void
-put_deletion_note(struct json_maker *result, const struct athd *athd, const char *key)
+deletion_fail(struct deletion *deletion, ath_err err, const struct why *why)
 {
-    const char *service = service_store_name_of_key(athd->services, key);
+    deletion_fail_data(deletion, err, why, NULL);
+}
+
+static void
+put_deletion_note(struct json_maker *result, const struct athd *athd, const struct key *key)
+{
+    const char *service = service_store_name_of_key(athd->services, key->name);
     struct ath_buf note = {.max = 512};
 
-    ath_buf_put_string(&note, "athd's only copy of the key's file is gone; an earlier copy of that "
-                              "file would still work in this TPM");
+    if (key->is_token)
+        ath_buf_put_string(&note, "the key was destroyed in the token");
+    else
+        ath_buf_put_string(&note, "athd's only copy of the key's file is gone; an earlier copy of "
+                                  "that file would still work in this TPM");
     if (service != NULL)
         ath_buf_printf(&note, "; the service \"%s\" serves nobody until it has another key",
                        service);
@@ -433,20 +545,20 @@ on_removed(void *ctx, ath_err err, const struct why *why)
     }
     publish(request->athd, "deleted", deletion->key);
     json_object_begin(&result);
-    put_deletion_note(&result, request->athd, deletion->key->name);
+    put_deletion_note(&result, request->athd, deletion->key);
     key_free(deletion->key);
     free(deletion);
     request_finish_maker(request, &result);
 }
 
 static void
-on_deletion_recorded(void *ctx, ath_err err)
+remove_file(struct deletion *deletion)
 {
-    struct deletion *deletion = ctx;
     struct athd *athd = deletion->request->athd;
+    ath_err err = ATH_OK;
 
     /* two deletions at once: the second finds nothing */
-    if (err == ATH_OK && key_store_find(athd->keys, deletion->key->name) != deletion->key)
+    if (key_store_find(athd->keys, deletion->key->name) != deletion->key)
         err = ATH_ERR_KEY_NOT_FOUND;
     if (err == ATH_OK)
         err = key_store_remove(athd->keys, deletion->key, on_removed, deletion);
@@ -454,6 +566,65 @@ on_deletion_recorded(void *ctx, ath_err err)
         deletion_fail(deletion, err, NULL);
     else
         hsm_pool_key_forget(athd->hsms, &deletion->key->ref);
+}
+
+/* The file goes only after the token said that the key is gone. One that another program has
+ * destroyed already is gone, too. */
+static void
+on_destroyed(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct deletion *deletion = ctx;
+
+    deletion->request->cancel = NULL;
+    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_KEY_NOT_FOUND)
+        remove_file(deletion);
+    else
+        deletion_fail_data(
+            deletion, outcome->err, &outcome->why,
+            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
+}
+
+static void
+cancel_destruction(struct request *request, ath_err err)
+{
+    struct deletion *deletion = request->stage;
+
+    hsm_job_cancel(deletion->hsm_job, err);
+}
+
+static void
+destroy_in_token(struct deletion *deletion)
+{
+    struct request *request = deletion->request;
+    struct hsm_job_params params = {.caller_identity = request->caller->identity,
+                                    .priority = HSM_PRIORITY_NORMAL,
+                                    .deadline_ms = request->deadline_ms,
+                                    .done = on_destroyed,
+                                    .ctx = deletion,
+                                    .request = request,
+                                    .key_name = deletion->key->name};
+    ath_err err =
+        hsm_pool_key_delete(request->athd->hsms, &deletion->key->ref, &params, &deletion->hsm_job);
+
+    if (err != ATH_OK) {
+        deletion_fail(deletion, err, NULL);
+        return;
+    }
+    request->stage = deletion;
+    request->cancel = cancel_destruction;
+}
+
+static void
+on_deletion_recorded(void *ctx, ath_err err)
+{
+    struct deletion *deletion = ctx;
+
+    if (err != ATH_OK)
+        deletion_fail(deletion, err, NULL);
+    else if (deletion->key->is_token)
+        destroy_in_token(deletion);
+    else
+        remove_file(deletion);
 }
 
 void
@@ -468,6 +639,6 @@ method_key_delete(struct request *request)
         request_fail(request, ATH_ERR_NOMEM, NULL);
         return;
     }
-    *deletion = (struct deletion){request, key_ref(key)};
+    *deletion = (struct deletion){.request = request, .key = key_ref(key)};
     record_key(request, "key_deleted", key, on_deletion_recorded, deletion);
 }

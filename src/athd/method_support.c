@@ -191,12 +191,21 @@ method_data(const char *name, const char *text)
 }
 
 struct json *
-method_native(uint32_t native)
+method_hardware(uint32_t native, uint8_t tries_left, uint32_t retry_after_s)
 {
+    struct json_maker data;
+    struct json *object = NULL;
     char text[16];
 
-    if (native == 0)
+    if (native == 0 && tries_left == 0 && retry_after_s == 0)
         return NULL;
     (void)snprintf(text, sizeof(text), "0x%08x", (unsigned)native);
-    return method_data("native", text);
+    json_object_begin(&data);
+    if (native != 0)
+        json_put_string(&data, "native", text);
+    if (tries_left != 0)
+        json_put_int(&data, "tries_left", tries_left);
+    if (retry_after_s != 0)
+        json_put_int(&data, "retry_after", retry_after_s);
+    return json_maker_end(&data, &object) == ATH_OK ? object : NULL;
 }

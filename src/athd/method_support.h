@@ -52,8 +52,9 @@ void method_put_party(struct consent_text *text, const struct athd *athd, const 
 
 /* ---- errors ---- */
 
-/* {native} of a failed signature or key; NULL: nothing to say. */
-struct json *method_native(uint32_t native);
+/* {native, tries_left, retry_after} of a failed signature or key, as far as they are not 0; NULL:
+ * nothing to say. */
+struct json *method_hardware(uint32_t native, uint8_t tries_left, uint32_t retry_after_s);
 /* {name: text}; NULL when out of memory. */
 struct json *method_data(const char *name, const char *text);
 

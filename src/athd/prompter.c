@@ -6,6 +6,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "athd/child.h"
@@ -13,14 +14,13 @@
 #include "base/log.h"
 
 #define KILL_AFTER_MS 1000u
-#define HANDLES 3u
 
 struct prompter {
     struct prompter_events events;
-    char program[256]; /* for the log: configuration may change meanwhile */
-    struct pinentry *pinentry;
-    struct child *child; /* NULL once it has ended */
-    uv_pipe_t to, from;  /* its standard input and output */
+    char program[256];         /* for the log: configuration may change meanwhile */
+    struct pinentry *pinentry; /* NULL: somebody else talks to it, and there are no pipes */
+    struct child *child;       /* NULL once it has ended */
+    uv_pipe_t to, from;        /* its standard input and output */
     uv_timer_t kill_timer;
     bool is_over; /* answered, or nobody wants the answer any more */
     bool is_closing;
@@ -56,8 +56,10 @@ close_handles(struct prompter *prompter)
     if (prompter->is_closing)
         return;
     prompter->is_closing = true;
-    uv_close((uv_handle_t *)&prompter->to, on_closed);
-    uv_close((uv_handle_t *)&prompter->from, on_closed);
+    if (prompter->pinentry != NULL) {
+        uv_close((uv_handle_t *)&prompter->to, on_closed);
+        uv_close((uv_handle_t *)&prompter->from, on_closed);
+    }
     uv_close((uv_handle_t *)&prompter->kill_timer, on_closed);
 }
 
@@ -95,7 +97,7 @@ on_child_ended(void *ctx)
 
     /* what it said last is still in the pipe; its end of file comes behind it */
     prompter->child = NULL;
-    if (prompter->is_over)
+    if (prompter->is_over || prompter->pinentry == NULL)
         close_handles(prompter);
     finish_if_gone(prompter);
 }
@@ -185,11 +187,13 @@ static ath_err
 init_handles(uv_loop_t *loop, struct prompter *prompter)
 {
     /* these only fill the handles in (libuv 1.44) */
-    if (uv_pipe_init(loop, &prompter->to, 0) != 0 || uv_pipe_init(loop, &prompter->from, 0) != 0 ||
-        uv_timer_init(loop, &prompter->kill_timer) != 0)
+    if (prompter->pinentry != NULL &&
+        (uv_pipe_init(loop, &prompter->to, 0) != 0 || uv_pipe_init(loop, &prompter->from, 0) != 0))
+        return ATH_ERR_NOMEM;
+    if (uv_timer_init(loop, &prompter->kill_timer) != 0)
         return ATH_ERR_NOMEM;
     prompter->to.data = prompter->from.data = prompter->kill_timer.data = prompter;
-    prompter->open_handles = HANDLES;
+    prompter->open_handles = prompter->pinentry != NULL ? 3 : 1;
     return ATH_OK;
 }
 
@@ -260,6 +264,42 @@ out:
         close_handles(prompter);
     } else if (prompter != NULL) {
         pinentry_free(prompter->pinentry);
+        free(prompter);
+    }
+    return err;
+}
+
+ath_err
+prompter_start_for_other(uv_loop_t *loop, const char *program, const struct prompter_events *events,
+                         struct prompter **ret_prompter, int *ret_fd)
+{
+    struct prompter *prompter = calloc(1, sizeof(*prompter));
+    int fds[2] = {-1, -1};
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (prompter == NULL)
+        goto out;
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, fds) != 0) {
+        err = ATH_ERR_NO_PROMPTER;
+        goto out;
+    }
+    if ((err = init_handles(loop, prompter)) != ATH_OK)
+        goto out;
+    prompter->events = *events;
+    snprintf(prompter->program, sizeof(prompter->program), "%s", program);
+    if ((err = start_child(loop, prompter, program, fds[0], fds[0])) != ATH_OK)
+        goto out;
+    *ret_prompter = prompter;
+    *ret_fd = fds[1];
+    prompter = NULL;
+    fds[1] = -1;
+out:
+    fd_close(&fds[0]);
+    fd_close(&fds[1]);
+    if (prompter != NULL && prompter->open_handles > 0) {
+        prompter->events.on_gone = on_nothing;
+        close_handles(prompter);
+    } else {
         free(prompter);
     }
     return err;

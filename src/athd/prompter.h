@@ -25,6 +25,13 @@ ath_err prompter_start(uv_loop_t *loop, const char *program,
                        const struct prompter_events *events,
                        struct prompter **ret_prompter) ATH_MUST_USE;
 
+/* Starts a prompter that somebody else talks to (a helper asks for a PIN): *ret_fd is the other end
+ * of its standard input and output, the caller's to pass on and close. Of the events only on_gone
+ * comes, also where it ends by itself. ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER. */
+ath_err prompter_start_for_other(uv_loop_t *loop, const char *program,
+                                 const struct prompter_events *events,
+                                 struct prompter **ret_prompter, int *ret_fd) ATH_MUST_USE;
+
 /* Takes the question from the screen: SIGTERM, after a second SIGKILL. After an answer too. */
 void prompter_end(struct prompter *prompter);
 

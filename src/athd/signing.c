@@ -98,6 +98,8 @@ on_signature(void *ctx, const struct hsm_outcome *hardware)
     on_sent(signing); /* also where it ended in the queue */
     signing->job = NULL;
     outcome->native = hardware->native;
+    outcome->tries_left = hardware->tries_left;
+    outcome->retry_after_s = hardware->retry_after_s;
     outcome->hardware_us = hardware->hardware_us;
     if (hardware->err != ATH_OK) {
         outcome->err = hardware->err;
@@ -182,8 +184,14 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
       enum hsm_priority priority, struct json_maker *record)
 {
     struct request *request = signing->request;
-    struct hsm_job_params params = {
-        request->caller->identity, priority, request->deadline_ms, on_signature, signing, on_sent};
+    struct hsm_job_params params = {.caller_identity = request->caller->identity,
+                                    .priority = priority,
+                                    .deadline_ms = request->deadline_ms,
+                                    .done = on_signature,
+                                    .ctx = signing,
+                                    .sent = on_sent,
+                                    .request = request,
+                                    .key_name = signing->key->name};
     ath_err err;
 
     /* the hardware first: the record is made while it works */

@@ -11,7 +11,9 @@
 struct signing_outcome {
     ath_err err;
     struct why why;
-    uint32_t native;            /* with HSM errors */
+    uint32_t native;    /* with HSM errors */
+    uint8_t tries_left; /* as in struct hsm_outcome */
+    uint32_t retry_after_s;
     struct ath_slice signature; /* JOSE form; valid during the completion */
     uint32_t hardware_us;
 };

@@ -75,8 +75,9 @@ static const struct rpc_param params_KEY_DELETE[] = {NAME("name", REQUIRED), END
 static const struct rpc_param params_KEY_IMPORT[] = {
     NAME("name", REQUIRED),
     CHOICE("role", REQUIRED, ROLES),
-    NOT_BUILT("pkcs11_uri"),
-    TEXT("tss2_pem", REQUIRED, PEM_LEN),
+    TEXT("pkcs11_uri", OPTIONAL, URI_LEN),
+    BOOL("allow_extractable", OPTIONAL),
+    TEXT("tss2_pem", OPTIONAL, PEM_LEN),
     NAME("hsm", OPTIONAL),
     TEXT("agent_id", OPTIONAL, URI_LEN),
     OBJECT("display", OPTIONAL),

@@ -27,7 +27,7 @@ stores_begin(struct stores *stores)
     store_queue_init(&stores->athd.stores);
     assert_int_equal(deferred_queue_init(&stores->athd.deferred, &stores->loop), ATH_OK);
     assert_int_equal(audit_log_open(&stores->athd, stores->dir, NULL, &stores->athd.audit), ATH_OK);
-    assert_int_equal(hsm_pool_new(&stores->athd, &stores->athd.hsms), ATH_OK); /* of no hsm */
+    assert_int_equal(hsm_pool_new(&stores->athd, NULL, &stores->athd.hsms), ATH_OK); /* of no hsm */
 }
 
 static void

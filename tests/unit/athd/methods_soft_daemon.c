@@ -189,8 +189,9 @@ job_new(const struct hsm_job_params *params)
 }
 
 ath_err
-hsm_pool_new(struct athd *athd, struct hsm_pool **ret_pool)
+hsm_pool_new(struct athd *athd, struct why *why, struct hsm_pool **ret_pool)
 {
+    (void)why;
     (void)athd;
     *ret_pool = NULL;
     return ATH_OK;
@@ -306,6 +307,49 @@ hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *key, struct at
     (void)params;
     (void)ret_job;
     return ATH_ERR_HSM_UNAVAILABLE;
+}
+
+ath_err
+hsm_pool_key_delete(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                    const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    (void)pool;
+    (void)key;
+    (void)params;
+    (void)ret_job;
+    return ATH_ERR_HSM_UNAVAILABLE;
+}
+
+void
+hsm_pool_key_discard(struct hsm_pool *pool, const char *hsm, struct ath_slice blob)
+{
+    (void)pool;
+    (void)hsm;
+    (void)blob;
+}
+
+bool
+hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm)
+{
+    (void)pool;
+    (void)hsm;
+    return false;
+}
+
+bool
+hsm_pool_needs_pin(const struct hsm_pool *pool, const char *hsm)
+{
+    (void)pool;
+    (void)hsm;
+    return false;
+}
+
+const char *
+hsm_pool_find_token(const struct hsm_pool *pool, const struct pkcs11_uri *key)
+{
+    (void)pool;
+    (void)key;
+    return NULL;
 }
 
 bool

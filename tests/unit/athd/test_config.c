@@ -166,6 +166,53 @@ test_files_are_read_in_order_and_flags_win(void **state)
 }
 
 static void
+test_pin_in_a_uri_is_refused_and_not_repeated(void **state)
+{
+    static const char *const uris[] = {"pkcs11:token=x?pin-value=123456",
+                                       "PKCS11:token=x?pin-value=123456",
+                                       "pkcs11;token=x?pin-value=123456"};
+    struct config config = {0};
+    struct why why;
+    size_t i;
+
+    (void)state;
+    for (i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        why = (struct why){{0}};
+        assert_int_equal(config_add_hsm(&config, NULL, uris[i], &why), ATH_ERR_INVALID_PARAMS);
+        assert_null(strstr(why.text, "123456"));
+        assert_non_null(strstr(why.text, "pkcs11:"));
+    }
+    assert_int_equal(config.hsm_count, 0);
+    config_done(&config);
+}
+
+static void
+test_tokens_are_named_and_their_pin_has_its_time(void **state)
+{
+    static const char text[] =
+        "{\"hsm\": [{\"uri\": \"pkcs11:token=a?module-path=/m.so\"},\n"
+        "{\"uri\": \"pkcs11:serial=b?module-path=/m.so\", \"pin_ttl\": 300}]}";
+    static char *argv[] = {(char[]){"athd"}, (char[]){"--socket"}, (char[]){"/s"}, NULL};
+    struct config config, other = {0};
+    struct why why = {{0}};
+
+    (void)state;
+    assert_int_equal(config_from_arguments(3, argv, &why, &config), ATH_OK);
+    assert_int_equal(config_read_text(&config, ath_slice_of_string(text), "athd.json", &why),
+                     ATH_OK);
+    assert_int_equal(config_settle(&config, &why), ATH_OK);
+    assert_int_equal(config.hsm_count, 2);
+    assert_string_equal(config.hsms[0].name, "pkcs11");
+    assert_string_equal(config.hsms[1].name, "pkcs11-2");
+    assert_int_equal(config.hsms[0].pin_ttl_s, 0);
+    assert_int_equal(config.hsms[1].pin_ttl_s, 300);
+    assert_int_equal(config_add_hsm(&other, "pkcs11", config.hsms[0].uri, &why), ATH_OK);
+    assert_true(config_needs_start(&config, &other));
+    config_done(&other);
+    config_done(&config);
+}
+
+static void
 test_wrong_files_are_told_with_file_and_line(void **state)
 {
     static const struct {
@@ -189,7 +236,12 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\"socket\": \"/a\",\n\n}", "athd.json:3: "},
         {"{\n\"hsm\": [\n{\"uri\": \"tpm:\"}]}", "athd.json:3: \"tpm:\" is no hsm"},
         {"{\n\"hsm\": [\n{\"uri\": \"tpm:tcti=\"}]}", "athd.json:3: \"tpm:tcti=\" is no hsm"},
-        {"{\n\"hsm\": [\n{\"uri\": \"pkcs11:token=x\"}]}", "not in this version"},
+        {"{\n\"hsm\": [\n{\"uri\": \"pkcs11:\"}]}",
+         "athd.json:3: a pkcs11: URI of an hsm must name"},
+        {"{\"hsm\": [{\"uri\": \"pkcs11:token=x;id=%01\"}]}", "names a token, not a key"},
+        {"{\"hsm\": [{\"uri\": \"pkcs11:token=x;slot-id=1\"}]}", "slot-id"},
+        {"{\"hsm\": [{\"uri\": \"pkcs11:token=x\", \"pin_ttl\": 0}]}", "pin_ttl"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_ttl\": 5}]}", "is for pkcs11: hsms only"},
         {"{\"hsm\": [\n{\"url\": \"swtpm:\"}]}", "athd.json:2: \"url\" is not known"},
         {"{\n\"state_dir\": \"~/ath\"}", "athd.json:2: \"state_dir\" must be an absolute path"},
         {"{\"socket\": \"a.sock\"}", "\"socket\" must be an absolute path"},

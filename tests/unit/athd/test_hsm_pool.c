@@ -48,7 +48,7 @@ begin(const char *uri)
 {
     completions = closed = 0;
     fixture_begin(&fixture, uri);
-    assert_int_equal(hsm_pool_new(&fixture.athd, &fixture.athd.hsms), ATH_OK);
+    assert_int_equal(hsm_pool_new(&fixture.athd, NULL, &fixture.athd.hsms), ATH_OK);
     hsm_pool_start(fixture.athd.hsms);
 }
 
@@ -71,9 +71,13 @@ static struct hsm_job *
 sign(struct result *result, uint32_t key, uint64_t identity, enum hsm_priority priority,
      const char *message)
 {
-    const struct hsm_key_ref ref = {key, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {identity, priority, clock_monotonic_ms() + 30000,
-                                          on_done,  result,   NULL};
+    const struct hsm_key_ref ref = {
+        .number = key, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {.caller_identity = identity,
+                                          .priority = priority,
+                                          .deadline_ms = clock_monotonic_ms() + 30000,
+                                          .done = on_done,
+                                          .ctx = result};
     struct hsm_job *job = NULL;
 
     *result = (struct result){0};
@@ -108,7 +112,10 @@ test_sign_opens_the_key_once_a_helper_life(void **state)
 static void
 test_key_create_gives_blob_and_kind_is_known(void **state)
 {
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
+    struct hsm_job_params params = {.caller_identity = 1,
+                                    .priority = HSM_PRIORITY_NORMAL,
+                                    .deadline_ms = UINT64_MAX,
+                                    .done = on_done};
     struct result result = {0};
     const char *kind;
     bool software;
@@ -134,9 +141,12 @@ static ath_err
 step_counter(struct result *result, const char *blob, uint32_t steps)
 {
     static const uint8_t nonce[32] = {7};
-    const struct hsm_key_ref ref = {4, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {1,   HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, result,
-                                          NULL};
+    const struct hsm_key_ref ref = {.number = 4, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {.caller_identity = 1,
+                                          .priority = HSM_PRIORITY_NORMAL,
+                                          .deadline_ms = UINT64_MAX,
+                                          .done = on_done,
+                                          .ctx = result};
 
     *result = (struct result){0};
     return hsm_pool_counter(fixture.athd.hsms, &ref, ath_slice_of_string(blob), steps, nonce,
@@ -187,8 +197,9 @@ test_counter_step_is_never_repeated(void **state)
 static void
 test_unknown_hsm_is_refused_at_once(void **state)
 {
-    const struct hsm_key_ref ref = {1, "nowhere", {NULL, 0}};
-    const struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, 0, on_done, NULL, NULL};
+    const struct hsm_key_ref ref = {.number = 1, .hsm = "nowhere", .blob = {NULL, 0}};
+    const struct hsm_job_params params = {
+        .caller_identity = 1, .priority = HSM_PRIORITY_NORMAL, .deadline_ms = 0, .done = on_done};
 
     (void)state;
     begin("swtpm:");
@@ -306,7 +317,7 @@ test_key_that_cannot_be_opened_tells_why_at_its_signature(void **state)
 static void
 test_forgotten_key_is_opened_again(void **state)
 {
-    const struct hsm_key_ref ref = {5, "one", ath_slice_of_string("BLOB")};
+    const struct hsm_key_ref ref = {.number = 5, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
     struct result a, b;
     char *seen;
 
@@ -416,8 +427,11 @@ static void
 test_one_caller_cannot_queue_without_end(void **state)
 {
     static struct result results[1025];
-    const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
+    const struct hsm_key_ref ref = {.number = 1, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    struct hsm_job_params params = {.caller_identity = 1,
+                                    .priority = HSM_PRIORITY_NORMAL,
+                                    .deadline_ms = UINT64_MAX,
+                                    .done = on_done};
     struct result other;
     size_t i;
 
@@ -438,7 +452,10 @@ test_one_caller_cannot_queue_without_end(void **state)
 static void
 test_create_is_not_repeated_where_the_token_would_keep_both(void **state)
 {
-    struct hsm_job_params params = {1, HSM_PRIORITY_NORMAL, UINT64_MAX, on_done, NULL, NULL};
+    struct hsm_job_params params = {.caller_identity = 1,
+                                    .priority = HSM_PRIORITY_NORMAL,
+                                    .deadline_ms = UINT64_MAX,
+                                    .done = on_done};
     struct result result = {0};
 
     (void)state;
@@ -472,9 +489,12 @@ static ath_err
 submit_once(void *ctx)
 {
     struct result *result = ctx;
-    const struct hsm_key_ref ref = {1, "one", ath_slice_of_string("BLOB")};
-    const struct hsm_job_params params = {
-        1, HSM_PRIORITY_NORMAL, clock_monotonic_ms() + 30000, on_done, result, NULL};
+    const struct hsm_key_ref ref = {.number = 1, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    const struct hsm_job_params params = {.caller_identity = 1,
+                                          .priority = HSM_PRIORITY_NORMAL,
+                                          .deadline_ms = clock_monotonic_ms() + 30000,
+                                          .done = on_done,
+                                          .ctx = result};
     int before = completions;
     ath_err err;
 

@@ -44,7 +44,7 @@ begin(const char *uri)
     completions = closed = 0;
     fixture_begin(&fixture, uri);
     assert_int_equal(audit_log_open(&fixture.athd, fixture.dir, &why, &fixture.athd.audit), ATH_OK);
-    assert_int_equal(hsm_pool_new(&fixture.athd, &fixture.athd.hsms), ATH_OK);
+    assert_int_equal(hsm_pool_new(&fixture.athd, NULL, &fixture.athd.hsms), ATH_OK);
     hsm_pool_start(fixture.athd.hsms);
     assert_int_equal(public_key_from_pem(ath_slice_of_string(client_key_pem), &why, &public_key),
                      ATH_OK);

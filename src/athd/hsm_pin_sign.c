@@ -1,0 +1,154 @@
+/*
+ * Signatures with keys that want their PIN each time (CKA_ALWAYS_AUTHENTICATE, PIV slot 9c). Where
+ * a person has to be asked, the job stands beside the queue until its prompter is up and nobody
+ * else waits for it.
+ */
+#include <stdlib.h>
+
+#include "athd/athd.h"
+#include "athd/hsm_unit.h"
+#include "base/clock.h"
+
+#define GRACE_MS 5000u
+
+static void
+leave_asking(struct hsm_unit *unit, struct hsm_job *job)
+{
+    TAILQ_REMOVE(&unit->asking, job, flying);
+    job->is_asking = false;
+}
+
+void
+hsm_pin_sign_end(struct hsm_job *job)
+{
+    if (job->dialogue == NULL)
+        return;
+    pin_dialogue_end(job->dialogue);
+    job->dialogue = NULL;
+    if (job->is_asking)
+        leave_asking(job->unit, job);
+    if (job->is_flying)
+        job->unit->flying_dialogues--;
+}
+
+static void
+send_with_pin(struct hsm_unit *unit, struct hsm_job *job, struct hsm_pin_request *pin)
+{
+    const struct hsm_throttle *throttle = unit->login.throttle;
+
+    pin->from = job->pin_from;
+    if (job->pin_from == HSM_PIN_SOURCE)
+        pin->refused = ath_slice_of(throttle->refused, throttle->refused_len);
+    hsm_unit_send_now(unit, job, pin);
+}
+
+static void
+on_shown(void *ctx, int fd, uint32_t timeout_s)
+{
+    struct hsm_job *job = ctx;
+    struct hsm_unit *unit = job->unit;
+    struct hsm_pin_request pin = {.timeout_s = timeout_s};
+    struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
+    uint32_t id = hsm_unit_next_id(unit);
+
+    hsm_pin_text_make(unit, job, 0, &words, &pin);
+    if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
+        leave_asking(unit, job);
+        job->id = id;
+        send_with_pin(unit, job, &pin);
+        unit->flying_dialogues += job->is_flying;
+    } else {
+        hsm_pin_sign_end(job);
+        hsm_job_fail_later(job, ATH_ERR_NO_PROMPTER, NULL);
+    }
+    ath_buf_done(&words);
+}
+
+static void
+on_dialogue_failed(void *ctx, ath_err err)
+{
+    struct hsm_job *job = ctx;
+
+    job->is_timed_out = err == ATH_ERR_CONSENT_TIMEOUT;
+    if (job->is_flying)
+        return; /* the helper has lost its prompter and answers */
+    hsm_pin_sign_end(job);
+    hsm_job_fail_later(job, err, NULL);
+}
+
+static void
+ask_person(struct hsm_unit *unit, struct hsm_job *job)
+{
+    const struct pin_dialogue_events events = {on_shown, on_dialogue_failed, job};
+    uint64_t timeout_ms = (uint64_t)unit->athd->config->consent_timeout_s * 1000;
+
+    hsm_job_wait_for_person(job, clock_monotonic_ms() + timeout_ms + GRACE_MS);
+    job->is_asking = true;
+    TAILQ_INSERT_TAIL(&unit->asking, job, flying);
+    if (pin_dialogue_start(unit->athd, &events, &job->dialogue) == ATH_OK)
+        return;
+    leave_asking(unit, job);
+    hsm_job_fail_later(job, ATH_ERR_NOMEM, NULL);
+}
+
+void
+hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
+{
+    const struct hsm_unit_login *login = &unit->login;
+    struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
+    struct hsm_outcome failure;
+
+    if (hsm_login_is_refused(unit, &failure)) {
+        hsm_job_fail_with(job, &failure);
+        return;
+    }
+    job->is_timed_out = false;
+    job->pin_from = login->kind == HSM_LOGIN_PAD                  ? HSM_PIN_NONE
+                    : login->ttl_s > 0                            ? HSM_PIN_KEPT
+                    : login->has_source && login->tries_left != 1 ? HSM_PIN_SOURCE
+                                                                  : HSM_PIN_PROMPTER;
+    if (job->pin_from == HSM_PIN_PROMPTER) {
+        ask_person(unit, job);
+        return;
+    }
+    job->id = hsm_unit_next_id(unit);
+    send_with_pin(unit, job, &pin);
+}
+
+/* ---- the answer ---- */
+
+static void
+on_noted(void *ctx, ath_err err, const struct why *why)
+{
+    struct hsm_job *job = ctx;
+    struct hsm_outcome outcome = job->failed;
+
+    if (err != ATH_OK)
+        log_error("event=login hsm=%s reason=\"the wrong PIN could not be written down: %s\"",
+                  job->unit->name, why_text(why, err));
+    job->is_noted = false;
+    hsm_job_complete(job, &outcome);
+}
+
+bool
+hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_response *response,
+                  const struct hsm_outcome *outcome)
+{
+    hsm_pin_sign_end(job);
+    if (outcome->err == ATH_OK) {
+        hsm_login_count_right(unit, job->pin_from);
+        return false;
+    }
+    if (outcome->err == ATH_ERR_PIN_LOCKED)
+        unit->login.is_locked = true;
+    if (outcome->err != ATH_ERR_PIN_INCORRECT)
+        return false;
+    job->failed = (struct hsm_outcome){.err = outcome->err,
+                                       .why = outcome->why,
+                                       .native = outcome->native,
+                                       .tries_left = response->tries_left};
+    job->is_noted = true;
+    hsm_login_count_wrong(unit, response, on_noted, job);
+    job->failed.retry_after_s = (uint32_t)hsm_throttle_wait_s(unit->login.throttle, clock_now());
+    return true;
+}

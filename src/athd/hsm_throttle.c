@@ -1,0 +1,225 @@
+#include "athd/hsm_throttle.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/store_load.h"
+#include "base/base64url.h"
+#include "crypto/digest.h"
+
+#define FILE_VERSION 1
+#define ID_BYTES 16u
+#define WRONG_MAX 1000000
+
+struct hsm_throttles {
+    struct athd *athd;
+    char *dir;
+    struct hsm_throttle *first;
+};
+
+/* ---- files ---- */
+
+static struct hsm_throttle *
+add(struct hsm_throttles *throttles, const char *id)
+{
+    struct hsm_throttle *throttle = calloc(1, sizeof(*throttle));
+
+    if (throttle == NULL)
+        return NULL;
+    snprintf(throttle->id, sizeof(throttle->id), "%s", id);
+    throttle->next = throttles->first;
+    throttles->first = throttle;
+    return throttle;
+}
+
+static bool
+is_id(const char *text)
+{
+    return strlen(text) == 2 * (size_t)ID_BYTES &&
+           strspn(text, "0123456789abcdef") == 2 * (size_t)ID_BYTES;
+}
+
+static ath_err
+decode_refused(const struct json *object, struct why *why, struct hsm_throttle *throttle)
+{
+    const char *text = json_get_string(object, "refused");
+    struct ath_buf bytes = {.max = sizeof(throttle->refused)};
+    ath_err err;
+
+    if (text == NULL)
+        return ATH_OK;
+    err = base64url_decode(ath_slice_of_string(text), &bytes);
+    if (err == ATH_OK) {
+        throttle->refused_len = bytes.len;
+        memcpy(throttle->refused, bytes.data, bytes.len);
+    }
+    ath_buf_done(&bytes);
+    return err == ATH_OK ? ATH_OK : why_set(why, ATH_ERR_PARSE, "refused is not as athd writes it");
+}
+
+static ath_err
+load_throttle(void *ctx, const char *stem, const struct json *object, struct why *why)
+{
+    struct hsm_throttles *throttles = ctx;
+    struct hsm_throttle *throttle, decoded = {0};
+    int64_t version = 0, wrong = 0;
+    ath_err err;
+
+    if (!is_id(stem))
+        return why_set(why, ATH_ERR_PARSE, "its name is not that of a token");
+    if (!json_get_int(object, "version", &version) || version != FILE_VERSION)
+        return why_set(why, ATH_ERR_PARSE, "version is not %d", FILE_VERSION);
+    if (!json_get_int(object, "wrong", &wrong) || wrong < 0 || wrong > WRONG_MAX ||
+        !json_get_int(object, "failed_at", &decoded.failed_at) || decoded.failed_at < 0)
+        return why_set(why, ATH_ERR_PARSE, "wrong or failed_at is missing or wrong");
+    if ((err = decode_refused(object, why, &decoded)) != ATH_OK)
+        return err;
+    if ((throttle = add(throttles, stem)) == NULL)
+        return ATH_ERR_NOMEM;
+    throttle->wrong = (unsigned)wrong;
+    throttle->failed_at = decoded.failed_at;
+    memcpy(throttle->refused, decoded.refused, decoded.refused_len);
+    throttle->refused_len = decoded.refused_len;
+    return ATH_OK;
+}
+
+static void
+save(struct hsm_throttles *throttles, const struct hsm_throttle *throttle, store_done_fn *done,
+     void *ctx)
+{
+    struct ath_buf text = {.max = STORE_FILE_MAX};
+    struct json_maker maker;
+    struct json *object = NULL;
+    char *path = store_file_path(throttles->dir, throttle->id, ".json");
+
+    json_object_begin(&maker);
+    json_put_int(&maker, "version", FILE_VERSION);
+    json_put_int(&maker, "wrong", throttle->wrong);
+    json_put_int(&maker, "failed_at", throttle->failed_at);
+    if (throttle->refused_len > 0)
+        json_put_base64url(&maker, "refused",
+                           ath_slice_of(throttle->refused, throttle->refused_len));
+    if (json_maker_end(&maker, &object) != ATH_OK || store_file_text(object, &text) != ATH_OK ||
+        path == NULL)
+        text.err = ATH_ERR_NOMEM; /* the write fails with it */
+    store_replace(throttles->athd, path == NULL ? throttles->dir : path, &text, done, ctx);
+    json_free(object);
+    free(path);
+}
+
+/* ---- the list ---- */
+
+ath_err
+hsm_throttle_open(struct athd *athd, const char *dir, struct why *why,
+                  struct hsm_throttles **ret_throttles)
+{
+    struct hsm_throttles *throttles = calloc(1, sizeof(*throttles));
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (throttles == NULL || (throttles->dir = ath_strdup(dir)) == NULL)
+        goto out;
+    throttles->athd = athd;
+    if ((err = store_load(athd, dir, load_throttle, NULL, throttles, why)) != ATH_OK)
+        goto out;
+    *ret_throttles = throttles;
+    throttles = NULL;
+out:
+    hsm_throttle_free(throttles);
+    return err;
+}
+
+void
+hsm_throttle_free(struct hsm_throttles *throttles)
+{
+    struct hsm_throttle *next;
+
+    if (throttles == NULL)
+        return;
+    for (; throttles->first != NULL; throttles->first = next) {
+        next = throttles->first->next;
+        free(throttles->first);
+    }
+    free(throttles->dir);
+    free(throttles);
+}
+
+static ath_err
+make_id(const char *hsm, const char *manufacturer, const char *model, const char *serial,
+        char ret_id[2 * ID_BYTES + 1])
+{
+    struct ath_buf text = {.max = 1024};
+    uint8_t digest[SHA256_LEN];
+    ath_err err;
+    size_t i;
+
+    if (serial[0] != '\0')
+        ath_buf_printf(&text, "token\n%s\n%s\n%s", manufacturer, model, serial);
+    else
+        ath_buf_printf(&text, "hsm\n%s", hsm);
+    if ((err = text.err) == ATH_OK)
+        err = sha256(ath_buf_slice(&text), digest);
+    for (i = 0; i < ID_BYTES && err == ATH_OK; i++)
+        snprintf(ret_id + 2 * i, 3, "%02x", digest[i]);
+    ath_buf_done(&text);
+    return err;
+}
+
+struct hsm_throttle *
+hsm_throttle_of(struct hsm_throttles *throttles, const char *hsm, const char *manufacturer,
+                const char *model, const char *serial)
+{
+    struct hsm_throttle *throttle;
+    char id[2 * ID_BYTES + 1] = "";
+
+    if (make_id(hsm, manufacturer, model, serial, id) != ATH_OK)
+        return NULL;
+    for (throttle = throttles->first; throttle != NULL; throttle = throttle->next)
+        if (strcmp(throttle->id, id) == 0)
+            return throttle;
+    return add(throttles, id);
+}
+
+/* ---- the brake ---- */
+
+int64_t
+hsm_throttle_wait_s(const struct hsm_throttle *throttle, int64_t now)
+{
+    static const int64_t pauses[] = {0, 0, 1, 5, 30, 120, 600, 3600};
+    const size_t last = sizeof(pauses) / sizeof(pauses[0]) - 1;
+    int64_t pause = pauses[throttle->wrong < last ? throttle->wrong : last];
+    int64_t left = throttle->failed_at + pause - now;
+
+    /* a clock that was put back makes no pause longer */
+    return left <= 0 ? 0 : left > pause ? pause : left;
+}
+
+void
+hsm_throttle_failed(struct hsm_throttles *throttles, struct hsm_throttle *throttle, int64_t now,
+                    struct ath_slice stamp, store_done_fn *done, void *ctx)
+{
+    if (throttle->wrong < WRONG_MAX)
+        throttle->wrong++;
+    throttle->failed_at = now;
+    if (stamp.len > 0 && stamp.len <= sizeof(throttle->refused)) {
+        memcpy(throttle->refused, stamp.data, stamp.len);
+        throttle->refused_len = stamp.len;
+    }
+    save(throttles, throttle, done, ctx);
+}
+
+void
+hsm_throttle_passed(struct hsm_throttles *throttles, struct hsm_throttle *throttle,
+                    bool from_source)
+{
+    bool forgets = from_source && throttle->refused_len > 0;
+
+    if (throttle->wrong == 0 && !forgets)
+        return;
+    throttle->wrong = 0;
+    throttle->failed_at = 0;
+    if (forgets)
+        throttle->refused_len = 0;
+    save(throttles, throttle, NULL, NULL);
+}
