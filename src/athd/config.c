@@ -55,8 +55,7 @@ check_token_uri(const char *uri, struct why *why)
     ath_err err = pkcs11_uri_parse(ath_slice_of_string(uri), &inner, &parts);
 
     if (err != ATH_OK)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "a pkcs11: URI of an hsm: %s",
-                       why_text(&inner, err));
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "%s", why_text(&inner, err));
     if (parts.object[0] != '\0' || parts.id_len > 0)
         return why_set(why, ATH_ERR_INVALID_PARAMS,
                        "a pkcs11: URI of an hsm names a token, not a key: leave out object and id");
