@@ -93,6 +93,35 @@ class Quickstart(unittest.TestCase):
         self.assertIn("Booked: seats 12A and 12B.", text)
         self.assert_nothing_left()
 
+    @unittest.skipUnless(shutil.which("softhsm2-util"), "no SoftHSM here")
+    def test_on_softhsm_tokens_the_pin_is_asked_for_and_never_shown(self):
+        run = subprocess.run([*QUICKSTART, "--hsm", "softhsm", "--keep"], env=self.environment, timeout=120,
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        kill = re.search(r"(?m)^ +When you are done: +(kill \d+ \d+; rm -rf (\S+))$", run.stdout)
+        self.assertIsNotNone(kill, run.stdout + run.stderr)
+        pins = []
+        for owner in ("person", "application"):
+            path = os.path.join(kill[2], owner, "pin")
+            self.assertEqual(os.stat(path).st_mode & 0o777, 0o600)
+            with open(path, encoding="ascii") as file:
+                pins.append(file.read().strip())
+        subprocess.run(["bash", "-c", kill[1]], check=True)
+        self.assert_complete(run.stdout)
+        self.assertEqual(run.stdout.count("[the demo prompter typed the PIN]"), 1, run.stdout)
+        self.assertIn("   | Token: person\n", run.stdout)
+        for key in ("me", "travel", "flights"):
+            self.assertRegex(run.stdout, rf"(?m)^ +{key} +yes +yes +yes +no$")
+        for pin in pins:
+            self.assertGreater(len(pin), 5)
+            self.assertNotIn(pin, run.stdout + run.stderr)
+        self.assert_nothing_left()
+
+    def test_another_hsm_is_wrong_usage(self):
+        run = subprocess.run([*QUICKSTART, "--hsm", "cloud"], env=self.environment, timeout=60,
+                             stdin=subprocess.DEVNULL, capture_output=True, text=True, check=False)
+        self.assertEqual(run.returncode, 64)
+        self.assertIn("swtpm or softhsm", run.stderr)
+
     def test_cut_short_it_leaves_nothing(self):
         with subprocess.Popen(QUICKSTART, env={**self.environment, "ATH_DEMO_ANSWER": "silence"},
                               stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
