@@ -1,7 +1,7 @@
-/* A prompter that says anything. First byte: how the bytes are cut into reads; then a description,
- * a zero byte, and what the prompter says. Whatever that is, athd says one command a line, in the
- * order it planned, CONFIRM only behind the description's pages, and takes nothing for a yes but a
- * yes. */
+/* A prompter that says anything. First byte: whether a PIN is asked for (0x80), and how the bytes
+ * are cut into reads; then a description, a zero byte, and what the prompter says. Whatever that
+ * is, we say one command a line, in the order we planned, CONFIRM and GETPIN only behind the
+ * description's pages, and take nothing for a yes but a yes, nothing for a PIN but a PIN. */
 #include <assert.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,9 +14,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 static void
 check_commands(const struct ath_buf *out)
 {
-    static const char *const commands[] = {"OPTION ",  "SETTITLE ", "SETPROMPT ",
-                                           "SETOK ",   "SETNOTOK ", "SETTIMEOUT ",
-                                           "SETDESC ", "CONFIRM\n", "BYE\n"};
+    static const char *const commands[] = {"OPTION ",   "SETTITLE ",   "SETPROMPT ", "SETOK ",
+                                           "SETNOTOK ", "SETTIMEOUT ", "SETDESC ",   "CONFIRM\n",
+                                           "GETPIN\n",  "BYE\n"};
     size_t begin = 0, end, i;
 
     while (begin < out->len) {
@@ -42,8 +42,21 @@ count_lines(struct ath_slice text, const char *line)
     return count;
 }
 
+/* There is a PIN if one was asked for and it is over well, and it was said in D lines. */
 static void
-talk(struct pinentry *pinentry, struct ath_slice said, size_t step)
+check_pin(struct pinentry *pinentry, struct ath_slice said, bool has_pin)
+{
+    struct ath_secret pin = {NULL, 0};
+    ath_err err = pinentry_take_pin(pinentry, &pin);
+
+    assert(err == (has_pin ? ATH_OK : ATH_ERR_NOT_FOUND));
+    assert(!has_pin || (pin.len >= 1 && pin.len <= PINENTRY_PIN_MAX &&
+                        memchr(pin.data, '\0', pin.len) == NULL && count_lines(said, "D ") > 0));
+    ath_secret_done(&pin);
+}
+
+static void
+talk(struct pinentry *pinentry, struct ath_slice said, size_t step, bool asks_pin)
 {
     struct ath_buf out = {.max = 65536};
     struct ath_slice all = said;
@@ -58,7 +71,9 @@ talk(struct pinentry *pinentry, struct ath_slice said, size_t step)
     check_commands(&out);
     assert(err != ATH_OK || !pinentry_is_done(pinentry) ||
            count_lines(all, "OK") > count_lines(ath_buf_slice(&out), "CONFIRM"));
+    assert(count_lines(ath_buf_slice(&out), "GETPIN") <= (asks_pin ? 1 : 0));
     assert(err == ATH_OK || !pinentry_is_done(pinentry));
+    check_pin(pinentry, all, asks_pin && pinentry_is_done(pinentry));
     ath_buf_done(&out);
 }
 
@@ -68,15 +83,19 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     const uint8_t *end;
     struct pinentry_question question = {
         .title = "athd", .ok = "Allow", .not_ok = "Deny", .timeout_s = 120};
+    size_t step;
     struct pinentry *pinentry = NULL;
     char *description;
 
     if (size < 2 || (end = memchr(data + 1, '\0', size - 1)) == NULL)
         return 0;
+    question.asks_pin = (data[0] & 0x80) != 0;
+    step = (size_t)(data[0] & 0x7F) + 1;
     description = ath_slice_dup(ath_slice_of(data + 1, (size_t)(end - data) - 1));
     question.description = question.ttyname = description;
     if (pinentry_new(&question, &pinentry) == ATH_OK)
-        talk(pinentry, ath_slice_of(end + 1, size - (size_t)(end - data) - 1), (size_t)data[0] + 1);
+        talk(pinentry, ath_slice_of(end + 1, size - (size_t)(end - data) - 1), step,
+             question.asks_pin);
     pinentry_free(pinentry);
     free(description);
     return 0;

@@ -1,0 +1,565 @@
+/* PINs: from people, from files, kept; tried once; and found nowhere afterwards. */
+#include "fixture_token.h"
+
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+static struct hsm_pin_request
+from_person(uint32_t timeout_s)
+{
+    return (struct hsm_pin_request){.from = HSM_PIN_PROMPTER,
+                                    .timeout_s = timeout_s,
+                                    .text = ath_slice_of_string("to sign for alice")};
+}
+
+static struct hsm_pin_request
+from_source(const char *refused)
+{
+    return (struct hsm_pin_request){.from = HSM_PIN_SOURCE,
+                                    .refused = ath_slice_of_string(refused)};
+}
+
+static const struct hsm_pin_request kept = {.from = HSM_PIN_KEPT};
+
+static void
+ask_login(struct scene *scene, uint32_t id, struct hsm_pin_request pin, bool keep)
+{
+    pin.keep = keep;
+    scene_ask(scene, (struct hsm_request){.id = id, .op = HSM_OP_LOGIN, .pin = pin});
+}
+
+/* A LOGIN with this person at the prompter. */
+static struct hsm_response
+login(struct scene *scene, uint32_t id, enum person person, bool keep, ath_err expected)
+{
+    pid_t pid = scene_pass_prompter(scene, id, person, -1);
+    struct hsm_response response;
+
+    ask_login(scene, id, from_person(60), keep);
+    response = scene_answer(scene, id, expected);
+    scene_wait_prompter(pid);
+    return response;
+}
+
+static void
+test_right_pin_logs_in(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    assert_int_equal(login(scene, 3, PERSON_RIGHT, false, ATH_OK).tries_left, 3);
+    assert_true(token.is_logged_in);
+    assert_int_equal(token.logins, 1);
+}
+
+static void
+test_wrong_pin_costs_one_try(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    response = login(scene, 3, PERSON_WRONG, true, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(response.tries_left, 2);
+    assert_int_equal(response.native, 0xA0);
+    assert_int_equal(response.stamp.len, 0);
+    assert_int_equal(token.wrong_pins, 1);
+    assert_int_equal(token.logins, 1);
+}
+
+static void
+test_locked_token_asks_nobody(void **state)
+{
+    struct scene *scene = *state;
+
+    token.tries_left = 0;
+    scene_start(scene);
+    scene_open(scene, "plain");
+    (void)login(scene, 3, PERSON_RIGHT, false, ATH_ERR_PIN_LOCKED);
+    assert_int_equal(token.logins, 0);
+}
+
+static void
+test_what_a_prompter_says_instead_is_told_apart(void **state)
+{
+    struct scene *scene = *state;
+    static const struct {
+        enum person person;
+        ath_err err;
+    } cases[] = {
+        {PERSON_CANCELS, ATH_ERR_USER_DENIED}, {PERSON_EMPTY, ATH_ERR_USER_DENIED},
+        {PERSON_GARBAGE, ATH_ERR_NO_PROMPTER}, {PERSON_DIES, ATH_ERR_NO_PROMPTER},
+        {PERSON_256, ATH_ERR_NO_PROMPTER},     {PERSON_255, ATH_ERR_PIN_INCORRECT},
+    };
+    unsigned before;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    before = scene_count_fds();
+    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
+        (void)login(scene, 3 + i, cases[i].person, false, cases[i].err);
+    assert_int_equal(token.logins, 1); /* the one with 255 bytes */
+    assert_int_equal(scene_count_fds(), before);
+}
+
+static void
+test_question_ends_when_its_time_is_up(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    pid = scene_pass_prompter(scene, 3, PERSON_SILENT, -1);
+    ask_login(scene, 3, from_person(0), false);
+    (void)scene_answer(scene, 3, ATH_ERR_CONSENT_TIMEOUT);
+    scene_wait_prompter(pid);
+}
+
+static void
+test_signatures_go_on_while_a_person_is_asked(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    pid = scene_pass_prompter(scene, 3, PERSON_SILENT, -1);
+    ask_login(scene, 3, from_person(60), false);
+    scene_sign(scene, 100, (struct hsm_pin_request){0});
+    (void)scene_answer(scene, 100, ATH_OK);
+    scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_RANDOM, .count = 1});
+    (void)scene_answer(scene, 4, ATH_OK);
+    assert_int_equal(scene_end(scene), ATH_OK); /* the open question ends with the helper */
+    scene_wait_prompter(pid);
+}
+
+static void
+test_too_many_questions_are_refused(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pids[9];
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    for (uint32_t i = 0; i < 9; i++) {
+        pids[i] = scene_pass_prompter(scene, 10 + i, PERSON_SILENT, -1);
+        ask_login(scene, 10 + i, from_person(60), false);
+    }
+    (void)scene_answer(scene, 18, ATH_ERR_HSM_BUSY);
+    scene_wait_prompter(pids[8]);
+    assert_int_equal(scene_end(scene), ATH_OK);
+    for (unsigned i = 0; i < 8; i++)
+        scene_wait_prompter(pids[i]);
+}
+
+static void
+test_request_without_its_connection_is_told(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    ask_login(scene, 3, from_person(60), false);
+    (void)scene_answer(scene, 3, ATH_ERR_NO_PROMPTER);
+}
+
+static void
+test_connection_that_is_not_needed_is_closed(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    pid = scene_pass_prompter(scene, 100, PERSON_RIGHT, -1); /* a key that wants no PIN */
+    scene_sign(scene, 100, from_person(60));
+    (void)scene_answer(scene, 100, ATH_OK);
+    scene_wait_prompter(pid);
+    assert_int_equal(token.pin_signatures, 0);
+}
+
+static void
+test_question_names_token_tries_and_asker(void **state)
+{
+    struct scene *scene = *state;
+    char told[4096];
+    size_t len = 0;
+    ssize_t n;
+    int ends[2];
+    pid_t pid;
+
+    assert_int_equal(pipe2(ends, O_CLOEXEC), 0);
+    token.tries_left = 1;
+    scene_start(scene);
+    scene_open(scene, "plain");
+    pid = scene_pass_prompter(scene, 3, PERSON_RIGHT, ends[1]);
+    ask_login(scene, 3, from_person(60), false);
+    (void)scene_answer(scene, 3, ATH_OK);
+    scene_wait_prompter(pid);
+    while ((n = read(ends[0], told + len, sizeof(told) - 1 - len)) > 0)
+        len += (size_t)n;
+    told[len] = '\0';
+    close(ends[0]);
+    assert_non_null(strstr(told, "SETDESC Token: my token??%0AMade by: us%0ASerial number: "
+                                 "0815%0AOnly 1 try is left: a wrong PIN locks the "
+                                 "token.%0A%0Ato sign for alice\n"));
+    assert_non_null(strstr(told, "SETTIMEOUT 60\n"));
+    assert_non_null(strstr(told, "SETPROMPT PIN:\n"));
+    assert_null(strstr(told, "cache"));
+}
+
+static void
+test_pad_of_the_reader_needs_no_pin_and_only_it(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    ask_login(scene, 3, (struct hsm_pin_request){0}, false);
+    (void)scene_answer(scene, 3, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token_read(&token.logins), 0);
+    pthread_mutex_lock(&token.lock);
+    token.pad = true;
+    pthread_mutex_unlock(&token.lock);
+    ask_login(scene, 4, (struct hsm_pin_request){0}, false);
+    (void)scene_answer(scene, 4, ATH_OK);
+}
+
+/* ---- keys that want their PIN for each signature ---- */
+
+static void
+test_signature_asks_for_its_pin_and_gets_it(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    scene_sign(scene, 99, (struct hsm_pin_request){0});
+    (void)scene_answer(scene, 99, ATH_ERR_PIN_REQUIRED);
+    pid = scene_pass_prompter(scene, 100, PERSON_RIGHT, -1);
+    scene_sign(scene, 100, from_person(60));
+    response = scene_answer(scene, 100, ATH_OK);
+    scene_verify(scene, &response);
+    scene_wait_prompter(pid);
+    pid = scene_pass_prompter(scene, 101, PERSON_WRONG, -1);
+    scene_sign(scene, 101, from_person(60));
+    response = scene_answer(scene, 101, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(response.tries_left, 2);
+    scene_wait_prompter(pid);
+    pid = scene_pass_prompter(scene, 102, PERSON_CANCELS, -1);
+    scene_sign(scene, 102, from_person(60));
+    (void)scene_answer(scene, 102, ATH_ERR_USER_DENIED);
+    scene_wait_prompter(pid);
+    assert_int_equal(token.pin_signatures, 2);
+}
+
+static void
+test_kept_pin_signs_until_logout(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    for (uint32_t i = 0; i < 20; i++)
+        scene_sign(scene, 100 + i, kept);
+    for (unsigned i = 0; i < 20; i++) {
+        response = scene_take(scene);
+        assert_int_equal(response.err, ATH_OK);
+        scene_verify(scene, &response);
+    }
+    scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});
+    (void)scene_answer(scene, 4, ATH_OK);
+    assert_int_equal(token.logouts, 1);
+    scene_sign(scene, 200, kept);
+    (void)scene_answer(scene, 200, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token.pin_signatures, 20);
+}
+
+static void
+test_pin_that_is_not_to_be_kept_is_not(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, false, ATH_OK);
+    scene_sign(scene, 100, kept);
+    (void)scene_answer(scene, 100, ATH_ERR_PIN_REQUIRED);
+}
+
+/* ---- files ---- */
+
+struct pin_file {
+    char dir[64], path[96], uri[160];
+};
+
+static void
+make_file(struct scene *scene, struct pin_file *file)
+{
+    (void)snprintf(file->dir, sizeof(file->dir), "/tmp/test-hsm-login-XXXXXX");
+    assert_non_null(mkdtemp(file->dir));
+    (void)snprintf(file->path, sizeof(file->path), "%s/pin", file->dir);
+    (void)snprintf(file->uri, sizeof(file->uri), "pkcs11:token=double?pin-source=file:%s",
+                   file->path);
+    scene->options.uri = file->uri;
+}
+
+static void
+write_pin(const struct pin_file *file, bool is_right)
+{
+    uint8_t line[32];
+    size_t len;
+    int fd = open(file->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+
+    assert_true(fd >= 0);
+    token_put_pin_line(line, &len);
+    line[2] = is_right ? line[2] : (uint8_t)'X';
+    assert_int_equal(fd_write_all(fd, ath_slice_of(line + 2, len - 2)), ATH_OK);
+    explicit_bzero(line, sizeof(line));
+    close(fd);
+}
+
+static void
+remove_file(const struct pin_file *file)
+{
+    (void)unlink(file->path);
+    assert_int_equal(rmdir(file->dir), 0);
+}
+
+static void
+test_pin_from_a_file_logs_in_and_signs(void **state)
+{
+    struct scene *scene = *state;
+    struct pin_file file;
+
+    make_file(scene, &file);
+    write_pin(&file, true);
+    scene_start(scene);
+    scene_open(scene, "card");
+    ask_login(scene, 3, from_source(""), false);
+    (void)scene_answer(scene, 3, ATH_OK);
+    scene_sign(scene, 100, from_source(""));
+    (void)scene_answer(scene, 100, ATH_OK);
+    remove_file(&file);
+    scene_sign(scene, 101, from_source(""));
+    (void)scene_answer(scene, 101, ATH_ERR_PIN_REQUIRED);
+}
+
+static void
+test_pin_in_a_file_is_refused_once_only(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+    struct pin_file file;
+    char stamp[HSM_WIRE_MAX_STAMP + 1] = "";
+
+    make_file(scene, &file);
+    write_pin(&file, false);
+    scene_start(scene);
+    scene_open(scene, "card");
+    ask_login(scene, 3, from_source(""), true);
+    response = scene_answer(scene, 3, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(response.tries_left, 2);
+    assert_true(response.stamp.len > 10);
+    memcpy(stamp, response.stamp.data, response.stamp.len);
+    ask_login(scene, 4, from_source(stamp), false); /* athd remembers, */
+    (void)scene_answer(scene, 4, ATH_ERR_PIN_REQUIRED);
+    ask_login(scene, 5, from_source(""), false); /* and if it did not, we do */
+    (void)scene_answer(scene, 5, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token_read(&token.wrong_pins), 1);
+    write_pin(&file, true);
+    ask_login(scene, 6, from_source(stamp), false);
+    (void)scene_answer(scene, 6, ATH_OK);
+    remove_file(&file);
+}
+
+static void
+test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait(void **state)
+{
+    struct scene *scene = *state;
+    struct pin_file file;
+    unsigned incorrect = 0, required = 0;
+
+    make_file(scene, &file);
+    write_pin(&file, false);
+    token.parallel = 4;
+    token.holds = true;
+    scene_start(scene);
+    scene_open(scene, "card");
+    for (uint32_t i = 0; i < 70; i++)
+        scene_sign(scene, 100 + i, from_source(""));
+    assert_true(token_wait(&token.signing, 1));
+    token_hold(false);
+    for (unsigned i = 0; i < 70; i++) {
+        struct hsm_response response = scene_take(scene);
+
+        incorrect += response.err == ATH_ERR_PIN_INCORRECT && response.stamp.len > 0 &&
+                     response.tries_left == 2;
+        required += response.err == ATH_ERR_PIN_REQUIRED;
+    }
+    assert_int_equal(incorrect, 1);
+    assert_int_equal(required, 69);
+    assert_int_equal(token.wrong_pins, 1);
+    remove_file(&file);
+}
+
+static void
+test_kept_pin_that_became_wrong_costs_one_try(void **state)
+{
+    struct scene *scene = *state;
+    unsigned incorrect = 0, required = 0;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    pthread_mutex_lock(&token.lock);
+    token.is_changed = true;
+    pthread_mutex_unlock(&token.lock);
+    for (uint32_t i = 0; i < 10; i++)
+        scene_sign(scene, 100 + i, kept);
+    for (unsigned i = 0; i < 10; i++) {
+        struct hsm_response response = scene_take(scene);
+
+        incorrect += response.err == ATH_ERR_PIN_INCORRECT;
+        required += response.err == ATH_ERR_PIN_REQUIRED;
+    }
+    assert_int_equal(incorrect, 1);
+    assert_int_equal(required, 9);
+    assert_int_equal(token.wrong_pins, 1);
+}
+
+/* ---- where PINs are ---- */
+
+/* Looks for the PIN in what of our memory can be written; counts those in the pages of secrets and
+ * those elsewhere. "dd": left out of core dumps, which locked pages are (the sanitizers' runtimes
+ * make mlock(2) do nothing). */
+static void
+find_pin(unsigned *ret_locked, unsigned *ret_unlocked)
+{
+    static uint8_t chunk[65536 + 16];
+    FILE *maps = fopen("/proc/self/smaps", "re");
+    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
+    unsigned long begin = 0, end = 0;
+    char line[512], rights[8] = "";
+    unsigned found = 0;
+
+    *ret_locked = *ret_unlocked = 0;
+    assert_non_null(maps);
+    assert_true(memory >= 0);
+    while (fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%lx-%lx %7s", &begin, &end, rights) == 3) {
+            bool is_ours = rights[0] == 'r' && rights[1] == 'w' && end - begin < (1ul << 30);
+            size_t len = 0, carried = 0;
+
+            found = 0;
+            for (unsigned long at = begin; is_ours && at < end; at += 65536) {
+                size_t wanted = end - at < 65536 ? end - at : 65536;
+                ssize_t n = pread(memory, chunk + carried, wanted, (off_t)at);
+
+                if (n <= 0)
+                    break;
+                len = carried + (size_t)n;
+                for (size_t i = 0; i + 11 <= len; i++)
+                    found += chunk[i + 3] == 'r' && chunk[i + 6] == '-' &&
+                             token_is_pin(ath_slice_of(chunk + i, 11));
+                carried = len < 10 ? len : 10;
+                memmove(chunk, chunk + len - carried, carried);
+            }
+            explicit_bzero(chunk, sizeof(chunk));
+        } else if (strncmp(line, "VmFlags:", 8) == 0) {
+            *(strstr(line, " dd") != NULL ? ret_locked : ret_unlocked) += found;
+            found = 0;
+        }
+    }
+    close(memory);
+    (void)fclose(maps);
+}
+
+static void
+test_pin_is_in_locked_memory_only_and_nowhere_after_logout(void **state)
+{
+    struct scene *scene = *state;
+    unsigned locked, unlocked;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    scene_sign(scene, 100, kept);
+    (void)scene_answer(scene, 100, ATH_OK);
+    find_pin(&locked, &unlocked);
+    assert_int_equal(locked, 1); /* the search can find it */
+    assert_int_equal(unlocked, 0);
+    scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});
+    (void)scene_answer(scene, 4, ATH_OK);
+    find_pin(&locked, &unlocked);
+    assert_int_equal(locked + unlocked, 0);
+}
+
+static void
+test_pin_that_was_used_is_nowhere(void **state)
+{
+    struct scene *scene = *state;
+    unsigned locked, unlocked;
+    struct pin_file file;
+    pid_t pid;
+
+    make_file(scene, &file);
+    write_pin(&file, true);
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, false, ATH_OK);
+    ask_login(scene, 4, from_source(""), false);
+    (void)scene_answer(scene, 4, ATH_OK);
+    scene_sign(scene, 100, from_source(""));
+    (void)scene_answer(scene, 100, ATH_OK);
+    pid = scene_pass_prompter(scene, 101, PERSON_RIGHT, -1);
+    scene_sign(scene, 101, from_person(60));
+    (void)scene_answer(scene, 101, ATH_OK);
+    scene_wait_prompter(pid);
+    assert_int_equal(scene_end(scene), ATH_OK);
+    find_pin(&locked, &unlocked);
+    assert_int_equal(locked + unlocked, 0);
+    remove_file(&file);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_right_pin_logs_in),
+        TEST(test_wrong_pin_costs_one_try),
+        TEST(test_locked_token_asks_nobody),
+        TEST(test_what_a_prompter_says_instead_is_told_apart),
+        TEST(test_question_ends_when_its_time_is_up),
+        TEST(test_signatures_go_on_while_a_person_is_asked),
+        TEST(test_too_many_questions_are_refused),
+        TEST(test_request_without_its_connection_is_told),
+        TEST(test_connection_that_is_not_needed_is_closed),
+        TEST(test_question_names_token_tries_and_asker),
+        TEST(test_pad_of_the_reader_needs_no_pin_and_only_it),
+        TEST(test_signature_asks_for_its_pin_and_gets_it),
+        TEST(test_kept_pin_signs_until_logout),
+        TEST(test_pin_that_is_not_to_be_kept_is_not),
+        TEST(test_pin_from_a_file_logs_in_and_signs),
+        TEST(test_pin_in_a_file_is_refused_once_only),
+        TEST(test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait),
+        TEST(test_kept_pin_that_became_wrong_costs_one_try),
+        TEST(test_pin_is_in_locked_memory_only_and_nowhere_after_logout),
+        TEST(test_pin_that_was_used_is_nowhere),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
