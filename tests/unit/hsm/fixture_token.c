@@ -229,7 +229,7 @@ token_login(struct hsm *hsm, struct ath_slice pin, struct hsm_fault *fault)
     (void)hsm;
     enter();
     token.logins++;
-    err = try_pin(pin, fault);
+    err = token.login_err != ATH_OK ? token.login_err : try_pin(pin, fault);
     token.is_logged_in = token.is_logged_in || err == ATH_OK;
     leave();
     return err;

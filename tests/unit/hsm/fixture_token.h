@@ -17,7 +17,7 @@ struct token_state {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     /* told */
-    ath_err open_err, sign_err, check_err;
+    ath_err open_err, sign_err, check_err, login_err;
     unsigned parallel;
     bool holds; /* signatures wait until it no longer does */
     bool bad_signature;

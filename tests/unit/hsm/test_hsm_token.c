@@ -1,0 +1,196 @@
+/* A token that is not there, comes, and is taken out. */
+#include "fixture_token.h"
+
+#include <poll.h>
+
+#include "base/clock.h"
+
+static void
+ask_info(struct scene *scene, uint32_t id)
+{
+    scene_ask(scene,
+              (struct hsm_request){.id = id, .op = HSM_OP_INFO, .version = HSM_WIRE_VERSION});
+}
+
+static void
+set(ath_err *what, ath_err value)
+{
+    pthread_mutex_lock(&token.lock);
+    *what = value;
+    pthread_mutex_unlock(&token.lock);
+}
+
+static ath_err
+wait_end(struct scene *scene)
+{
+    pthread_join(scene->thread, NULL); /* by itself */
+    scene->is_running = false;
+    return scene->result;
+}
+
+static void
+test_token_that_is_not_there_is_waited_for(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    response = scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    assert_true(response.waits);
+    assert_true(ath_slice_is(response.sentence, "no token here"));
+    assert_true(token_wait(&token.opens, 3)); /* it is looked for */
+    set(&token.open_err, ATH_OK);
+    response = scene_answer(scene, 7, ATH_OK); /* the first INFO's id */
+    assert_true(ath_slice_is(response.serial, "0815"));
+    assert_int_equal(response.tries_left, 3);
+    scene_open(scene, "plain");
+    scene_sign(scene, 100, (struct hsm_pin_request){0});
+    (void)scene_answer(scene, 100, ATH_OK);
+    assert_int_equal(scene_end(scene), ATH_OK);
+    assert_int_equal(token.closes, 1);
+}
+
+static void
+test_it_is_looked_for_more_and_more_seldom(void **state)
+{
+    struct scene *scene = *state;
+    uint64_t since = clock_monotonic_ms();
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    assert_true(token_wait(&token.opens, 5)); /* at 0, 20, 70, 170, 370 ms */
+    assert_true(clock_monotonic_ms() - since >= 370);
+}
+
+static void
+test_requests_meanwhile_are_answered(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    scene_sign(scene, 8, (struct hsm_pin_request){0});
+    assert_false(scene_answer(scene, 8, ATH_ERR_HSM_UNAVAILABLE).waits);
+    ask_info(scene, 9);
+    assert_true(scene_answer(scene, 9, ATH_ERR_HSM_UNAVAILABLE).waits);
+    pid = scene_pass_prompter(scene, 10, PERSON_RIGHT, -1);
+    scene_ask(scene, (struct hsm_request){.id = 10,
+                                          .op = HSM_OP_LOGIN,
+                                          .pin = {.from = HSM_PIN_PROMPTER, .timeout_s = 60}});
+    (void)scene_answer(scene, 10, ATH_ERR_HSM_UNAVAILABLE);
+    scene_wait_prompter(pid);
+    assert_int_equal(scene_end(scene), ATH_OK); /* and athd's end is seen */
+    assert_int_equal(token.closes, 0);
+}
+
+static void
+test_other_errors_end_the_wait(void **state)
+{
+    struct scene *scene = *state;
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    set(&token.open_err, ATH_ERR_HSM_BUSY); /* being put in */
+    assert_true(token_wait(&token.opens, token_read(&token.opens) + 2));
+    set(&token.open_err, ATH_ERR_HSM_ERROR);
+    assert_false(scene_answer(scene, 7, ATH_ERR_HSM_ERROR).waits);
+    assert_int_equal(wait_end(scene), ATH_ERR_HSM_UNAVAILABLE);
+}
+
+static void
+test_token_that_is_taken_out_unasked_is_told(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    set(&token.check_err, ATH_ERR_HSM_ERROR); /* not what is looked for */
+    assert_true(token_wait(&token.checks, 1));
+    set(&token.check_err, ATH_ERR_HSM_UNAVAILABLE);
+    response = scene_answer(scene, 1, ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(response.op, HSM_OP_INFO);
+    assert_false(response.waits);
+    assert_true(ath_slice_is(response.sentence, "taken out"));
+    assert_int_equal(wait_end(scene), ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(token.closes, 1);
+}
+
+static void
+test_busy_token_is_not_checked(void **state)
+{
+    struct scene *scene = *state;
+
+    token.holds = true;
+    scene_start(scene);
+    scene_open(scene, "plain");
+    scene_sign(scene, 100, (struct hsm_pin_request){0});
+    assert_true(token_wait(&token.signing, 1));
+    (void)poll(NULL, 0, 1500); /* a check would be a call beside a signature: teardown sees it */
+    assert_int_equal(token_read(&token.checks), 0);
+    token_hold(false);
+    (void)scene_answer(scene, 100, ATH_OK);
+    assert_true(token_wait(&token.checks, 1));
+}
+
+static void
+test_login_that_finds_no_token_ends_the_loop(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    set(&token.login_err, ATH_ERR_HSM_UNAVAILABLE);
+    pid = scene_pass_prompter(scene, 3, PERSON_RIGHT, -1);
+    scene_ask(scene, (struct hsm_request){.id = 3,
+                                          .op = HSM_OP_LOGIN,
+                                          .pin = {.from = HSM_PIN_PROMPTER, .timeout_s = 60}});
+    (void)scene_answer(scene, 3, ATH_ERR_HSM_UNAVAILABLE);
+    scene_wait_prompter(pid);
+    assert_int_equal(wait_end(scene), ATH_ERR_HSM_UNAVAILABLE);
+}
+
+static void
+test_waiting_and_coming_back_leaves_nothing_open(void **state)
+{
+    struct scene *scene = *state;
+    unsigned before = scene_count_fds();
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    set(&token.open_err, ATH_OK);
+    (void)scene_answer(scene, 7, ATH_OK);
+    assert_int_equal(scene_end(scene), ATH_OK);
+    assert_int_equal(scene_count_fds(), before);
+}
+
+#define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(test_token_that_is_not_there_is_waited_for),
+        TEST(test_it_is_looked_for_more_and_more_seldom),
+        TEST(test_requests_meanwhile_are_answered),
+        TEST(test_other_errors_end_the_wait),
+        TEST(test_token_that_is_taken_out_unasked_is_told),
+        TEST(test_busy_token_is_not_checked),
+        TEST(test_login_that_finds_no_token_ends_the_loop),
+        TEST(test_waiting_and_coming_back_leaves_nothing_open),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
