@@ -18,12 +18,12 @@ compile() { # HEADER COMPILER FLAGS...
 }
 
 flags="-Wall -Wextra -Werror -pedantic"
-# the TPM's headers lie where pkg-config says
-tss2=$(pkg-config --cflags tss2-sys tss2-mu libuv 2>/dev/null || true)
+# the TPM's and Cryptoki's headers lie where pkg-config says
+found=$(pkg-config --cflags tss2-sys tss2-mu libuv p11-kit-1 2>/dev/null || true)
 
 for header in $(find src hsm tools -name '*.h' | sort); do
     # shellcheck disable=SC2086 # the flags are words
-    compile "$header" gcc -std=c17 -D_GNU_SOURCE $flags $tss2 -x c
+    compile "$header" gcc -std=c17 -D_GNU_SOURCE $flags $found -x c
 done
 for header in include/ath/*.h "$build"/include/ath/*.h; do
     header=${header#"$PWD"/}
