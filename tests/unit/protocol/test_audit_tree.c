@@ -221,8 +221,8 @@ check_consistency(uint64_t from, uint64_t to, const uint8_t *from_root, const ui
 
     assert_int_equal(audit_tiles_new(read_tile, &to, &tiles), ATH_OK);
     assert_int_equal(audit_tiles_consistency(tiles, from, to, NULL, &proof), ATH_OK);
-    assert_int_equal(
-        merkle_check_consistency(from, from_root, to, to_root, ath_buf_slice(&proof)), ATH_OK);
+    assert_int_equal(merkle_check_consistency(from, from_root, to, to_root, ath_buf_slice(&proof)),
+                     ATH_OK);
     if (proof.len != 0) {
         proof.data[proof.len / 2] ^= 1;
         assert_int_equal(
