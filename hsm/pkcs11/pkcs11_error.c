@@ -2,6 +2,10 @@
 
 #include "base/log.h"
 
+#define NAMED(code, name, action, err, sentence)                                                   \
+    {                                                                                              \
+        code, name, PKCS11_ACTION_##action, ATH_ERR_##err, sentence                                \
+    }
 #define ROW(code, action, err, sentence)                                                           \
     {                                                                                              \
         code, #code, PKCS11_ACTION_##action, ATH_ERR_##err, sentence                               \
@@ -116,12 +120,15 @@ static const struct pkcs11_error errors[] = {
     ROW(CKR_MUTEX_NOT_LOCKED, REPORT, HSM_ERROR, "the module's locks are broken"),
     ROW(CKR_NEW_PIN_MODE, REPORT, HSM_ERROR, never_asked),
     ROW(CKR_NEXT_OTP, REPORT, HSM_ERROR, never_asked),
-    ROW(CKR_EXCEEDED_MAX_ITERATIONS, REPORT, HSM_ERROR, "the token gave up"),
-    ROW(CKR_FIPS_SELF_TEST_FAILED, REPORT, HSM_ERROR, "the token's own test of itself failed"),
-    ROW(CKR_LIBRARY_LOAD_FAILED, REPORT, HSM_UNAVAILABLE,
-        "the module could not load a library that it needs"),
-    ROW(CKR_PIN_TOO_WEAK, REPORT, HSM_ERROR, never_asked),
-    ROW(CKR_PUBLIC_KEY_INVALID, REPORT, HSM_ERROR, "the token holds a broken public key"),
+    /* p11-kit's header has other numbers for the next five than the standard. */
+    NAMED(0x1b5UL, "CKR_EXCEEDED_MAX_ITERATIONS", REPORT, HSM_ERROR, "the token gave up"),
+    NAMED(0x1b6UL, "CKR_FIPS_SELF_TEST_FAILED", REPORT, HSM_ERROR,
+          "the token's own test of itself failed"),
+    NAMED(0x1b7UL, "CKR_LIBRARY_LOAD_FAILED", REPORT, HSM_UNAVAILABLE,
+          "the module could not load a library that it needs"),
+    NAMED(0x1b8UL, "CKR_PIN_TOO_WEAK", REPORT, HSM_ERROR, never_asked),
+    NAMED(0x1b9UL, "CKR_PUBLIC_KEY_INVALID", REPORT, HSM_ERROR,
+          "the token holds a broken public key"),
     ROW(CKR_FUNCTION_REJECTED, REPORT, USER_DENIED, "it was refused at the token"),
     ROW(CKR_TOKEN_RESOURCE_EXCEEDED, REPORT, HSM_BUSY, "the token has no room for this now"),
     ROW(CKR_OPERATION_CANCEL_FAILED, NEW_SESSION, HSM_ERROR,

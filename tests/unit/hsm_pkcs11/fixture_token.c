@@ -138,25 +138,34 @@ fixture_add_token(struct fixture *fixture, const char *label, bool with_pin)
     pkcs11_module_close(module);
 }
 
-/* ---- watching ---- */
+/* ---- between us and the module ---- */
 
-static CK_FUNCTION_LIST *watched, watching;
+const CK_FUNCTION_LIST *fixture_real;
+static CK_FUNCTION_LIST fake;
 
 static CK_RV
 count_login(CK_SESSION_HANDLE session, CK_USER_TYPE type, CK_UTF8CHAR *pin, CK_ULONG len)
 {
     fixture_logins++;
-    return watched->C_Login(session, type, pin, len);
+    return fixture_real->C_Login(session, type, pin, len);
+}
+
+CK_FUNCTION_LIST *
+fixture_fake(struct fixture *fixture)
+{
+    fixture_real = fixture->token->module->f;
+    fake = *fixture_real;
+    fake.C_Login = count_login;
+    fixture->token->module->f = &fake;
+    fixture_logins = 0;
+    return &fake;
 }
 
 void
-fixture_watch(struct fixture *fixture)
+fixture_must_say(const struct hsm_fault *fault, const char *part)
 {
-    watched = fixture->token->module->f;
-    watching = *watched;
-    watching.C_Login = count_login;
-    fixture->token->module->f = &watching;
-    fixture_logins = 0;
+    if (strstr(fault->why.text, part) == NULL)
+        fail_msg("\"%s\" is not in \"%s\"", part, fault->why.text);
 }
 
 /* ---- the fixture ---- */
@@ -312,4 +321,39 @@ fixture_count_objects(struct fixture *fixture, CK_OBJECT_CLASS class)
                                         objects, 64, &count, &fault),
                      ATH_OK);
     return count;
+}
+
+void
+fixture_raw_key(struct fixture *fixture, uint8_t id, const char *label, const CK_ATTRIBUTE *more,
+                size_t more_count, CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
+{
+    static const uint8_t p256[] = {0x06, 0x08, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07};
+    CK_MECHANISM mechanism = {CKM_EC_KEY_PAIR_GEN, NULL, 0};
+    CK_BBOOL yes = CK_TRUE;
+    void *params = (void *)(uintptr_t)p256, *text = (void *)(uintptr_t)label;
+    CK_ATTRIBUTE public[] = {
+        {CKA_TOKEN, &yes, 1},
+        {CKA_EC_PARAMS, params, sizeof(p256)},
+        {CKA_ID, &id, 1},
+        {CKA_LABEL, text, strlen(label)},
+    };
+    CK_ATTRIBUTE private[7] = {
+        {CKA_TOKEN, &yes, 1}, {CKA_ID, &id, 1}, {CKA_LABEL, text, strlen(label)}};
+
+    assert_true(more_count <= 4);
+    if (more_count > 0)
+        memcpy(private + 3, more, more_count * sizeof(*more));
+    assert_int_equal(fixture->token->module->f->C_GenerateKeyPair(
+                         fixture->token->sessions[PKCS11_MAIN_SESSION], &mechanism, public, 4,
+                         private, 3 + more_count, ret_public, ret_private),
+                     CKR_OK);
+}
+
+ath_err
+fixture_key_open(struct fixture *fixture, const char *uri, struct hsm_fault *fault,
+                 struct hsm_key **ret_key)
+{
+    *fault = (struct hsm_fault){0};
+    *ret_key = NULL;
+    return pkcs11_backend_ops.key_open(fixture->hsm, ath_slice_of_string(uri), fault, ret_key);
 }

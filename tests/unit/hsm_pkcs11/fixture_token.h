@@ -48,10 +48,24 @@ void fixture_must_sign(struct fixture *fixture, unsigned worker, struct hsm_key 
 /* Counts the objects that the user, logged in, sees. */
 size_t fixture_count_objects(struct fixture *fixture, CK_OBJECT_CLASS class);
 
-/* How often this program has called the module's C_Login and what the last one returned: they are
- * counted by a function list that fixture_watch puts before the module's. */
-void fixture_watch(struct fixture *fixture);
+/* Puts a copy of the module's function list before it, for tests that change single functions;
+ * fixture_real is what stands behind, fixture_logins counts C_Login from now on. */
+CK_FUNCTION_LIST *fixture_fake(struct fixture *fixture);
+extern const CK_FUNCTION_LIST *fixture_real;
 extern unsigned fixture_logins;
+
+/* A P-256 key pair made without athd's template, with more attributes for the private key (at most
+ * 4); by CKA_ID `id`, one byte, and this label. The user must be logged in. */
+void fixture_raw_key(struct fixture *fixture, uint8_t id, const char *label,
+                     const CK_ATTRIBUTE *more, size_t more_count, CK_OBJECT_HANDLE *ret_public,
+                     CK_OBJECT_HANDLE *ret_private);
+
+/* Opens the key of this URI; *ret_key is NULL where it cannot. */
+ath_err fixture_key_open(struct fixture *fixture, const char *uri, struct hsm_fault *fault,
+                         struct hsm_key **ret_key);
+
+/* Fails the test unless the sentence contains `part`. */
+void fixture_must_say(const struct hsm_fault *fault, const char *part);
 
 void fixture_remove_tree(const char *dir);
 
