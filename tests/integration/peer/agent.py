@@ -107,6 +107,7 @@ class Athd:
         self.log = os.path.join(self.dir, "log")
         self.arguments = list(arguments)
         self.environment = {}  # more than that of the test
+        self.programs, self.uid, self.directory = BIN, None, None  # who it is, and where
         self.process = self.connection = None
         self.own_tpm, self.tpm = own_tpm, None
         self.software_tpm = software_tpm
@@ -159,10 +160,11 @@ class Athd:
             self.tpm = self.tpms.take(self.state)
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [os.path.join(BIN, "athd"), *(["--software-tpm"] if self.software_tpm else []), "--state-dir",
+                [os.path.join(self.programs, "athd"), *(["--software-tpm"] if self.software_tpm else []), "--state-dir",
                  self.state, "--socket", self.socket, "--prompter", os.path.join(self.dir, "prompter"),
                  *self.arguments],
-                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment)
+                stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=environment, cwd=self.directory,
+                user=self.uid, group=self.uid, extra_groups=None if self.uid is None else [])
 
     def wait_until_ready(self):
         deadline = time.monotonic() + 60

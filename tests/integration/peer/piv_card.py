@@ -50,6 +50,11 @@ class PivCard:
         self.signatures = 0
         self.reset()
 
+    @property
+    def serial(self):
+        """What OpenSC makes of the GUID: its last 16 hexadecimal digits of a token's serial number."""
+        return self.guid[8:].hex()
+
     def reset(self):
         self.is_verified = self.is_just_verified = False
         self.command_data = self.rest = b""

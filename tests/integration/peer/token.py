@@ -156,11 +156,15 @@ class TokenAthd(CheckedAthd):
     def hsm(self, name="pkcs11"):
         return next(hsm for hsm in self.call("agent.status")["hsms"] if hsm["name"] == name)
 
-    def wait_for_hsm(self, state="ready", name="pkcs11", seconds=30.0):
-        """Until it has that state; how long it took."""
+    def wait_for_hsm(self, *states, name="pkcs11", seconds=30.0):
+        """Until it has one of these states ("locked": there, and wants its PIN); how long it took."""
         began = time.monotonic()
-        while self.hsm(name)["state"] != state:
+        while self.hsm(name)["state"] not in states:
             if time.monotonic() > began + seconds:
-                raise AssertionError(f"{name} did not become {state}: {self.hsm(name)}\n{self.read_log()}")
+                raise AssertionError(f"{name} did not become {states}: {self.hsm(name)}\n{self.read_log()}")
             time.sleep(0.01)
         return time.monotonic() - began
+
+    def forget_wrong_pins(self):
+        """While it does not run: as if time had gone by."""
+        shutil.rmtree(os.path.join(self.state, "throttle"), ignore_errors=True)

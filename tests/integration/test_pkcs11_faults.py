@@ -1,0 +1,364 @@
+"""Modules that hang, crash, lie or forget (tests/modules/): a clear error for whom it concerns, everybody
+else served, and all is well when the module is."""
+import os
+import re
+import subprocess
+import time
+import unittest
+
+from peer.agent import Failed
+from peer.token import FAULT, FUNCTIONS
+from peer.token_case import AGENT_ID, AUDIENCE, TokenTest, verified
+from peer.wire import Wire, children, descriptors, is_running, kill, name_of, process, reason, request, wait_for
+
+SIGN = {"key": "agent", "audience": AUDIENCE}
+HSM = {"HSM_UNAVAILABLE", "HSM_ERROR", "HSM_BUSY"}
+PIN = {"PIN_REQUIRED", "PIN_INCORRECT", "PIN_LOCKED"}
+HEADER = "/usr/include/p11-kit-1/p11-kit/pkcs11.h"
+
+
+def codes():
+    """Every CKR_ that the standard has, name to number; CKR_OK is none."""
+    with open(HEADER, encoding="utf-8") as file:
+        found = re.findall(r"^#define (CKR_\w+)\s+\(\(?(?:CK_RV\))?\(?(0x[0-9a-f]+|\d+)UL", file.read(),
+                           re.MULTILINE | re.IGNORECASE)
+    return {name: int(number, 0) for name, number in found if name not in ("CKR_OK",)}
+
+
+class Module(TokenTest):
+    """The fault module does what it is told, else the rest of this proves nothing."""
+
+    def setUp(self):
+        self.token = self.new_token()
+
+    def tool(self, *arguments):
+        return subprocess.run(["pkcs11-tool", "--module", FAULT, "--token-label", self.token.label, *arguments],
+                              env={**os.environ, **self.token.environment}, timeout=30, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True)
+
+    def login(self, pin):
+        return self.tool("--login", "--pin", pin, "--list-objects")
+
+    def test_without_rules_it_is_the_real_module(self):
+        run = self.login(self.token.pin)
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertEqual(self.token.logins(), [0])
+        self.assertGreater(self.token.calls("C_GetTokenInfo"), 0)
+
+    def test_rules(self):
+        for rule, expected in (("C_FindObjectsInit return 0x30", "CKR_DEVICE_ERROR"),
+                               ("C_GetTokenInfo label 6e6f626f6479", "No slot with token named"),
+                               ("token away", "No slot"), ("C_Initialize return 5", "CKR_GENERAL_ERROR")):
+            with self.subTest(rule):
+                self.token.fault(rule)
+                run = self.login(self.token.pin)
+                self.assertNotEqual(run.returncode, 0)
+                self.assertIn(expected, run.stderr + run.stdout)
+        self.token.fault("C_OpenSession crash segv")
+        self.assertEqual(self.login(self.token.pin).returncode, -11)
+        self.token.fault("C_OpenSession return 0x30 after=1", "C_Finalize return 0x30 times=1")
+        self.assertEqual(self.login(self.token.pin).returncode, 0)
+        self.token.fault()
+        self.assertEqual(self.login(self.token.pin).returncode, 0)
+
+    def test_wrong_pins_are_counted_and_lock(self):
+        self.token.fault("token tries 3")
+        for expected in (0xA0, 0xA0, 0xA0, 0xA4, 0xA4):
+            self.login("wrong")
+            self.assertEqual(self.token.logins()[-1], expected)
+        self.login(self.token.pin)
+        self.assertEqual(self.token.logins()[-1], 0xA4)
+
+
+class FaultTest(TokenTest):
+    software_tpm = False
+
+    def setUp(self):
+        self.token = self.new_token()
+        self.athd = self.new_athd(self.token, query=self.token.pin_file(), software_tpm=self.software_tpm)
+        self.info = self.create(self.athd)
+        self.attest(self.athd, pem=self.info["public_pem"])
+
+    def works(self, seconds=15.0):
+        """Again, soon; what it says before that is an hsm's error."""
+        deadline = time.monotonic() + seconds
+        while True:
+            try:
+                return self.attest(self.athd, pem=self.info["public_pem"])
+            except Failed as failed:
+                self.assertIn(failed.reason, HSM | PIN)
+                if time.monotonic() > deadline:
+                    raise AssertionError(f"{failed}\n{self.athd.read_log()}") from failed
+            time.sleep(0.02)
+
+    def outcome(self):
+        """The reason that a signature fails with; None: it verifies."""
+        try:
+            self.attest(self.athd, pem=self.info["public_pem"])
+            return None
+        except Failed as failed:
+            self.assertIn(failed.reason, HSM | PIN | {"KEY_NOT_FOUND", "UNSUPPORTED_ALGORITHM"}, failed)
+            self.assertTrue(failed.message)
+            return failed.reason
+
+
+class Hangs(FaultTest):
+    software_tpm = True
+
+    def test_hang_delays_nobody_else_and_is_cut_off(self):
+        self.athd.call("key.create", name="other", role="client", agent_id=AGENT_ID, hsm="swtpm")
+        pem = self.athd.call("key.get", name="other")["public_pem"]
+        helpers = [pid for pid in children(self.athd.process.pid) if name_of(pid) == "ath-hsm-helper"]
+        restarts = self.athd.call("agent.status")["counters"]["helper_restarts"]
+        self.token.fault("C_Sign hang")
+        with Wire(self.athd.socket, timeout=90) as wire:
+            began = time.monotonic()
+            wire.send(*(request(n, "attestation.create", **SIGN) for n in range(4)))
+            wait_for(lambda: self.token.calls("C_Sign") > 0)
+            while time.monotonic() < began + 5:
+                before = time.monotonic()
+                self.attest(self.athd, key="other", pem=pem)
+                self.assertLess(time.monotonic() - before, 2)
+            answers = wire.lines(4)
+            self.assertLess(time.monotonic() - began, 40)
+        self.assertLessEqual({reason(answer) for answer in answers}, HSM, answers)
+        self.assertGreater(self.athd.call("agent.status")["counters"]["helper_restarts"], restarts)
+        self.assertIn("hangs", self.athd.read_log())
+        self.token.fault()
+        self.works()
+        # the one that hung is gone, the TPM's is still the same
+        self.assertEqual(len([pid for pid in helpers if is_running(pid)]), 1)
+
+    def test_slow_module_is_waited_for(self):
+        self.token.fault("C_Sign slow 1500")
+        began = time.monotonic()
+        self.assertIsNone(self.outcome())
+        self.assertLess(time.monotonic() - began, 9)
+
+
+class Crashes(FaultTest):
+    def crash(self, rule):
+        self.token.fault(rule)
+        self.outcome()
+        if self.athd.hsm()["state"] == "ready":
+            pid = process(self.athd, "ath-hsm-helper")
+            kill(pid)  # so that what is called at the start is called
+            self.outcome()
+        self.token.fault()
+        self.works()
+
+    def test_crash_in_any_function_is_survived(self):
+        self.athd.stop()
+        self.athd.start()
+        self.token.fault()
+        self.outcome()
+        called = [function for function in FUNCTIONS if self.token.calls(function)]
+        self.assertIn("C_Sign", called)
+        for function in called:
+            with self.subTest(function):
+                self.crash(f"{function} crash segv times=1")
+
+    def test_each_way_to_die(self):
+        for how in ("abort", "kill", "exit", "segv"):
+            with self.subTest(how):
+                self.crash(f"C_Sign crash {how} times=1")
+
+    def test_who_crashes_always_is_told_and_started_ever_more_rarely(self):
+        self.athd.stop()
+        self.token.fault("C_Initialize crash abort")
+        self.athd.start()
+        wait_for(lambda: self.token.calls("C_Initialize") >= 4)
+        began, before = time.monotonic(), self.token.calls("C_Initialize")
+        hsm = self.athd.hsm()
+        self.assertIn(hsm["state"], ("absent", "failed"))
+        self.assertTrue(hsm["message"])
+        time.sleep(1.0)  # a span in which starts are counted
+        self.assertLessEqual(self.token.calls("C_Initialize") - before, 2 + 4 * (time.monotonic() - began))
+        self.athd.call("key.list")
+        self.token.fault()
+        self.works()
+
+    def test_signals_threads_and_noise_are_harmless(self):
+        self.athd.stop()
+        self.token.fault("C_Initialize signals", "C_Initialize thread", "* print stdout", "* print stderr")
+        self.athd.start()
+        for _ in range(20):
+            self.attest(self.athd, pem=self.info["public_pem"])
+        helper = process(self.athd, "ath-hsm-helper")
+        self.assertEqual(self.athd.stop(), 0)
+        self.assertFalse(is_running(helper))
+        self.athd.start()
+
+    def test_closed_descriptors_are_a_helper_that_is_gone(self):
+        for number in range(0, 8):
+            with self.subTest(number):
+                self.token.fault(f"C_Sign close {number} times=1")
+                self.outcome()
+                self.token.fault()
+                self.works()
+
+
+class Codes(FaultTest):
+    """Every CKR code, from the two functions that matter most."""
+    EXPECTED_OF_SIGN = {
+        "CKR_DEVICE_REMOVED": {"HSM_UNAVAILABLE", None}, "CKR_TOKEN_NOT_PRESENT": {"HSM_UNAVAILABLE", None},
+        "CKR_HOST_MEMORY": {"HSM_ERROR", "HSM_BUSY", "HSM_UNAVAILABLE"}, "CKR_DATA_INVALID": {"HSM_ERROR"},
+        "CKR_FUNCTION_FAILED": {"HSM_ERROR"}, "CKR_MECHANISM_INVALID": {"HSM_ERROR"},
+        "CKR_PIN_LOCKED": {"PIN_LOCKED", "HSM_ERROR"},
+    }
+    EXPECTED_OF_LOGIN = {
+        "CKR_PIN_INCORRECT": {"PIN_INCORRECT"}, "CKR_PIN_LOCKED": {"PIN_LOCKED"},
+        "CKR_USER_ALREADY_LOGGED_IN": {None},
+    }
+
+    def test_each_code_of_sign_is_an_error_and_no_more(self):
+        all_codes = codes()
+        self.assertGreater(len(all_codes), 80)
+        for name, number in all_codes.items():
+            with self.subTest(name):
+                self.token.fault(f"C_Sign return {number:#x}")
+                self.check(self.EXPECTED_OF_SIGN.get(name, HSM | PIN | {None}))
+
+    def check(self, expected):
+        """Tried once, not for as long as the module fails."""
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.token.calls("C_Sign") > 0)
+            self.token.fault()
+            answer = wire.line()
+            self.assertIn(reason(answer), expected, f"{answer}\n{self.athd.read_log()[-3000:]}")
+        self.works()
+
+    def test_each_code_of_login_is_an_error_and_one_try(self):
+        self.athd.stop()
+        for name, number in codes().items():
+            with self.subTest(name):
+                self.athd.forget_wrong_pins()
+                self.token.pin_file()  # another file: what was refused is not
+                self.token.fault(f"C_Login return {number:#x}")
+                before = len(self.token.logins())
+                self.athd.start()
+                outcomes = {self.outcome() for _ in range(3)}
+                expected = self.EXPECTED_OF_LOGIN.get(name, HSM | PIN)
+                self.assertLessEqual(outcomes, expected | HSM | PIN | ({None} if None in expected else set()))
+                if name in self.EXPECTED_OF_LOGIN:
+                    self.assertTrue(outcomes & expected, outcomes)
+                if name in ("CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LOCKED", "CKR_PIN_EXPIRED"):
+                    self.assertEqual(len(self.token.logins()) - before, 1, name)
+                self.athd.stop()
+        self.athd.start()
+
+
+class Lies(FaultTest):
+    """With the sanitizers this is what finds reads and writes past what a module gave."""
+    POINT = "0x181"  # CKA_EC_POINT
+    PARAMS = "0x180"
+    LIES = [
+        *(f"C_Sign length {n}" for n in (0, 1, 63, 65, 70, 96, 132, 1000, 1 << 31, -1)), "C_Sign der", "C_Sign flip",
+        "C_Sign zero",
+        *(f"C_GetAttributeValue length {a} {n}" for a in ("0x181", "0x180", "0x102", "0x3", "0x162", "0x103", "0x100",
+                                                           "0x165", "0x164", "0x163", "0x202", "0x0")
+          for n in (0, 1, 1 << 16, 1 << 31, -1)),
+        *(f"C_GetAttributeValue missing {a}" for a in ("0x181", "0x180", "0x102", "0x162", "0x103", "0x100", "0x202")),
+        *(f"C_GetAttributeValue value 0x181 {v}" for v in ("-", "04", "0441", "0441" + "00" * 65, "0441" + "04" + "00" * 64,
+                                                            "04" + "ab" * 64, "0461" + "04" + "11" * 96, "04ff" + "04" * 200,
+                                                            "048200410441" * 4, "0580", "ff" * 200)),
+        *(f"C_GetAttributeValue value 0x180 {v}" for v in ("-", "06", "0608", "06082a8648ce3d0301ff", "06052b8104000a",
+                                                            "3082" + "ff" * 40, "130c656477617264733235353139", "ff" * 300)),
+        "C_GetAttributeValue value 0x100 ff", "C_GetAttributeValue value 0x103 02", "C_GetAttributeValue value 0x202 01",
+        "C_GetAttributeValue value 0x102 " + "aa" * 255, "C_GetAttributeValue value 0x3 " + "0a1b" * 120,
+        *(f"C_FindObjects {lie}" for lie in ("count 0", "count 1000", "count -1", "flood", "zero")),
+        *(f"C_GetSlotList count {n}" for n in (0, 1000, 1 << 40, -1)),
+        *(f"C_GetMechanismList count {n}" for n in (0, 1, 100000, 1 << 40, -1)),
+        "C_GetTokenInfo label " + "41" * 32, "C_GetTokenInfo label " + "0a1b5b324a" * 6, "C_GetTokenInfo label " + "ff" * 32,
+        "C_GetTokenInfo serial " + "00" * 16, "C_GetTokenInfo manufacturer " + "0d0a" * 16,
+        "C_GetTokenInfo model " + "22" * 16, "C_GetTokenInfo flags 0xffffffff", "C_GetTokenInfo flags 0 0xffffffff",
+        "C_GetTokenInfo sessions 1", "C_GetTokenInfo sessions 0", "C_GetTokenInfo sessions -1",
+        "C_GetSessionInfo state 0", "C_GetSessionInfo state 99", "C_OpenSession zero",
+        "C_GetFunctionList null", "C_GetFunctionList version 0", "C_GetFunctionList version 9",
+        *(f"C_GetFunctionList hole {function}" for function in ("C_Initialize", "C_GetSlotList", "C_OpenSession", "C_Sign",
+                                                                 "C_Login", "C_GetAttributeValue", "C_GenerateKeyPair",
+                                                                 "C_WaitForSlotEvent", "C_GenerateRandom")),
+    ]
+
+    def test_lies_are_errors_or_do_no_harm(self):
+        for lie in self.LIES:
+            with self.subTest(lie[:70]):
+                self.token.fault(lie)
+                with Wire(self.athd.socket) as wire:
+                    # one that is running meets it, and one that starts with it
+                    wire.send(request(1, "attestation.create", **SIGN),
+                              request(2, "key.create", name="new", role="client", hsm="pkcs11"))
+                    self.settle()
+                    kill(process(self.athd, "ath-hsm-helper"))
+                    wire.send(request(3, "attestation.create", **SIGN))
+                    self.settle()
+                    self.token.fault()
+                    for answer in wire.lines(3):
+                        self.judge(lie, answer)
+                self.works()
+                self.delete("new")
+                self.no_report(self.athd)
+
+    def settle(self):
+        """Until the module was called, and then not for a while."""
+        before = self.token.calls()
+        wait_for(lambda: self.token.calls() > before)
+        while (now := self.token.calls()) != before:
+            before = now
+            time.sleep(0.03)
+
+    def judge(self, lie, answer):
+        """A good signature or an error; a damaged one never leaves."""
+        if answer["id"] in (1, 3) and "result" in answer:
+            verified(answer["result"]["jwt"], self.info["public_pem"])
+        elif "error" in answer:
+            self.assertIn(answer["error"]["code"], (-32003, -32004, -32005, -32602), (lie, answer))
+
+    def delete(self, name):
+        try:
+            self.athd.call("key.delete", name=name)
+        except Failed as failed:
+            self.assertIn(failed.reason, HSM | {"KEY_NOT_FOUND"})
+
+    def test_texts_of_a_token_cannot_drive_a_terminal(self):
+        self.athd.stop()
+        self.token.fault("C_GetTokenInfo manufacturer " + "1b5b324a0a".ljust(64, "0"),
+                         "C_GetTokenInfo model " + "ff" * 16)
+        self.athd.start()
+        self.works()
+        hsm = self.athd.hsm()
+        self.assertNotRegex(hsm.get("manufacturer", "") + hsm.get("model", ""), r"[\x00-\x1f\x7f]")
+        self.assertNotIn("\x1b", self.athd.read_log())
+
+
+class Forgets(FaultTest):
+    def test_forgotten_sessions_are_opened_again(self):
+        for rule in ("C_Sign forget times=1", "C_SignInit forget times=1", "C_Sign return 0xb3 times=1",
+                     "C_SignInit return 0xb3 times=1"):
+            with self.subTest(rule):
+                self.token.fault(rule)
+                self.assertIsNone(self.outcome(), self.athd.read_log())
+                self.token.fault()
+
+    def test_who_was_logged_out_logs_in_again(self):
+        for rule in ("C_SignInit logout times=1", "C_Sign logout times=1", "C_SignInit return 0x101 times=1"):
+            with self.subTest(rule):
+                self.token.fault(rule)
+                self.assertIsNone(self.outcome(), self.athd.read_log())
+                self.token.fault()
+                self.works()
+
+    def test_nothing_is_left_over(self):
+        self.works()
+        open_before = descriptors(process(self.athd, "ath-hsm-helper"))
+        for _ in range(30):
+            self.token.fault("C_SignInit forget times=1")
+            self.outcome()
+        self.token.fault()
+        self.works()
+        self.assertLessEqual(descriptors(process(self.athd, "ath-hsm-helper")), open_before + 2)
+
+
+if __name__ == "__main__":
+    unittest.main()

@@ -1,0 +1,250 @@
+"""Real modules: tpm2-pkcs11 with a software TPM, p11-kit's proxy before SoftHSM, OpenSC with pcscd and a
+virtual PIV card."""
+import os
+import socket
+import subprocess
+import sys
+import tempfile
+import shutil
+import time
+import unittest
+
+from peer.agent import Failed
+from peer.piv_card import PivCard, Reader
+from peer.token import CANCELLED, GOOD, SOFTHSM, WRONG
+from peer.token_case import AGENT_ID, TokenTest
+from peer.wire import wait_for
+
+LIBRARIES = "/usr/lib/x86_64-linux-gnu"
+TPM2_PKCS11 = f"{LIBRARIES}/libtpm2_pkcs11.so.1"
+PROXY = f"{LIBRARIES}/p11-kit-proxy.so"
+OPENSC = f"{LIBRARIES}/opensc-pkcs11.so"
+OWN_RUN = "ATH_TEST_OWN_RUN"
+
+
+class Tpm2Token:
+    """tpm2-pkcs11 with a swtpm of its own; what of peer.token.Token a TokenAthd needs."""
+
+    def __init__(self):
+        self.dir = tempfile.mkdtemp(prefix="athd-tpm2-")
+        self.label, self.pin, self.so_pin = "tpm token", "pin-4711", "so-4711"
+        for name in ("tpm", "store"):
+            os.mkdir(os.path.join(self.dir, name), 0o700)
+        self.port = self.free_ports()
+        self.tpm = subprocess.Popen(
+            ["swtpm", "socket", "--tpm2", "--tpmstate", f"dir={self.dir}/tpm", "--flags", "startup-clear,not-need-init",
+             "--server", f"type=tcp,port={self.port},bindaddr=127.0.0.1", "--ctrl",
+             f"type=tcp,port={self.port + 1},bindaddr=127.0.0.1"], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL)
+        self.environment = {"TPM2_PKCS11_STORE": os.path.join(self.dir, "store"),
+                            "TPM2_PKCS11_TCTI": f"swtpm:host=127.0.0.1,port={self.port}"}
+        wait_for(self.is_up)
+        self.tool("--init-token", "--slot-index", "0", "--label", self.label, "--so-pin", self.so_pin)
+        self.tool("--token-label", self.label, "--login", "--login-type", "so", "--so-pin", self.so_pin, "--init-pin",
+                  "--pin", self.pin)
+
+    @staticmethod
+    def free_ports():
+        """Two in a row that nobody listens on."""
+        while True:
+            with socket.socket() as first, socket.socket() as second:
+                first.bind(("127.0.0.1", 0))
+                port = first.getsockname()[1]
+                try:
+                    second.bind(("127.0.0.1", port + 1))
+                    return port
+                except (OSError, OverflowError):
+                    continue
+
+    def is_up(self):
+        with open("/proc/net/tcp", encoding="utf-8") as file:
+            return f"0100007F:{self.port:04X} 00000000:0000 0A" in file.read()
+
+    def tool(self, *arguments):
+        return subprocess.run(["pkcs11-tool", "--module", TPM2_PKCS11, *arguments], check=True, timeout=60,
+                              env={**os.environ, **self.environment, "TSS2_LOG": "all+none"}, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True).stdout
+
+    def uri(self, query="", module=None):
+        return f"pkcs11:token={self.label.replace(' ', '%20')}?module-path={module or TPM2_PKCS11}{query}"
+
+    def close(self):
+        self.tpm.terminate()
+        self.tpm.wait(10)
+        shutil.rmtree(self.dir)
+
+
+class Tpm2Pkcs11(TokenTest):
+    def test_key_is_made_used_found_again_and_destroyed(self):
+        token = Tpm2Token()
+        self.addCleanup(token.close)
+        athd = self.new_athd(token)
+        info = self.create(athd)
+        self.assertFalse(info["hardware"]["extractable"])
+        for _ in range(10):
+            self.attest(athd, pem=info["public_pem"])
+        athd.stop()
+        athd.start()
+        self.attest(athd, pem=info["public_pem"])
+        self.assertEqual(athd.pins_asked(), 2)
+        with self.assertRaises(Failed) as caught:
+            self.create(athd, name="ed", algorithm="EdDSA")
+        self.assertEqual(caught.exception.reason, "UNSUPPORTED_ALGORITHM", caught.exception)
+        athd.call("key.delete", name="agent")
+        athd.stop()
+        self.assertNotIn("Private Key Object", token.tool("--token-label", token.label, "--login", "--pin", token.pin,
+                                                          "--list-objects", "--type", "privkey"))
+        athd.answers_pin(WRONG)
+        athd.start()
+        with self.assertRaises(Failed) as caught:
+            self.create(athd)
+        self.assertEqual(caught.exception.reason, "PIN_INCORRECT", caught.exception)
+
+
+class P11Kit(TokenTest):
+    def check(self, query):
+        token = self.new_token(module=SOFTHSM)
+        token.uri = lambda **_more: f"pkcs11:token={token.label.replace(' ', '%20')}?{query}"
+        athd = self.new_athd(token)
+        info = self.create(athd)
+        self.attest(athd, pem=info["public_pem"])
+        athd.stop()
+        athd.start()
+        self.attest(athd, pem=info["public_pem"])
+        self.assertIn("agent", token.tool("--list-objects", "--type", "privkey"))
+        athd.call("key.delete", name="agent")
+        self.assertNotIn("agent", token.tool("--list-objects", "--type", "privkey"))
+
+    def test_proxy(self):
+        self.check(f"module-path={PROXY}")
+
+    def test_module_by_its_name(self):
+        self.check("module-name=softhsm2")
+
+
+class Card:
+    """The card as TokenAthd takes a token."""
+
+    def __init__(self):
+        self.pin = "482913"
+        self.card = PivCard(self.pin)
+        self.dir, self.environment = None, {}
+
+    def uri(self, query="", module=None):
+        return f"pkcs11:serial={self.card.serial}?module-path={module or OPENSC}{query}"
+
+
+@unittest.skipUnless(OWN_RUN in os.environ, "is run by Cards, in a mount namespace")
+class OpenSc(TokenTest):
+    @classmethod
+    def setUpClass(cls):
+        subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
+
+    def setUp(self):
+        self.token = Card()
+        self.card = self.token.card
+        self.reader = Reader()
+        self.addCleanup(self.reader.close)
+        self.reader.insert(self.card)
+        self.athd = self.new_athd(self.token, software_tpm=True)
+        self.athd.wait_for_hsm("locked", "ready")
+
+    def adopt(self, name, identifier):
+        return self.athd.call("key.import", name=name, role="client", agent_id=AGENT_ID, hsm="pkcs11",
+                              pkcs11_uri=f"pkcs11:serial={self.card.serial};id=%{identifier}")
+
+    def again(self):
+        """Nobody is logged in any more, neither at the card nor in athd."""
+        self.athd.stop()
+        self.reader.remove()
+        self.reader.insert(self.card)
+        self.athd.start()
+        self.athd.wait_for_hsm("locked", "ready")
+
+    def test_key_that_wants_its_pin_once(self):
+        info = self.adopt("agent", "01")
+        self.assertFalse(info["hardware"].get("always_authenticate", False))
+        for _ in range(5):
+            self.attest(self.athd, pem=info["public_pem"])
+        self.assertEqual(self.athd.pins_asked(), 1)
+        self.assertEqual(self.card.signatures, 5)
+
+    def test_key_that_wants_its_pin_for_each_signature(self):
+        info = self.adopt("agent", "02")
+        self.assertTrue(info["hardware"]["always_authenticate"])
+        asked = self.athd.pins_asked()
+        for turn in range(1, 4):
+            self.attest(self.athd, pem=info["public_pem"])
+            self.assertEqual(self.athd.pins_asked() - asked, turn)
+        self.athd.answers_pin(CANCELLED)
+        self.attest_refused("USER_DENIED", self.athd)
+        self.assertEqual(self.card.signatures, 3)
+        self.assertEqual(set(self.card.verifications), {0x9000})
+
+    def test_wrong_pin_costs_one_try_of_the_card(self):
+        self.adopt("agent", "01")
+        self.again()
+        self.card.verifications.clear()
+        self.athd.answers_pin(WRONG.replace("wrong-$pin", "000000"))
+        self.attest_refused("PIN_INCORRECT", self.athd)
+        self.assertEqual(self.card.verifications, [0x63C2])
+        self.athd.answers_pin(GOOD)
+        self.attest(self.athd)
+        self.assertEqual(self.card.verifications[:2], [0x63C2, 0x9000])
+
+    def test_card_is_never_locked_by_a_loop(self):
+        self.adopt("agent", "01")
+        self.again()
+        self.athd.answers_pin(WRONG.replace("wrong-$pin", "000000"))
+        self.card.verifications.clear()
+        began = time.monotonic()
+        for _ in range(30):
+            with self.assertRaises(Failed):
+                self.attest(self.athd)
+        self.assertLessEqual(len(self.card.verifications), 2 + int(time.monotonic() - began))
+        self.assertGreater(self.card.tries, 0)
+
+    def test_card_is_taken_out_and_put_back(self):
+        info = self.adopt("agent", "01")
+        self.athd.call("key.create", name="other", role="client", agent_id=AGENT_ID, hsm="swtpm")
+        for _ in range(3):
+            self.attest(self.athd, pem=info["public_pem"])
+            self.reader.remove()
+            began = time.monotonic()
+            self.attest_refused("HSM_UNAVAILABLE", self.athd)
+            self.assertLess(time.monotonic() - began, 6)
+            self.attest(self.athd, key="other")
+            self.reader.insert(self.card)
+            self.athd.wait_for_hsm("locked", "ready")
+        self.attest(self.athd, pem=info["public_pem"])
+
+    def test_another_card_is_not_taken_for_it(self):
+        info = self.adopt("agent", "01")
+        self.reader.remove()
+        self.attest_refused("HSM_UNAVAILABLE", self.athd)
+        other = PivCard(self.token.pin)
+        self.reader.insert(other)
+        time.sleep(1.0)  # in which it must not be taken
+        self.attest_refused("HSM_UNAVAILABLE", self.athd)
+        self.assertEqual((other.verifications, other.signatures), ([], 0))
+        self.reader.remove()
+        self.reader.insert(self.card)
+        self.athd.wait_for_hsm("locked", "ready")
+        self.attest(self.athd, pem=info["public_pem"])
+
+
+class Cards(unittest.TestCase):
+    def test_opensc_and_a_virtual_piv_card(self):
+        namespaces = ["--mount"] if os.geteuid() == 0 else ["--mount", "--map-root-user"]
+        if subprocess.run(["unshare", *namespaces, "true"], check=False, capture_output=True).returncode:
+            self.skipTest("no mount namespace for a pcscd of its own")
+        run = subprocess.run(["unshare", *namespaces, sys.executable, os.path.abspath(__file__), "-v", "OpenSc"],
+                             env={**os.environ, OWN_RUN: "1"}, check=False, timeout=200, stdin=subprocess.DEVNULL,
+                             capture_output=True, text=True)
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn("OK", run.stderr)
+        self.assertNotIn("skipped", run.stderr)
+
+
+if __name__ == "__main__":
+    unittest.main()
