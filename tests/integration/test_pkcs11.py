@@ -30,6 +30,7 @@ class Keys(TokenTest):
                               pkcs11_uri=f"pkcs11:token={self.token.label.replace(' ', '%20')}{path}", **more)
 
     def test_key_of_each_algorithm_is_made_used_and_destroyed_inside(self):
+        self.module_leaks = True
         for algorithm in ("ES256", "ES384", "EdDSA"):
             with self.subTest(algorithm):
                 info = self.create(self.athd, algorithm=algorithm)
@@ -81,8 +82,13 @@ class Keys(TokenTest):
         self.attest(self.athd, pem=info["public_pem"])
         self.assertTrue(info["hardware"]["generated_inside"])
         self.assertFalse(info["hardware"]["extractable"])
-        by_label = self.import_key(";object=mine", name="again")
-        self.assertEqual(by_label["public_pem"], info["public_pem"])
+        with self.assertRaises(Failed) as caught:
+            self.import_key(";object=mine", name="again")
+        self.assertEqual(caught.exception.reason, "KEY_EXISTS", "one key under two names")
+        self.make_outside("yours", "0a0c", "--sensitive")
+        by_label = self.import_key(";object=yours", name="again")
+        self.assertNotEqual(by_label["public_pem"], info["public_pem"])
+        self.attest(self.athd, key="again", pem=by_label["public_pem"])
 
     def test_extractable_key_is_refused_unless_told(self):
         self.make_outside("loose", "0c", "--extractable")
@@ -138,8 +144,8 @@ class Configuration(TokenTest):
         token = self.new_token(module=SOFTHSM)
         real, token.label = token.label, "another token"
         athd = self.new_athd(token)
-        athd.wait_for_hsm("absent")
-        self.assertIn("another token", athd.hsm()["message"])
+        wait_for(lambda: "another token" in athd.hsm().get("message", ""))
+        self.assertEqual(athd.hsm()["state"], "absent")
         token.initialize("another token", token.pin)
         athd.wait_for_hsm("locked", "ready")
         self.create(athd)

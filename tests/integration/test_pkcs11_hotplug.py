@@ -17,6 +17,8 @@ GONE = {"HSM_UNAVAILABLE"}
 
 
 class HotPlug(TokenTest):
+    module_leaks = True
+
     def setUp(self):
         self.token = self.new_token()
         self.athd = self.new_athd(self.token, query=self.token.pin_file(), software_tpm=True)

@@ -94,6 +94,16 @@ class ByPrompter(PinTest):
         self.assertIsNone(self.reason())
         self.assertEqual(self.counts(), (2, [INCORRECT, OK]))
 
+    def test_last_try_is_said(self):
+        self.token.fault("token tries 2")
+        self.start()
+        self.athd.answers_pin(WRONG)
+        self.assertEqual(self.outcome().data["tries_left"], 1)
+        self.athd.answers_pin(CANCELLED)
+        self.assertEqual(self.reason(), "USER_DENIED")
+        self.assertRegex(self.athd.questions().rsplit("SETDESC", 1)[1], "(?i)last|one try|1 try|lock")
+        self.assertEqual(self.counts(), (2, [INCORRECT]))
+
     def test_loop_of_fifty_is_throttled(self):
         """Some tokens never lock, others lock for good: athd makes a pause itself."""
         self.start()
@@ -232,7 +242,8 @@ class ByFile(PinTest):
 
     def test_final_try_is_for_a_person(self):
         self.token.fault("token tries 3")
-        self.start_by_file("wrong", pin=CANCELLED)
+        self.start_by_file("wrong")
+        self.athd.answers_pin(CANCELLED)
         self.try_wrong_outside(2)
         self.again()
         for _ in range(5):

@@ -10,9 +10,9 @@ import time
 import unittest
 
 from peer.agent import BIN
-from peer.token import GOOD, HANGS
+from peer.token import GOOD
 from peer.token_case import AUDIENCE, TokenTest
-from peer.wire import Wire, apart, children, is_running, name_of, process, request, wait_for
+from peer.wire import Wire, apart, is_running, name_of, process, request, wait_for
 
 SIGN = {"key": "agent", "audience": AUDIENCE}
 NOBODY = 65534
@@ -192,23 +192,17 @@ class Out(TokenTest):
             os.unlink(os.path.join(directory, name))
         athd.start()
         self.create(athd)
-        for number in (signal.SIGSEGV, signal.SIGABRT, signal.SIGQUIT):
+        for number in (signal.SIGTRAP, signal.SIGABRT, signal.SIGQUIT):  # not SIGSEGV: a sanitizer takes it
             helper = process(athd, "ath-hsm-helper")
             os.kill(helper, number)
-            wait_for(lambda helper=helper: not is_running(helper) or number == signal.SIGQUIT, 10)
+            wait_for(lambda helper=helper: not is_running(helper), 10)
             self.attest(athd)
-        athd.process.send_signal(signal.SIGQUIT)
-        athd.process.wait(20)
-        athd.log_seen = len(athd.read_log())
-        athd.start()
-        pid = athd.process.pid
         athd.connection.close()
         athd.connection = None
-        os.kill(pid, signal.SIGSEGV)
-        athd.process.wait(20)
+        athd.process.send_signal(signal.SIGABRT)
+        self.assertEqual(athd.process.wait(20), -signal.SIGABRT)
         athd.process = None
         self.assertEqual(self.cores(directory), [])
-        self.assertEqual([child for child in children(os.getpid()) if name_of(child) == "ath-hsm-helper"], [])
 
 
 if __name__ == "__main__":

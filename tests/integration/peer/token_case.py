@@ -18,6 +18,10 @@ AUDIENCE = "https://api.example"
 # What the fault module does when it is told to crash; reported by sanitizers, and not ours.
 ON_PURPOSE = re.compile(r"^==\d+==ERROR: \w+Sanitizer: SEGV on unknown address 0x0*dead000 .*$", re.MULTILINE)
 
+# Each leak report of a sanitizer, to its summary; and what shows that our code had a part in it.
+LEAKS = re.compile(r"^==\d+==ERROR: LeakSanitizer: .*?^SUMMARY: .*?$", re.MULTILINE | re.DOTALL)
+OURS = re.compile(r"/(?:hsm|src|tools)/\w|\(.*ath-hsm-helper|\(.*athd\+")
+
 
 def decode(text):
     return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
@@ -42,6 +46,8 @@ def verified(jwt, pem):
 
 
 class TokenTest(unittest.TestCase):
+    module_leaks = False  # SoftHSM 2.6.1 does: with EdDSA, and when a token vanishes during a signature
+
     def new_token(self, **more):
         token = Token(**more)
         self.addCleanup(token.close)
@@ -69,7 +75,10 @@ class TokenTest(unittest.TestCase):
     def no_report(self, athd):
         """No sanitizer has found anything, but what the fault module did on purpose."""
         log = athd.read_log()
-        report = re.search(r"ERROR: \w+Sanitizer|runtime error:|LeakSanitizer", ON_PURPOSE.sub("", log))
+        rest = ON_PURPOSE.sub("", log)
+        if self.module_leaks:
+            rest = LEAKS.sub(lambda leaks: leaks[0] if OURS.search(leaks[0]) else "", rest)
+        report = re.search(r"ERROR: \w+Sanitizer|runtime error:", rest)
         self.assertIsNone(report, log)
 
     def create(self, athd, name="agent", role="client", **more):
