@@ -16,7 +16,7 @@ struct creation {
     CK_OBJECT_HANDLE public, private;
 };
 
-/* `uses`: also say what the key is not for; not every token lets itself be told. */
+/* `uses`: also say that the key is not for secrets; not every token lets itself be told. */
 static CK_RV
 generate(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct creation *creation,
          size_t spelling, bool uses)
@@ -50,7 +50,7 @@ generate(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct creation 
         {CKA_UNWRAP, &no, sizeof(no)},
     };
     const CK_ULONG public_count = sizeof(public) / sizeof(public[0]);
-    const CK_ULONG private_count = sizeof(private) / sizeof(private[0]) - (uses ? 0 : 3);
+    const CK_ULONG private_count = sizeof(private) / sizeof(private[0]) - (uses ? 0 : 2);
 
     return token->module->f->C_GenerateKeyPair(session, &mechanism, public, public_count, private,
                                                private_count, &creation->public,
@@ -81,11 +81,13 @@ generate_somehow(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct c
     CK_RV rv = CKR_FUNCTION_NOT_SUPPORTED;
 
     for (unsigned i = 0; i < 2 * PKCS11_CURVE_SPELLINGS; i++) {
-        size_t spelling = i % PKCS11_CURVE_SPELLINGS;
+        size_t spelling = i / 2;
+        bool uses = i % 2 == 0;
 
-        if (creation->curve->params[spelling].len == 0)
+        if (creation->curve->params[spelling].len == 0 ||
+            (uses && token->module->verify_is_decrypt))
             continue;
-        rv = generate(token, session, creation, spelling, i < PKCS11_CURVE_SPELLINGS);
+        rv = generate(token, session, creation, spelling, uses);
         if (rv == CKR_OK || !is_of_template(rv))
             return rv;
     }

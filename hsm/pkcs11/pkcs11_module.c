@@ -94,7 +94,9 @@ initialise(struct pkcs11_module *module, struct hsm_fault *fault)
                    pkcs11_error_of(rv)->sentence, rv, pkcs11_error_of(rv)->name);
 }
 
-/* tpm2-pkcs11 holds one lock around each call, and its threads wait for seconds on each other. */
+/* tpm2-pkcs11 holds one lock around each call, and its threads wait for seconds on each other; what
+ * a template that it refuses has already made takes one of the TPM's three slots for good (1.9.0,
+ * src/lib/key.c, src/lib/tpm.c). */
 static void
 judge(struct pkcs11_module *module)
 {
@@ -104,7 +106,7 @@ judge(struct pkcs11_module *module)
     if (module->f->C_GetInfo(&info) != CKR_OK)
         return;
     if (memcmp(info.manufacturerID, tpm2, strlen(tpm2)) == 0)
-        module->one_at_a_time = true;
+        module->one_at_a_time = module->verify_is_decrypt = true;
     log_debug("event=pkcs11_module path=\"%s\" library=\"%.32s\" version=%u.%u", module->path,
               (const char *)info.libraryDescription, info.libraryVersion.major,
               info.libraryVersion.minor);

@@ -7,9 +7,10 @@
 
 struct pkcs11_module {
     void *library;
-    CK_FUNCTION_LIST *f; /* every function that we call is there */
-    bool initialised;    /* by us: to be finalised by us */
-    bool one_at_a_time;  /* it cannot be called by several threads, or makes nothing of it */
+    CK_FUNCTION_LIST *f;    /* every function that we call is there */
+    bool initialised;       /* by us: to be finalised by us */
+    bool one_at_a_time;     /* it cannot be called by several threads, or makes nothing of it */
+    bool verify_is_decrypt; /* one use to it: CKA_VERIFY without CKA_DECRYPT is a contradiction */
     char path[PKCS11_PATH_MAX];
 };
 
