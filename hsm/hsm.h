@@ -63,6 +63,7 @@ struct hsm_ops {
     void (*key_close)(struct hsm *hsm, struct hsm_key *key);
     /* Destroys it where the hardware keeps it; after ATH_OK key is closed too. */
     ath_err (*key_delete)(struct hsm *hsm, struct hsm_key *key, struct hsm_fault *fault);
+    /* These three only look at the key: they may be called at any time, from any thread. */
     const struct public_key *(*key_public)(const struct hsm_key *key);
     void (*key_facts)(const struct hsm_key *key, struct hsm_key_facts *ret_facts);
     struct ath_slice (*key_blob)(const struct hsm_key *key);

@@ -7,6 +7,13 @@
 #include "hsm/hsm_pin_source.h"
 #include "hsm/wire/hsm_fd.h"
 
+/* As far as the wire can tell. */
+static uint8_t
+tries_left(const struct hsm_info *info)
+{
+    return (uint8_t)(info->tries_left < UINT8_MAX ? info->tries_left : UINT8_MAX);
+}
+
 /* ---- where PINs come from ---- */
 
 void
@@ -51,7 +58,7 @@ try_login(struct helper *helper, struct hsm_response *response, enum hsm_pin_fro
         helper->ops->info(helper->hsm, &helper->info);
     }
     pthread_mutex_unlock(&pins->lock);
-    response->tries_left = (uint8_t)helper->info.tries_left;
+    response->tries_left = tries_left(&helper->info);
     if (response->err == ATH_OK && keep && pin->data != NULL)
         hsm_pins_keep(pins, pin);
     if (response->err != ATH_OK)
@@ -145,7 +152,7 @@ answer_refused(struct helper *helper, struct hsm_sign_job *job)
     helper->ops->info(helper->hsm, &helper->info);
     hsm_pins_forget_refused(&helper->pins);
     helper->fault = job->fault;
-    job->refused.tries_left = (uint8_t)helper->info.tries_left;
+    job->refused.tries_left = tries_left(&helper->info);
     job->refused.stamp = ath_slice_of_string(job->stamp);
     err = helper_respond(helper, &job->refused);
     hsm_workers_release(helper->workers, job);
