@@ -131,20 +131,22 @@ pkcs11_public_read(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_OBJ
     const struct ath_slice by_label = id.len > 0 ? (struct ath_slice){NULL, 0} : label;
     const struct pkcs11_object_query keys = {CKO_PUBLIC_KEY, id, by_label};
     const struct pkcs11_object_query certificates = {CKO_CERTIFICATE, id, by_label};
-    ath_err err, first;
+    ath_err err, found;
 
-    first = read_first(token, session, &keys, read_object, fault, ret_key);
-    if (!is_of_no_use(first))
-        return first;
-    err = read_first(token, session, &certificates, read_certificate, fault, ret_key);
-    if (is_of_no_use(err))
-        err = read_info(token, session, private, fault, ret_key);
+    err = read_first(token, session, &keys, read_object, fault, ret_key);
     if (!is_of_no_use(err))
         return err;
-    if (first != ATH_ERR_NOT_FOUND)
-        return first;
-    if (err != ATH_ERR_NOT_FOUND)
+    found = err;
+    err = read_first(token, session, &certificates, read_certificate, fault, ret_key);
+    if (!is_of_no_use(err))
         return err;
-    return why_set(&fault->why, ATH_ERR_INVALID_PARAMS,
-                   "the token has no public key or certificate beside this private key");
+    found = found == ATH_ERR_NOT_FOUND ? err : found;
+    err = read_info(token, session, private, fault, ret_key);
+    if (!is_of_no_use(err))
+        return err;
+    found = found == ATH_ERR_NOT_FOUND ? err : found;
+    if (found == ATH_ERR_NOT_FOUND)
+        return why_set(&fault->why, ATH_ERR_INVALID_PARAMS,
+                       "the token has no public key or certificate beside this private key");
+    return found;
 }

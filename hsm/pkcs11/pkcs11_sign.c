@@ -18,21 +18,45 @@ struct signing {
     CK_ULONG len;
 };
 
+static CK_RV
+call_sign(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct signing *signing)
+{
+    uint8_t *input = (uint8_t *)(uintptr_t)signing->input.data; /* the parameter lacks a const */
+
+    signing->len = sizeof(signing->signature);
+    return token->module->f->C_Sign(session, input, signing->input.len, signing->signature,
+                                    &signing->len);
+}
+
+/* The session must not go on waiting for this signature. Only the one that holds the login is kept:
+ * there C_Sign, which now fails, ends it (PKCS #11 2.40, 5.11). */
+static void
+abandon(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct signing *signing)
+{
+    if (signing->index != PKCS11_MAIN_SESSION)
+        pkcs11_session_drop(token, signing->index);
+    else
+        (void)call_sign(token, session, signing);
+}
+
 /* C_SignInit has succeeded. */
 static ath_err
 finish(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct signing *signing,
        struct hsm_fault *fault)
 {
-    uint8_t *input = (uint8_t *)(uintptr_t)signing->input.data; /* the parameter lacks a const */
-    ath_err err;
+    ath_err err = ATH_OK;
+    CK_RV rv;
 
-    if (signing->key->facts.always_authenticate &&
-        (err = pkcs11_login_for_signature(token, session, signing->pin, fault)) != ATH_OK)
+    if (signing->key->facts.always_authenticate)
+        err = pkcs11_login_for_signature(token, session, signing->pin, fault);
+    if (err != ATH_OK) {
+        abandon(token, session, signing);
         return err;
-    signing->len = sizeof(signing->signature);
-    return pkcs11_error_report(token->module->f->C_Sign(session, input, signing->input.len,
-                                                        signing->signature, &signing->len),
-                               doing_sign, fault);
+    }
+    rv = call_sign(token, session, signing);
+    if (rv == CKR_BUFFER_TOO_SMALL) /* the one failure after which the module goes on waiting */
+        pkcs11_session_drop(token, signing->index);
+    return pkcs11_error_report(rv, doing_sign, fault);
 }
 
 static ath_err
@@ -48,12 +72,8 @@ sign_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg, stru
         return err;
     err = pkcs11_error_report(token->module->f->C_SignInit(session, &mechanism, handle), doing_sign,
                               fault);
-    if (err == ATH_OK) {
+    if (err == ATH_OK)
         err = finish(token, session, signing, fault);
-        /* It may still be waiting for the signature; the session that holds the login is kept. */
-        if (err != ATH_OK && signing->index != PKCS11_MAIN_SESSION)
-            pkcs11_session_drop(token, signing->index);
-    }
     if (err != ATH_OK)
         pkcs11_key_forget(token, signing->key, handle);
     return err;

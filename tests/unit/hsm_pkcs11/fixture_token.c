@@ -237,10 +237,13 @@ fixture_setup(void **state)
 int
 fixture_setup_login(void **state)
 {
+    struct fixture *fixture;
     struct hsm_fault fault;
 
     fixture_setup(state);
-    assert_int_equal(fixture_login(*state, FIXTURE_PIN, &fault), ATH_OK);
+    fixture = *state;
+    fixture->token->info.parallel = 2; /* whatever this machine has */
+    assert_int_equal(fixture_login(fixture, FIXTURE_PIN, &fault), ATH_OK);
     return 0;
 }
 

@@ -1,6 +1,26 @@
+#include <stdio.h>
+
+#include <openssl/evp.h>
+#include <openssl/x509.h>
+
+#include "hsm/pkcs11/pkcs11_public.h"
+
 #include "fixture_token.h"
 
 static const enum key_algorithm algorithms[] = {KEY_ES256, KEY_ES384, KEY_EDDSA};
+
+static CK_BBOOL yes = CK_TRUE, no = CK_FALSE;
+
+static ath_err
+create(struct fixture *fixture, enum key_algorithm algorithm, struct ath_buf *blob,
+       struct hsm_fault *fault)
+{
+    *fault = (struct hsm_fault){0};
+    return pkcs11_backend_ops.key_create(fixture->hsm, algorithm, HSM_KEY_IDENTITY, "k", fault,
+                                         blob);
+}
+
+/* ---- keys of our own ---- */
 
 static void
 test_each_algorithm_signs_and_verifies(void **state)
@@ -17,12 +37,734 @@ test_each_algorithm_signs_and_verifies(void **state)
     }
 }
 
+static bool
+bool_of(struct fixture *fixture, const struct hsm_key *key, CK_ATTRIBUTE_TYPE type)
+{
+    struct hsm_fault fault = {0};
+    bool value = false;
+
+    assert_int_equal(pkcs11_object_bool(fixture->token,
+                                        fixture->token->sessions[PKCS11_MAIN_SESSION], key->handle,
+                                        type, false, &fault, &value),
+                     ATH_OK);
+    return value;
+}
+
+static void
+test_new_key_has_the_attributes_we_promise(void **state)
+{
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct hsm_key *key = fixture_key(fixture, algorithms[i], "k");
+        struct hsm_key_facts facts;
+
+        pkcs11_backend_ops.key_facts(key, &facts);
+        assert_true(facts.generated_inside && facts.always_sensitive && facts.never_extractable);
+        assert_false(facts.extractable || facts.always_authenticate || facts.fixed_tpm ||
+                     facts.restricted || facts.decrypt || facts.da || facts.empty_auth);
+        assert_true(bool_of(fixture, key, CKA_TOKEN) && bool_of(fixture, key, CKA_PRIVATE));
+        assert_true(bool_of(fixture, key, CKA_SENSITIVE) && bool_of(fixture, key, CKA_SIGN));
+        assert_false(bool_of(fixture, key, CKA_DERIVE) || bool_of(fixture, key, CKA_DECRYPT) ||
+                     bool_of(fixture, key, CKA_UNWRAP));
+        pkcs11_backend_ops.key_close(fixture->hsm, key);
+    }
+}
+
+static void
+test_blob_is_a_uri_that_finds_the_key_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "a key/1"), *again;
+    struct ath_slice blob = pkcs11_backend_ops.key_blob(key);
+    struct pkcs11_uri uri;
+    struct hsm_fault fault = {0};
+
+    assert_int_equal(pkcs11_uri_parse(blob, NULL, &uri), ATH_OK);
+    assert_string_equal(uri.token, "agent");
+    assert_string_equal(uri.manufacturer, "SoftHSM project");
+    assert_string_equal(uri.object, "a key/1");
+    assert_string_equal(uri.serial, fixture->token->info.serial);
+    assert_int_equal(uri.id_len, 16);
+    assert_int_equal(pkcs11_backend_ops.key_open(fixture->hsm, blob, &fault, &again), ATH_OK);
+    assert_true(public_key_equal(key->public, again->public));
+    assert_true(ath_slice_equal(blob, pkcs11_backend_ops.key_blob(again)));
+    fixture_must_sign(fixture, 0, again);
+    pkcs11_backend_ops.key_close(fixture->hsm, again);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static void
+test_key_survives_the_process(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES384, "k"), *again;
+    struct public_key *public = public_key_ref(key->public);
+    struct ath_buf blob = {0};
+    struct hsm_fault fault;
+
+    ath_buf_put_slice(&blob, pkcs11_backend_ops.key_blob(key));
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+    fixture_close(fixture);
+    assert_int_equal(fixture_open(fixture, fixture->uri, &fault), ATH_OK);
+    assert_int_equal(fixture_login(fixture, FIXTURE_PIN, &fault), ATH_OK);
+    assert_int_equal(fixture_key_open(fixture, ath_buf_text(&blob), &fault, &again), ATH_OK);
+    assert_true(public_key_equal(public, again->public));
+    fixture_must_sign(fixture, 0, again);
+    pkcs11_backend_ops.key_close(fixture->hsm, again);
+    public_key_free(public);
+    ath_buf_done(&blob);
+}
+
+static void
+test_audit_key_is_a_key_like_others(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault = {0};
+
+    assert_int_equal(pkcs11_backend_ops.key_create(fixture->hsm, KEY_ES256, HSM_KEY_AUDIT, "audit",
+                                                   &fault, &blob),
+                     ATH_OK);
+    ath_buf_done(&blob);
+}
+
+static void
+test_deleted_key_leaves_nothing_but_its_certificate(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+    struct hsm_key *other = fixture_key(fixture, KEY_ES256, "k"), *again;
+    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
+    CK_CERTIFICATE_TYPE type = CKC_X_509;
+    uint8_t junk[] = {0x30, 0};
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_CERTIFICATE_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, 1},
+        {CKA_ID, key->id, key->id_len},
+        {CKA_SUBJECT, junk, sizeof(junk)},
+        {CKA_VALUE, junk, sizeof(junk)},
+    };
+    CK_OBJECT_HANDLE certificate;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault = {0};
+
+    assert_int_equal(fixture->token->module->f->C_CreateObject(
+                         fixture->token->sessions[PKCS11_MAIN_SESSION], template, 6, &certificate),
+                     CKR_OK);
+    ath_buf_put_slice(&blob, pkcs11_backend_ops.key_blob(key));
+    assert_int_equal(pkcs11_backend_ops.key_delete(fixture->hsm, key, &fault), ATH_OK);
+    assert_int_equal(fixture_count_objects(fixture, CKO_PRIVATE_KEY), 1);
+    assert_int_equal(fixture_count_objects(fixture, CKO_PUBLIC_KEY), 1);
+    assert_int_equal(fixture_count_objects(fixture, CKO_CERTIFICATE), 1);
+    fixture_must_sign(fixture, 0, other);
+    assert_int_equal(fixture_key_open(fixture, ath_buf_text(&blob), &fault, &again),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "no such private key");
+    pkcs11_backend_ops.key_close(fixture->hsm, other);
+    ath_buf_done(&blob);
+}
+
+/* ---- tokens that make something else ---- */
+
+static CK_ATTRIBUTE_TYPE forbidden, denied;
+static CK_RV refusal;
+static unsigned generations;
+
+static CK_RV
+picky_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
+               CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
+               CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
+{
+    generations++;
+    for (CK_ULONG i = 0; i < private_count; i++) {
+        if (private[i].type == forbidden)
+            return refusal;
+    }
+    return fixture_real->C_GenerateKeyPair(session, mechanism, public, public_count, private,
+                                           private_count, ret_public, ret_private);
+}
+
+/* Gives a key that can be taken out, whatever is asked for. */
+static CK_RV
+careless_generate(CK_SESSION_HANDLE session, CK_MECHANISM *mechanism, CK_ATTRIBUTE *public,
+                  CK_ULONG public_count, CK_ATTRIBUTE *private, CK_ULONG private_count,
+                  CK_OBJECT_HANDLE *ret_public, CK_OBJECT_HANDLE *ret_private)
+{
+    for (CK_ULONG i = 0; i < private_count; i++) {
+        if (private[i].type == CKA_EXTRACTABLE)
+        private[i].pValue = &yes;
+    }
+    return fixture_real->C_GenerateKeyPair(session, mechanism, public, public_count, private,
+                                           private_count, ret_public, ret_private);
+}
+
+/* Says nothing of one attribute. */
+static CK_RV
+silent_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
+           CK_ULONG count)
+{
+    if (template[0].type != denied)
+        return fixture_real->C_GetAttributeValue(session, object, template, count);
+    template[0].ulValueLen = CK_UNAVAILABLE_INFORMATION;
+    return refusal;
+}
+
+static void
+test_token_that_takes_a_shorter_template_only_gets_one(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault;
+
+    fixture_fake(fixture)->C_GenerateKeyPair = picky_generate;
+    forbidden = CKA_UNWRAP;
+    refusal = CKR_ATTRIBUTE_TYPE_INVALID;
+    generations = 0;
+    assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_OK);
+    assert_int_equal(generations, 2);
+    ath_buf_clear(&blob);
+    forbidden = CKA_SENSITIVE; /* but none that asks for less protection */
+    generations = 0;
+    assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+    fixture_must_say(&fault, "cannot create the key");
+    assert_int_equal(generations, 2);
+    refusal = CKR_DEVICE_MEMORY; /* no template helps */
+    generations = 0;
+    assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+    assert_int_equal(generations, 1);
+    refusal = CKR_SESSION_HANDLE_INVALID; /* nor is it done twice */
+    generations = 0;
+    assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+    assert_int_equal(generations, 1);
+    assert_int_equal(blob.len, 0);
+    ath_buf_done(&blob);
+}
+
+static void
+test_key_that_could_be_taken_out_is_destroyed_and_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault;
+
+    fixture_fake(fixture)->C_GenerateKeyPair = careless_generate;
+    assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+    fixture_must_say(&fault, "it was deleted again");
+    assert_int_equal(blob.len, 0);
+    assert_int_equal(fixture_count_objects(fixture, CKO_PRIVATE_KEY), 0);
+    assert_int_equal(fixture_count_objects(fixture, CKO_PUBLIC_KEY), 0);
+    ath_buf_done(&blob);
+}
+
+static void
+test_what_a_token_does_not_say_of_a_new_key_counts_against_it(void **state)
+{
+    static const CK_ATTRIBUTE_TYPE attributes[] = {CKA_SENSITIVE, CKA_EXTRACTABLE};
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault;
+
+    fixture_fake(fixture)->C_GetAttributeValue = silent_get;
+    refusal = CKR_ATTRIBUTE_TYPE_INVALID;
+    for (size_t i = 0; i < 2; i++) {
+        denied = attributes[i];
+        assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+        assert_int_equal(fixture_count_objects(fixture, CKO_PRIVATE_KEY), 0);
+        assert_int_equal(fixture_count_objects(fixture, CKO_PUBLIC_KEY), 0);
+    }
+    ath_buf_done(&blob);
+}
+
+static void
+test_failure_after_the_key_was_made_leaves_no_key(void **state)
+{
+    static const CK_ATTRIBUTE_TYPE attributes[] = {CKA_LOCAL, CKA_SENSITIVE, CKA_ID, CKA_LABEL};
+    struct fixture *fixture = *state;
+    struct ath_buf blob = {0};
+    struct hsm_fault fault;
+
+    fixture_fake(fixture)->C_GetAttributeValue = silent_get;
+    refusal = CKR_GENERAL_ERROR;
+    for (size_t i = 0; i < sizeof(attributes) / sizeof(attributes[0]); i++) {
+        denied = attributes[i];
+        assert_int_equal(create(fixture, KEY_ES256, &blob, &fault), ATH_ERR_HSM_ERROR);
+        assert_int_equal(fixture_count_objects(fixture, CKO_PRIVATE_KEY), 0);
+        assert_int_equal(fixture_count_objects(fixture, CKO_PUBLIC_KEY), 0);
+    }
+    ath_buf_done(&blob);
+}
+
+static void
+test_unknown_facts_are_the_unsafe_ones(void **state)
+{
+    static const CK_ATTRIBUTE_TYPE attributes[] = {CKA_LOCAL, CKA_EXTRACTABLE, CKA_ALWAYS_SENSITIVE,
+                                                   CKA_NEVER_EXTRACTABLE};
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k"), *again;
+    struct hsm_fault fault = {0};
+    struct hsm_key_facts facts;
+
+    fixture_fake(fixture)->C_GetAttributeValue = silent_get;
+    refusal = CKR_OK; /* with CK_UNAVAILABLE_INFORMATION as length */
+    for (size_t i = 0; i < 4; i++) {
+        denied = attributes[i];
+        assert_int_equal(pkcs11_backend_ops.key_open(fixture->hsm, pkcs11_backend_ops.key_blob(key),
+                                                     &fault, &again),
+                         ATH_OK);
+        pkcs11_backend_ops.key_facts(again, &facts);
+        assert_int_equal(facts.generated_inside, i != 0);
+        assert_int_equal(facts.extractable, i == 1);
+        assert_int_equal(facts.always_sensitive, i != 2);
+        assert_int_equal(facts.never_extractable, i != 3);
+        pkcs11_backend_ops.key_close(fixture->hsm, again);
+    }
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+/* ---- keys of others ---- */
+
+static void
+test_foreign_key_is_opened_by_id_or_label_with_its_facts(void **state)
+{
+    const CK_ATTRIBUTE loose[] = {{CKA_EXTRACTABLE, &yes, 1}, {CKA_SENSITIVE, &no, 1}};
+    struct fixture *fixture = *state;
+    CK_OBJECT_HANDLE public, private;
+    struct hsm_key_facts facts;
+    struct hsm_fault fault;
+    struct hsm_key *key;
+
+    fixture_raw_key(fixture, 7, "mine", loose, 2, &public, &private);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=mine;type=private", &fault, &key),
+                     ATH_OK);
+    assert_non_null(strstr(ath_buf_text(&key->blob), ";id=%07;object=mine"));
+    pkcs11_backend_ops.key_facts(key, &facts);
+    assert_true(facts.extractable && facts.generated_inside);
+    assert_false(facts.never_extractable || facts.always_sensitive);
+    fixture_must_sign(fixture, 0, key);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:token=agent;id=%07", &fault, &key), ATH_OK);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%07;object=yours", &fault, &key),
+                     ATH_ERR_INVALID_PARAMS);
+}
+
+static void
+test_uri_that_fits_two_keys_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_OBJECT_HANDLE public, private;
+    struct hsm_fault fault;
+    struct hsm_key *key;
+
+    fixture_raw_key(fixture, 1, "same", NULL, 0, &public, &private);
+    fixture_raw_key(fixture, 2, "same", NULL, 0, &public, &private);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=same", &fault, &key),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "more than one private key");
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=same;id=%02", &fault, &key), ATH_OK);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static void
+test_uri_of_another_token_or_module_or_with_a_pin_is_refused(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k"), *again;
+    struct hsm_fault fault;
+    char uri[1200];
+
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:token=other;object=k", &fault, &again),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "this key lies in another token: \"other\"");
+    fixture_must_say(&fault, "\"agent\"");
+    assert_int_equal(
+        fixture_key_open(fixture, "pkcs11:object=k?module-name=opensc-pkcs11", &fault, &again),
+        ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "another module");
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=k?module-path=/x.so", &fault, &again),
+                     ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(
+        fixture_key_open(fixture, "pkcs11:object=k?pin-source=file:/x", &fault, &again),
+        ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "pin-source");
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:token=agent", &fault, &again),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "names no key");
+    assert_int_equal(fixture_key_open(fixture, "nonsense", &fault, &again), ATH_ERR_INVALID_PARAMS);
+    (void)snprintf(uri, sizeof(uri), "pkcs11:object=k?module-path=%s", fixture->module);
+    assert_int_equal(fixture_key_open(fixture, uri, &fault, &again), ATH_OK);
+    pkcs11_backend_ops.key_close(fixture->hsm, again);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static void
+test_key_that_cannot_sign_is_refused(void **state)
+{
+    const CK_ATTRIBUTE attributes[] = {{CKA_SIGN, &no, 1}, {CKA_DERIVE, &yes, 1}};
+    struct fixture *fixture = *state;
+    CK_OBJECT_HANDLE public, private;
+    struct hsm_fault fault;
+    struct hsm_key *key;
+
+    fixture_raw_key(fixture, 1, "ecdh", attributes, 2, &public, &private);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=ecdh", &fault, &key),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "cannot sign");
+}
+
+static void
+test_rsa_key_is_unsupported(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_MECHANISM mechanism = {CKM_RSA_PKCS_KEY_PAIR_GEN, NULL, 0};
+    CK_ULONG bits = 1024;
+    uint8_t exponent[] = {1, 0, 1};
+    char label[] = "rsa";
+    CK_ATTRIBUTE public[] = {{CKA_MODULUS_BITS, &bits, sizeof(bits)},
+                             {CKA_PUBLIC_EXPONENT, exponent, sizeof(exponent)},
+                             {CKA_LABEL, label, 3}};
+    CK_ATTRIBUTE private[] = {{CKA_TOKEN, &yes, 1}, {CKA_LABEL, label, 3}};
+    CK_OBJECT_HANDLE handles[2];
+    struct hsm_fault fault;
+    struct hsm_key *key;
+
+    assert_int_equal(fixture->token->module->f->C_GenerateKeyPair(
+                         fixture->token->sessions[PKCS11_MAIN_SESSION], &mechanism, public, 3,
+                         private, 2, &handles[0], &handles[1]),
+                     CKR_OK);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=rsa", &fault, &key),
+                     ATH_ERR_UNSUPPORTED_ALGORITHM);
+}
+
+/* ---- where the public half comes from ---- */
+
+static void
+make_certificate(const struct public_key *public, uint8_t *ret_der, size_t size, size_t *ret_len)
+{
+    struct ath_slice der = public_key_der(public);
+    const unsigned char *cursor = der.data;
+    EVP_PKEY *subject = d2i_PUBKEY(NULL, &cursor, (long)der.len);
+    EVP_PKEY *issuer = EVP_PKEY_Q_keygen(NULL, NULL, "EC", "P-256");
+    X509 *x509 = X509_new();
+    unsigned char *out = ret_der;
+    int len;
+
+    assert_true(subject != NULL && issuer != NULL && x509 != NULL);
+    assert_int_equal(X509_set_pubkey(x509, subject), 1);
+    assert_non_null(X509_gmtime_adj(X509_getm_notBefore(x509), 0));
+    assert_non_null(X509_gmtime_adj(X509_getm_notAfter(x509), 60));
+    assert_true(X509_sign(x509, issuer, EVP_sha256()) > 0);
+    len = i2d_X509(x509, NULL);
+    assert_true(len > 0 && (size_t)len <= size);
+    *ret_len = (size_t)i2d_X509(x509, &out);
+    X509_free(x509);
+    EVP_PKEY_free(issuer);
+    EVP_PKEY_free(subject);
+}
+
+static void
+add_certificate(struct fixture *fixture, uint8_t id, const uint8_t *der, size_t len)
+{
+    CK_OBJECT_CLASS class = CKO_CERTIFICATE;
+    CK_CERTIFICATE_TYPE type = CKC_X_509;
+    uint8_t subject[] = {0x30, 0};
+    CK_ATTRIBUTE template[] = {
+        {CKA_CLASS, &class, sizeof(class)},
+        {CKA_CERTIFICATE_TYPE, &type, sizeof(type)},
+        {CKA_TOKEN, &yes, 1},
+        {CKA_ID, &id, 1},
+        {CKA_SUBJECT, subject, sizeof(subject)},
+        {CKA_VALUE, (void *)(uintptr_t)der, len},
+    };
+    CK_OBJECT_HANDLE handle;
+
+    assert_int_equal(fixture->token->module->f->C_CreateObject(
+                         fixture->token->sessions[PKCS11_MAIN_SESSION], template, 6, &handle),
+                     CKR_OK);
+}
+
+static void
+test_public_half_comes_from_a_certificate_where_there_is_no_public_key(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_OBJECT_HANDLE public, private;
+    uint8_t certificate[2048];
+    struct hsm_fault fault;
+    struct hsm_key *key;
+    size_t len = 0;
+
+    fixture_raw_key(fixture, 5, "piv", NULL, 0, &public, &private);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%05", &fault, &key), ATH_OK);
+    make_certificate(key->public, certificate, sizeof(certificate), &len);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+    assert_int_equal(fixture->token->module->f->C_DestroyObject(
+                         fixture->token->sessions[PKCS11_MAIN_SESSION], public),
+                     CKR_OK);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%05", &fault, &key),
+                     ATH_ERR_INVALID_PARAMS);
+    fixture_must_say(&fault, "no public key or certificate");
+    add_certificate(fixture, 5, (const uint8_t *)"\x30\x03\x02\x01\x00", 5);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%05", &fault, &key),
+                     ATH_ERR_INVALID_PUBLIC_KEY);
+    add_certificate(fixture, 5, certificate, len);
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%05", &fault, &key), ATH_OK);
+    fixture_must_sign(fixture, 0, key);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static void
+test_broken_certificate_gives_no_key(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+    uint8_t certificate[2048];
+    struct public_key *public = NULL;
+    struct why why;
+    size_t len = 0;
+
+    make_certificate(key->public, certificate, sizeof(certificate), &len);
+    for (size_t cut = 0; cut < len; cut++)
+        assert_int_equal(
+            pkcs11_public_of_certificate(ath_slice_of(certificate, cut), &why, &public),
+            ATH_ERR_INVALID_PUBLIC_KEY);
+    assert_int_equal(pkcs11_public_of_certificate(ath_slice_of(certificate, len), &why, &public),
+                     ATH_OK);
+    assert_true(public_key_equal(public, key->public));
+    public_key_free(public);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+/* ---- curves and points ---- */
+
+static uint8_t given[300];
+static size_t given_len;
+static CK_ATTRIBUTE_TYPE given_type;
+
+static CK_RV
+lying_get(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object, CK_ATTRIBUTE *template,
+          CK_ULONG count)
+{
+    if (template[0].type != given_type)
+        return fixture_real->C_GetAttributeValue(session, object, template, count);
+    if (given_len <= template[0].ulValueLen && template[0].pValue != NULL)
+        memcpy(template[0].pValue, given, given_len);
+    template[0].ulValueLen = given_len;
+    return CKR_OK;
+}
+
+static ath_err
+open_with(struct fixture *fixture, const struct hsm_key *key, CK_ATTRIBUTE_TYPE type,
+          const void *value, size_t len)
+{
+    struct hsm_key *again = NULL;
+    struct hsm_fault fault = {0};
+    ath_err err;
+
+    given_type = type;
+    if (value != NULL)
+        memcpy(given, value, len);
+    given_len = len;
+    err = pkcs11_backend_ops.key_open(fixture->hsm, ath_buf_slice(&key->blob), &fault, &again);
+    if (err == ATH_OK && again->public != NULL)
+        assert_true(public_key_equal(key->public, again->public));
+    pkcs11_backend_ops.key_close(fixture->hsm, again);
+    return err;
+}
+
+static void
+test_point_is_taken_bare_and_wrapped_and_in_no_other_form(void **state)
+{
+    static const size_t coordinates[] = {64, 96, 32};
+    struct fixture *fixture = *state;
+
+    for (size_t i = 0; i < 3; i++) {
+        struct hsm_key *key = fixture_key(fixture, algorithms[i], "k");
+        struct ath_slice der = public_key_der(key->public);
+        size_t len = coordinates[i] + (algorithms[i] == KEY_EDDSA ? 0 : 1);
+        const uint8_t *point = der.data + der.len - len;
+        uint8_t wrapped[100] = {4, (uint8_t)len};
+
+        memcpy(wrapped + 2, point, len);
+        fixture_fake(fixture)->C_GetAttributeValue = lying_get;
+        assert_int_equal(open_with(fixture, key, CKA_EC_POINT, point, len), ATH_OK);
+        assert_int_equal(open_with(fixture, key, CKA_EC_POINT, wrapped, len + 2), ATH_OK);
+        for (size_t cut = 0; cut < len + 2; cut++) {
+            if (cut != len) /* those might be a point */
+                assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, wrapped, cut), ATH_OK);
+        }
+        assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, wrapped, len + 3), ATH_OK);
+        assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, NULL, 299), ATH_OK);
+        assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, NULL, SIZE_MAX), ATH_OK);
+        wrapped[1] ^= 1;
+        assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, wrapped, len + 2), ATH_OK);
+        wrapped[1] ^= 1;
+        wrapped[2] ^= 6; /* compressed */
+        if (algorithms[i] != KEY_EDDSA)
+            assert_int_not_equal(open_with(fixture, key, CKA_EC_POINT, wrapped, len + 2), ATH_OK);
+        fixture->token->module->f = (CK_FUNCTION_LIST *)(uintptr_t)fixture_real;
+        pkcs11_backend_ops.key_close(fixture->hsm, key);
+    }
+}
+
+static void
+test_curve_must_be_named_and_one_of_ours(void **state)
+{
+    static const uint8_t explicit_params[] = {0x30, 0x03, 0x02, 0x01, 0x01};
+    static const uint8_t secp256k1[] = {0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x0a};
+    struct fixture *fixture = *state;
+    const struct pkcs11_curve *curve = NULL;
+    struct why why;
+
+    (void)fixture;
+    assert_int_equal(pkcs11_curve_of_params(ath_slice_of(explicit_params, 5), &why, &curve),
+                     ATH_ERR_UNSUPPORTED_ALGORITHM);
+    assert_non_null(strstr(why.text, "explicit"));
+    assert_int_equal(pkcs11_curve_of_params(ath_slice_of(secp256k1, 7), &why, &curve),
+                     ATH_ERR_UNSUPPORTED_ALGORITHM);
+    assert_int_equal(pkcs11_curve_of_params(ath_slice_of(NULL, 0), &why, &curve),
+                     ATH_ERR_UNSUPPORTED_ALGORITHM);
+    assert_int_equal(pkcs11_curve_of_params(ath_slice_of("\x13\x0c"
+                                                         "edwards25519",
+                                                         14),
+                                            &why, &curve),
+                     ATH_OK);
+    assert_int_equal(curve->algorithm, KEY_EDDSA);
+}
+
+/* ---- lengths of everything ---- */
+
+static void
+test_no_length_that_a_module_gives_harms(void **state)
+{
+    static const CK_ATTRIBUTE_TYPE types[] = {
+        CKA_ID,    CKA_LABEL, CKA_KEY_TYPE,        CKA_SIGN,     CKA_EC_PARAMS, CKA_EC_POINT,
+        CKA_LOCAL, CKA_VALUE, CKA_PUBLIC_KEY_INFO, CKA_SENSITIVE};
+    static const size_t lengths[] = {0, 1, 7, 8, 9, 255, 256, 257, 299, SIZE_MAX, SIZE_MAX - 1};
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+
+    fixture_fake(fixture)->C_GetAttributeValue = lying_get;
+    memset(given, 'x', sizeof(given));
+    for (size_t i = 0; i < sizeof(types) / sizeof(types[0]); i++) {
+        for (size_t k = 0; k < sizeof(lengths) / sizeof(lengths[0]); k++)
+            (void)!open_with(fixture, key, types[i], NULL, lengths[k]);
+    }
+    /* neither id nor label: it could not be found again */
+    assert_int_equal(open_with(fixture, key, CKA_ID, NULL, 0), ATH_OK);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static CK_RV
+too_many_objects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max,
+                 CK_ULONG *count)
+{
+    (void)session;
+    for (CK_ULONG i = 0; i < max; i++)
+        objects[i] = 1;
+    *count = max + 1;
+    return CKR_OK;
+}
+
+static CK_RV
+objects_without_handle(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE *objects, CK_ULONG max,
+                       CK_ULONG *count)
+{
+    (void)session;
+    (void)objects;
+    *count = max;
+    return CKR_OK;
+}
+
+static void
+test_search_that_lies_is_an_error(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_FUNCTION_LIST *fake = fixture_fake(fixture);
+    struct hsm_fault fault;
+    struct hsm_key *key;
+
+    fake->C_FindObjects = too_many_objects;
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=k", &fault, &key), ATH_ERR_HSM_ERROR);
+    fixture_must_say(&fault, "more objects than were asked for");
+    fake->C_FindObjects = objects_without_handle;
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=k", &fault, &key), ATH_ERR_HSM_ERROR);
+    fixture_must_say(&fault, "without a handle");
+    fake->C_FindObjects = fixture_real->C_FindObjects;
+    assert_int_equal(fixture_key_open(fixture, "pkcs11:object=k", &fault, &key),
+                     ATH_ERR_INVALID_PARAMS);
+}
+
+/* ---- memory ---- */
+
+static ath_err
+life_of_a_key(void *ctx)
+{
+    struct fixture *fixture = ctx;
+    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
+    struct hsm_fault fault = {0};
+    struct hsm_key *key = NULL;
+    uint8_t signature[SIGNATURE_MAX_LEN];
+    ath_err err;
+
+    if ((err = fixture_open(fixture, fixture->uri, &fault)) != ATH_OK)
+        goto out;
+    if ((err = fixture_login(fixture, FIXTURE_PIN, &fault)) != ATH_OK)
+        goto out;
+    if ((err = create(fixture, KEY_ES256, &blob, &fault)) != ATH_OK)
+        goto out;
+    err = pkcs11_backend_ops.key_open(fixture->hsm, ath_buf_slice(&blob), &fault, &key);
+    if (err != ATH_OK)
+        goto out;
+    err = pkcs11_backend_ops.sign_with(fixture->hsm, 0, key, ath_buf_slice(&blob),
+                                       ath_slice_of(NULL, 0), &fault, signature);
+    if (err == ATH_OK && (err = pkcs11_backend_ops.key_delete(fixture->hsm, key, &fault)) == ATH_OK)
+        key = NULL;
+out:
+    if (key != NULL)
+        pkcs11_backend_ops.key_close(fixture->hsm, key);
+    fixture_close(fixture);
+    ath_buf_done(&blob);
+    return err;
+}
+
+static void
+test_each_allocation_may_fail(void **state)
+{
+    each_allocation_failing(life_of_a_key, *state);
+}
+
+#define WITH(setup, test) cmocka_unit_test_setup_teardown(test, setup, fixture_teardown)
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_setup_teardown(test_each_algorithm_signs_and_verifies, fixture_setup_login,
-                                        fixture_teardown),
+        WITH(fixture_setup_login, test_each_algorithm_signs_and_verifies),
+        WITH(fixture_setup_login, test_new_key_has_the_attributes_we_promise),
+        WITH(fixture_setup_login, test_blob_is_a_uri_that_finds_the_key_again),
+        WITH(fixture_setup_login, test_key_survives_the_process),
+        WITH(fixture_setup_login, test_audit_key_is_a_key_like_others),
+        WITH(fixture_setup_login, test_deleted_key_leaves_nothing_but_its_certificate),
+        WITH(fixture_setup_login, test_token_that_takes_a_shorter_template_only_gets_one),
+        WITH(fixture_setup_login, test_key_that_could_be_taken_out_is_destroyed_and_refused),
+        WITH(fixture_setup_login, test_what_a_token_does_not_say_of_a_new_key_counts_against_it),
+        WITH(fixture_setup_login, test_failure_after_the_key_was_made_leaves_no_key),
+        WITH(fixture_setup_login, test_unknown_facts_are_the_unsafe_ones),
+        WITH(fixture_setup_login, test_foreign_key_is_opened_by_id_or_label_with_its_facts),
+        WITH(fixture_setup_login, test_uri_that_fits_two_keys_is_refused),
+        WITH(fixture_setup_login, test_uri_of_another_token_or_module_or_with_a_pin_is_refused),
+        WITH(fixture_setup_login, test_key_that_cannot_sign_is_refused),
+        WITH(fixture_setup_login, test_rsa_key_is_unsupported),
+        WITH(fixture_setup_login,
+             test_public_half_comes_from_a_certificate_where_there_is_no_public_key),
+        WITH(fixture_setup_login, test_broken_certificate_gives_no_key),
+        WITH(fixture_setup_login, test_point_is_taken_bare_and_wrapped_and_in_no_other_form),
+        WITH(fixture_setup_login, test_curve_must_be_named_and_one_of_ours),
+        WITH(fixture_setup_login, test_no_length_that_a_module_gives_harms),
+        WITH(fixture_setup_login, test_search_that_lies_is_an_error),
+        WITH(fixture_setup_closed, test_each_allocation_may_fail),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
