@@ -13,14 +13,14 @@
 
 unsigned fixture_logins;
 
-/* SoftHSM leaks a string for each Ed25519 signature. */
+/* SoftHSM leaks a string for each Ed25519 signature, tpm2-pkcs11 a slot for each C_Initialize. */
 ATH_PUBLIC const char *__lsan_default_suppressions(void);
 ATH_PUBLIC const char *__asan_default_options(void);
 
 const char *
 __lsan_default_suppressions(void)
 {
-    return "leak:libsofthsm2.so";
+    return "leak:libsofthsm2.so\nleak:libtpm2_pkcs11.so\n";
 }
 
 /* The libraries have no frame pointers by which the module could be seen in a leak's stack. */
