@@ -39,7 +39,8 @@ hsm_fd_send(int socket_fd, uint32_t id, int fd)
     return n == (ssize_t)sizeof(packet) ? ATH_OK : ATH_ERR_IO;
 }
 
-/* The one descriptor of a packet; -1: there is none. A control buffer for one cannot hold more. */
+/* The one descriptor of a packet; -1: there is none. No more can have come: there was room for
+ * one (the kernel closes the others, and sets MSG_CTRUNC). */
 static int
 take_descriptor(struct msghdr *message)
 {
@@ -61,7 +62,8 @@ hsm_fd_receive(int socket_fd, uint32_t id, int *ret_fd)
     struct msghdr message = {.msg_iov = &part,
                              .msg_iovlen = 1,
                              .msg_control = &control,
-                             .msg_controllen = sizeof(control)};
+                             /* not CMSG_SPACE, whose padding has room for a second one */
+                             .msg_controllen = CMSG_LEN(sizeof(int))};
     struct byte_reader reader;
     ssize_t n;
     int fd;
@@ -74,7 +76,8 @@ hsm_fd_receive(int socket_fd, uint32_t id, int *ret_fd)
         return ATH_ERR_IO;
     fd = take_descriptor(&message);
     reader = byte_reader_of(ath_slice_of(packet, (size_t)n));
-    if (fd < 0 || byte_reader_u32(&reader) != id || !byte_reader_is_done(&reader)) {
+    if (fd < 0 || (message.msg_flags & MSG_CTRUNC) != 0 || byte_reader_u32(&reader) != id ||
+        !byte_reader_is_done(&reader)) {
         fd_close(&fd);
         return ATH_ERR_PARSE;
     }
