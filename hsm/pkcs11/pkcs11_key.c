@@ -86,7 +86,7 @@ explain_missing(struct pkcs11_token *token, CK_SESSION_HANDLE session, struct hs
     if (err == ATH_OK)
         err = pkcs11_token_check(token, fault);
     return err != ATH_OK ? err
-                         : why_set(&fault->why, ATH_ERR_INVALID_PARAMS,
+                         : why_set(&fault->why, ATH_ERR_KEY_NOT_FOUND,
                                    "the token \"%s\" has no such private key", token->info.label);
 }
 

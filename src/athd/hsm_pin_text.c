@@ -1,5 +1,5 @@
 /* What a person reads who is asked for a PIN: who wants what with which key. The helper adds the
- * token's name: it knows it. */
+ * token's name and how many tries are left: it knows them. */
 #include "athd/athd.h"
 #include "athd/consent.h"
 #include "athd/hsm_unit.h"
@@ -20,16 +20,14 @@ put_asker(struct consent_text *text, const struct hsm_job *job)
 }
 
 void
-hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
-                  struct ath_buf *words, struct hsm_pin_request *pin)
+hsm_pin_text_make(const struct hsm_job *first, unsigned others, struct ath_buf *words,
+                  struct hsm_pin_request *pin)
 {
     struct consent_text text = {{.max = HSM_WIRE_MAX_TEXT}};
 
     put_asker(&text, first);
     if (others > 0)
         ath_buf_printf(&text.text, "And %u more request%s\n", others, others == 1 ? "" : "s");
-    if (unit->login.tries_left == 1)
-        ath_buf_put_string(&text.text, "This is the last try: another wrong PIN locks the token\n");
     ath_buf_put_slice(words, ath_buf_slice(&text.text));
     consent_text_done(&text);
     pin->text = ath_buf_slice(words);

@@ -1,6 +1,7 @@
-/* In the place of pinentry. $FAKE_PROMPTER says how it behaves: yes, no, cancel, timeout, error,
- * silent, deaf (silent, and SIGTERM does not end it), mute (no greeting), gone (ends after the
- * greeting), garbage. What it was told goes to $FAKE_PROMPTER_LOG, the variable's value first. */
+/* In the place of pinentry; the PIN it gives is 1234. $FAKE_PROMPTER says how it behaves: yes, no,
+ * cancel, timeout, error, silent, deaf (silent, and SIGTERM does not end it), mute (no greeting),
+ * gone (ends after the greeting), garbage. What it was told goes to $FAKE_PROMPTER_LOG, the
+ * variable's value first. */
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -46,6 +47,15 @@ confirm(const char *mode)
             pause();
 }
 
+static void
+give_pin(const char *mode)
+{
+    if (strcmp(mode, "yes") == 0)
+        say("D 1234\nOK");
+    else
+        confirm(mode);
+}
+
 int
 main(void)
 {
@@ -66,6 +76,8 @@ main(void)
         note(line);
         if (strncmp(line, "CONFIRM", 7) == 0)
             confirm(mode);
+        else if (strncmp(line, "GETPIN", 6) == 0)
+            give_pin(mode);
         else if (strncmp(line, "OPTION", 6) == 0)
             say("ERR 83886254 Unknown option <Pinentry>");
         else
