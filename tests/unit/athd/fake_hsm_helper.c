@@ -3,6 +3,7 @@
  * had by one life only: a file in the state directory remembers it. Files "insert" and "remove"
  * there are somebody's hand at the reader. */
 #include <poll.h>
+#include <signal.h>
 #include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -371,6 +372,7 @@ main(int argc, char **argv)
         if (strcmp(argv[i], "--state-dir") == 0)
             state_dir = argv[i + 1];
     }
+    signal(SIGPIPE, SIG_IGN); /* a prompter that has gone is no end of ours */
     if (has_fault("no-start"))
         return 1;
     while (wait_for_bytes(), (n = read(STDIN_FILENO, chunk, sizeof(chunk))) > 0) {
