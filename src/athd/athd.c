@@ -6,6 +6,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "athd/athd_record.h"
 #include "athd/audit_log.h"
 #include "athd/consent.h"
 #include "athd/credential_store.h"
@@ -67,6 +68,8 @@ on_part_ended(void *ctx)
 static void
 close_parts(struct athd *athd)
 {
+    audit_flood_close(&athd->flood);
+    clock_watch_close(&athd->clock);
     athd->is_closing_parts = true;
     if (athd->consent != NULL)
         consent_close(athd->consent);
@@ -121,6 +124,7 @@ begin_end(struct athd *athd)
     if (athd->ending)
         return;
     log_info("event=end");
+    athd_record_stopping(athd);
     service_manager_notify("STOPPING=1");
     athd->ending = true;
     athd->end_at_ms = clock_monotonic_ms();
@@ -167,6 +171,7 @@ reload(struct athd *athd)
     struct why why = {{0}};
     ath_err err = config_reload(athd->config, &why);
 
+    athd_record_configuration(athd, err, &why);
     if (err != ATH_OK) {
         log_error("event=reload err=%s reason=\"%s\"; the old configuration is kept",
                   ath_err_reason(err), why_text(&why, err));
@@ -270,12 +275,16 @@ start_parts(struct athd *athd, struct why *why)
         (err = hsm_pool_new(athd, why, &athd->hsms)) !=
             ATH_OK || /* it numbers the keys that are read */
         (err = open_stores(athd, why)) != ATH_OK ||
+        (err = audit_flood_init(&athd->flood, athd)) != ATH_OK ||
+        (err = clock_watch_init(&athd->clock, athd)) != ATH_OK ||
         (err = consent_new(athd, &athd->consent)) != ATH_OK ||
         (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||
         (err = session_table_new(athd, &athd->sessions)) != ATH_OK)
         return err;
     if ((err = listener_open(athd, why, &athd->listener)) != ATH_OK)
         return err;
+    athd_record_started(athd);
+    athd_record_configuration(athd, ATH_OK, NULL);
     /* last: an athd that cannot start touches no hardware */
     hsm_pool_start(athd->hsms);
     return ATH_OK;

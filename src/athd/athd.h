@@ -4,6 +4,8 @@
 
 #include <uv.h>
 
+#include "athd/audit_flood.h"
+#include "athd/clock_watch.h"
 #include "athd/config.h"
 #include "athd/damage.h"
 #include "athd/deferred.h"
@@ -24,6 +26,8 @@ struct athd {
     struct store_queue stores;
     struct damage_list damage; /* of what the stores read at the start */
     struct audit_log *audit;
+    struct audit_flood flood;
+    struct clock_watch clock;
     struct hsm_pool *hsms;
     struct key_store *keys;
     struct peer_store *peers;

@@ -495,7 +495,9 @@ config_reload(struct config *config, struct why *why)
 
     if ((err = config_from_arguments(config->argc, config->argv, why, &fresh)) != ATH_OK)
         return err;
-    if ((err = config_settle(&fresh, why)) == ATH_OK) {
+    err = config_settle(&fresh, why);
+    config_source_move(&fresh, config);
+    if (err == ATH_OK) {
         prompter = config->prompter;
         config->prompter = fresh.prompter;
         fresh.prompter = prompter;
@@ -518,6 +520,7 @@ config_done(struct config *config)
         free(config->hsms[i].name);
         free(config->hsms[i].uri);
     }
+    config_source_done(config);
     free(config->socket);
     free(config->state_dir);
     free(config->prompter);

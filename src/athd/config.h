@@ -6,6 +6,7 @@
 
 #include "base/json.h"
 #include "base/log.h"
+#include "crypto/digest.h"
 
 #define CONFIG_HSMS_MAX 16
 #define CONFIG_PROMPTER_DEFAULT "pinentry"
@@ -25,6 +26,11 @@ struct config_hsm {
     int64_t pin_ttl_s; /* pkcs11: logged in for so long after a PIN; 0: until the token is gone */
 };
 
+struct config_source { /* a file that was read */
+    char *path;
+    uint8_t sha256[SHA256_LEN];
+};
+
 struct config {
     struct config_hsm hsms[CONFIG_HSMS_MAX];
     size_t hsm_count;
@@ -38,6 +44,8 @@ struct config {
     bool is_system;  /* --system */
     bool check_only; /* --check-config */
     bool show_version, show_help;
+    struct config_source *sources; /* of the last reading, whether it was good or not */
+    size_t source_count;
     unsigned from_flags; /* enum config_item bits: files do not change these */
     int argc;            /* for config_reload; borrowed: main's */
     char **argv;
@@ -61,6 +69,12 @@ void config_done(struct config *config);
 /* config_check.c: are the programs there that athd runs? ATH_ERR_INVALID_PARAMS with why. */
 ath_err config_check_helper(const struct config *config, struct why *why) ATH_MUST_USE;
 ath_err config_check_prompter(const struct config *config, struct why *why) ATH_MUST_USE;
+
+/* config_source.c: remembers a file that was read; moves what is remembered; forgets it. */
+ath_err config_source_add(struct config *config, const char *path,
+                          struct ath_slice text) ATH_MUST_USE;
+void config_source_move(struct config *from, struct config *to);
+void config_source_done(struct config *config);
 
 /* config_file.c: takes over what one file says and no flag said (a later file wins; lists of hsms
  * grow).

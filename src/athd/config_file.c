@@ -239,7 +239,7 @@ config_read_file(struct config *config, const char *path, struct why *why)
     if (err == ATH_OK)
         err = file_read(target != NULL ? target : path, &text, why);
     free(target);
-    if (err == ATH_OK)
+    if (err == ATH_OK && (err = config_source_add(config, path, ath_buf_slice(&text))) == ATH_OK)
         err = config_read_text(config, ath_buf_slice(&text), path, why);
     else if (err == ATH_ERR_LIMIT_EXCEEDED)
         err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s: is longer than %u bytes", path,

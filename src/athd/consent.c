@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/audit_record.h"
 #include "athd/events.h"
 #include "athd/prompter.h"
 #include "base/clock.h"
@@ -70,6 +71,37 @@ publish(const struct consent_question *question, const char *state)
     events_publish(request->athd, EVENT_CONSENT, &event);
 }
 
+/* That nothing was signed, and why, is on record, too. */
+static void
+record_end(struct request *request, ath_err answer, uint64_t asked_at_ms)
+{
+    struct json_maker record;
+
+    request->has_consent = answer == ATH_OK;
+    audit_record_begin(&record, answer == ATH_OK ? "consent_given" : "consent_refused", request);
+    json_put_string(&record, "method", request->method->name);
+    json_put_string(&record, "key", request->asked_key);
+    if (answer != ATH_OK)
+        json_put_string(&record, "denial_reason", ath_err_reason(answer));
+    if (asked_at_ms != 0)
+        json_put_int(&record, "waited_ms", (int64_t)(clock_monotonic_ms() - asked_at_ms));
+    audit_record_note(request->athd, &record);
+    request->asked_key = NULL;
+}
+
+static void
+record_asked(const struct consent_question *question)
+{
+    const struct request *request = question->request;
+    struct json_maker record;
+
+    audit_record_begin(&record, "consent_asked", request);
+    json_put_string(&record, "method", request->method->name);
+    json_put_string(&record, "key", request->asked_key);
+    json_put_int(&record, "timeout_s", question->timeout_s);
+    audit_record_note(request->athd, &record);
+}
+
 /* ---- the end of a question ---- */
 
 static void
@@ -98,6 +130,7 @@ tell(void *ctx)
     log_info("event=consent method=%s caller=%ld/%lu answer=%s", request->method->name,
              (long)request->caller->pid, (unsigned long)request->caller->uid,
              question->answer == ATH_OK ? "yes" : ath_err_reason(question->answer));
+    record_end(request, question->answer, question->asked_at_ms);
     publish(question, question->answer == ATH_OK ? "approved" : "refused");
     uv_close((uv_handle_t *)&question->timer, on_timer_closed);
     question->done(question->ctx, question->answer);
@@ -369,6 +402,7 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
 
     consent_text_done(taken_text);
     if (err != ATH_OK) {
+        record_end(request, err, 0);
         deferred_fail(&athd->deferred, fail, (void (*)(void))done, ctx, err);
         return;
     }
@@ -379,6 +413,7 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
     take_over(question, request);
     line_up(athd->consent, question);
     athd->counters.prompts++;
+    record_asked(question);
     publish(question, "asked");
     uv_timer_start(&question->timer, on_timeout, (uint64_t)question->timeout_s * 1000, 0);
     if (athd->consent->is_closing)

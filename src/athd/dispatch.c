@@ -4,6 +4,7 @@
 #include "athd/batch.h"
 #include "athd/connection.h"
 #include "athd/policy.h"
+#include "athd/policy_record.h"
 #include "rpc/rpc_limits.h"
 
 void
@@ -15,6 +16,7 @@ dispatch(struct request *request)
     struct json *members = NULL;
     struct why why;
 
+    clock_watch_look(&request->athd->clock);
     request->rule = answer.rule;
     if (answer.verdict == POLICY_ALLOW) {
         method_table[request->method->id](request);
@@ -23,6 +25,7 @@ dispatch(struct request *request)
     request->athd->counters.denials++;
     log_warning("event=denied method=%s caller=%ld/%lu rule=%s", request->method->name,
                 (long)request->caller->pid, (unsigned long)request->caller->uid, answer.rule);
+    policy_record_denied(request, &question, &answer);
     json_object_begin(&data);
     json_put_string(&data, "rule", answer.rule);
     json_put_string(&data, "missing", answer.missing);

@@ -131,6 +131,7 @@ handshake_need_trust(struct handshake *handshake)
                       CONSENT_OURS);
     consent_text_scopes(&text, "Will be asked for", &handshake->scopes);
     consent_text_duration(&text, "For", handshake->ttl);
+    handshake->request->asked_key = handshake->key->name;
     consent_ask(handshake->request, &text, "Trust", seconds_left(handshake), on_trust_answer,
                 handshake);
 }

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "athd/athd.h"
+#include "athd/audit_record.h"
 #include "athd/connection.h"
 #include "athd/socket_file.h"
 #include "base/clock.h"
@@ -45,6 +46,19 @@ count_of_uid(const struct listener *listener, uid_t uid)
 }
 
 static void
+record_refused(struct athd *athd, const struct caller *caller)
+{
+    struct json_maker record;
+
+    if (!audit_flood_admits(&athd->flood, "connection_refused", caller->uid))
+        return;
+    audit_record_begin(&record, "connection_refused", NULL);
+    caller_put(caller, &record, "caller");
+    json_put_string(&record, "denial_reason", ath_err_reason(ATH_ERR_LIMIT_EXCEEDED));
+    audit_record_note(athd, &record);
+}
+
+static void
 on_connection(uv_stream_t *server, int status)
 {
     struct listener *listener = server->data;
@@ -68,6 +82,7 @@ on_connection(uv_stream_t *server, int status)
         return;
     }
     listener->athd->counters.connections_refused++;
+    record_refused(listener->athd, connection->caller);
     why_set(&why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
             (unsigned long)connection->caller->uid, RPC_CONNECTIONS_MAX);
     connection_refuse(connection, ATH_ERR_LIMIT_EXCEEDED, &why);

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "athd/peer_store.h"
+#include "athd/policy_record.h"
 #include "base/clock.h"
 #include "protocol/handshake_message.h"
 
@@ -78,17 +79,19 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 /* ---- may this be signed ---- */
 
 ath_err
-method_policy(const struct request *request, const struct policy_question *question,
+method_policy(struct request *request, const struct policy_question *question,
               struct why *why, struct json **ret_data, bool *ret_ask)
 {
     struct athd *athd = request->athd;
     struct policy_answer answer = policy_decide(request->caller, athd->owner, question);
     struct json_maker data;
 
+    request->rule = answer.rule;
     *ret_ask = answer.verdict == POLICY_ASK;
     if (answer.verdict != POLICY_DENY)
         return ATH_OK;
     athd->counters.denials++;
+    policy_record_denied(request, question, &answer);
     json_object_begin(&data);
     json_put_string(&data, "rule", answer.rule);
     json_put_string(&data, "missing", answer.missing);
@@ -112,26 +115,11 @@ method_would_ask(const struct key *key, bool ask)
            (key->confirm == KEY_CONFIRM_SESSION && !key->confirmed);
 }
 
-/* That nothing was signed, and why, is on record, too. */
-static void
-record_refusal(const struct asking *asking, ath_err err)
-{
-    struct json_maker record;
-
-    audit_record_begin(&record, "consent_refused", asking->request);
-    json_put_string(&record, "method", asking->request->method->name);
-    json_put_string(&record, "key", asking->key->name);
-    json_put_string(&record, "denial_reason", ath_err_reason(err));
-    audit_append(asking->request->athd->audit, &record, NULL, NULL);
-}
-
 static void
 on_answer(void *ctx, ath_err err)
 {
     struct asking *asking = ctx;
 
-    if (err != ATH_OK)
-        record_refusal(asking, err);
     if (err == ATH_OK) {
         asking->key->confirmed = true;
         /* the hardware gets its usual time after the person took theirs */
@@ -159,6 +147,7 @@ method_confirm(struct request *request, struct key *key, bool ask, struct consen
         return;
     }
     *asking = (struct asking){request, key_ref(key), done, ctx};
+    request->asked_key = asking->key->name;
     consent_ask(request, taken_text, ok_label, timeout_s, on_answer, asking);
 }
 

@@ -27,6 +27,7 @@ struct request {
     struct caller *caller; /* counted */
     const char *trace;     /* in params; NULL: none */
     const char *rule;      /* static: the policy rule that allowed it; NULL: none was asked yet */
+    const char *asked_key; /* whose use the user is being asked for; borrowed, NULL: no question */
     bool has_consent;      /* the user was asked and said yes */
     uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */
     uint64_t deadline_ms;  /* clock_monotonic_ms; request_set_deadline changes it */
