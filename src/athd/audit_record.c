@@ -2,7 +2,21 @@
 
 #include "athd/athd.h"
 #include "athd/audit_log.h"
+#include "athd/handshake_record.h"
 #include "base/clock.h"
+
+/* What a caller says goes before what came with a message. */
+static void
+put_handshake(struct json_maker *record, const struct request *request)
+{
+    const struct handshake *handshake = request->handshake;
+
+    json_put_string(record, "trace", request->handshake_trace);
+    json_put_string(record, "handshake", request->handshake_t5);
+    if (handshake != NULL)
+        handshake_record_join(record, handshake);
+    json_put_string(record, "trace", request->trace);
+}
 
 void
 audit_record_begin(struct json_maker *record, const char *event, const struct request *request)
@@ -12,7 +26,7 @@ audit_record_begin(struct json_maker *record, const char *event, const struct re
     if (request == NULL)
         return;
     caller_put(request->caller, record, "caller");
-    json_put_string(record, "trace", request->trace);
+    put_handshake(record, request);
     json_put_string(record, "rule", request->rule);
     if (request->has_consent)
         json_put_string(record, "consent", "given");

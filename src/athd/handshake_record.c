@@ -1,7 +1,27 @@
 #include "athd/handshake_record.h"
 
 #include "athd/athd.h"
-#include "athd/audit_log.h"
+#include "athd/audit_record.h"
+#include "protocol/handshake_message.h"
+
+static const uint8_t *
+t5_of(const struct handshake *handshake)
+{
+    if (handshake->client != NULL)
+        return handshake_client_t5(handshake->client);
+    return handshake->server == NULL ? NULL : handshake_server_t5(handshake->server);
+}
+
+void
+handshake_record_join(struct json_maker *record, const struct handshake *handshake)
+{
+    const uint8_t *t5 = t5_of(handshake);
+
+    json_put_string(record, "handshake_id", handshake->id);
+    if (t5 != NULL)
+        json_put_base64url(record, "handshake", ath_slice_of(t5, SHA256_LEN));
+    json_put_string(record, "trace", handshake->trace);
+}
 
 static void
 put_scopes(struct json_maker *record, const char *name, const struct scope_list *scopes)
@@ -23,8 +43,7 @@ begin(struct json_maker *record, const char *event, const struct handshake *hand
 
     audit_record_begin(record, event, request);
     json_put_string(record, "role", handshake_is_client(handshake) ? "client" : "server");
-    json_put_string(record, "handshake_id", handshake->id);
-    json_put_string(record, "trace", handshake->trace);
+    handshake_record_join(record, handshake);
     if (handshake_is_client(handshake)) {
         json_put_string(record, "agent_id", handshake->key->did);
         json_put_string(record, "user_id",
@@ -40,6 +59,30 @@ begin(struct json_maker *record, const char *event, const struct handshake *hand
         json_put_string(record, "provider_id", handshake->key->did);
         json_put_string(record, "service", handshake->service->rules->name);
     }
+}
+
+static const char *
+type_of(const struct json *message)
+{
+    return handshake_message_type_name(handshake_message_type(message));
+}
+
+void
+handshake_record_step(struct athd *athd, const struct handshake *handshake,
+                      const struct request *request, const char *state)
+{
+    struct json_maker record, sent;
+
+    begin(&record, handshake->answer.len == 0 ? "authorization_started" : "handshake_step",
+          handshake, request);
+    if (handshake->message != NULL)
+        json_put_string(&record, "received", type_of(handshake->message));
+    json_array_begin(&sent);
+    for (size_t i = 0; i < handshake->need.send_count; i++)
+        json_put_string(&sent, NULL, type_of(handshake->need.send[i]));
+    json_put_maker(&record, "sent", &sent);
+    json_put_string(&record, "state", state);
+    audit_record_note(athd, &record);
 }
 
 static void
@@ -75,7 +118,7 @@ handshake_record_granted(struct athd *athd, const struct handshake *handshake,
     put_scopes(&record, "effective_scopes", &result->scopes.granted);
     json_put_int(&record, "expires_at", result->expires_at);
     json_put_base64url(&record, "handshake", ath_slice_of(result->t5, sizeof(result->t5)));
-    audit_append(athd->audit, &record, NULL, NULL);
+    audit_record_note(athd, &record);
 }
 
 static void
@@ -113,5 +156,5 @@ handshake_record_denied(struct athd *athd, const struct handshake *handshake,
     if (m8 != NULL)
         put_denied(&record, m8);
     json_put_string(&record, "denial_reason", ath_err_reason(err));
-    audit_append(athd->audit, &record, NULL, NULL);
+    audit_record_note(athd, &record);
 }

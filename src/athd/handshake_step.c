@@ -4,6 +4,7 @@
 #include "athd/handshake_record.h"
 #include "athd/handshake_trust.h"
 #include "athd/method_support.h"
+#include "athd/session_record.h"
 #include "base/clock.h"
 #include "protocol/protocol_limits.h"
 
@@ -16,6 +17,7 @@ step_end(struct handshake *handshake)
     struct request *request = handshake->request;
 
     handshake->request = NULL;
+    request->handshake = NULL;
     handshake_need_done(&handshake->need);
     handshake->need = (struct handshake_need){0};
     json_free(handshake->message);
@@ -50,6 +52,14 @@ tell(const struct handshake *handshake, struct request *request, struct json *ta
     request_finish_maker(request, &result);
 }
 
+/* What is told of the step: what is sent leaves the need. */
+static struct json *
+answer_new(struct handshake *handshake, const char *state, struct json *taken_result)
+{
+    handshake_record_step(handshake->request->athd, handshake, handshake->request, state);
+    return handshake_answer_new(state, &handshake->need, taken_result);
+}
+
 static void
 step_answer(struct handshake *handshake, struct json *taken_answer)
 {
@@ -66,6 +76,7 @@ step_error(struct handshake *handshake, ath_err err, const struct why *why, stru
 {
     struct request *request = handshake->request;
 
+    request->handshake = NULL;
     if (handshake->stalled)
         handshake->request = NULL; /* message and need stay */
     else
@@ -190,9 +201,8 @@ sign(struct handshake *handshake)
 {
     struct json_maker record;
 
+    handshake->request->has_consent |= handshake->approved;
     audit_record_begin(&record, "signature", handshake->request);
-    json_put_string(&record, "handshake", handshake->id);
-    json_put_string(&record, "trace", handshake->trace);
     json_put_string(&record, "audience", audience_of(handshake));
     signing_start(handshake->request, handshake->key, handshake->need.purpose,
                   ath_buf_slice(&handshake->need.to_sign), priority_of(handshake->need.purpose),
@@ -277,11 +287,13 @@ need_done(struct handshake *handshake)
         handshake_step_fail(handshake, err, NULL);
         return;
     }
+    session->trace = ath_strdup(handshake->trace);
     handshake_record_granted(request->athd, handshake, request, &result);
+    session_record(request->athd, session, "session_opened", request);
     object = handshake_answer_result(request->athd, handshake, &result, session);
     handshake_result_done(&result);
     handshake_end(handshake, ATH_OK);
-    step_answer(handshake, handshake_answer_new("done", &handshake->need, object));
+    step_answer(handshake, answer_new(handshake, "done", object));
 }
 
 static void
@@ -298,7 +310,7 @@ need_failed(struct handshake *handshake)
     }
     if (need->refused_by_message) {
         step_answer(handshake,
-                    handshake_answer_new("failed", need, handshake_answer_error(err, &why)));
+                    answer_new(handshake, "failed", handshake_answer_error(err, &why)));
         return;
     }
     data = handshake_answer_data(need);
@@ -312,6 +324,7 @@ handshake_step_begin(struct handshake *handshake, struct request *request,
                      struct json *taken_message)
 {
     handshake->request = request;
+    request->handshake = handshake;
     handshake->message = taken_message;
     handshake_ref(handshake);
 }
@@ -330,10 +343,10 @@ drive(struct handshake *handshake)
         handshake_need_grant(handshake);
         break;
     case HANDSHAKE_NEED_SEND:
-        step_answer(handshake, handshake_answer_new("waiting", &handshake->need, NULL));
+        step_answer(handshake, answer_new(handshake, "waiting", NULL));
         break;
     case HANDSHAKE_NEED_CONFIRM:
-        step_answer(handshake, handshake_answer_new("confirm", &handshake->need, NULL));
+        step_answer(handshake, answer_new(handshake, "confirm", NULL));
         break;
     case HANDSHAKE_NEED_DONE:
         need_done(handshake);
@@ -377,6 +390,7 @@ handshake_step_resume(struct handshake *handshake, struct request *request)
 {
     handshake->stalled = false;
     handshake->request = request;
+    request->handshake = handshake;
     handshake_ref(handshake);
     drive(handshake);
 }

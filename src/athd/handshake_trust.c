@@ -68,8 +68,7 @@ pin(struct handshake *handshake)
     audit_record_begin(&record, "peer_pinned", handshake->request);
     json_put_string(&record, "did", peer->did);
     json_put_string(&record, "origin", peer->origin);
-    json_put_string(&record, "handshake", handshake->id);
-    audit_append(athd->audit, &record, NULL, NULL);
+    audit_record_note(athd, &record);
     return peer_store_put(athd->peers, peer, on_pinned, handshake);
 }
 

@@ -17,6 +17,7 @@ struct answering {
 static void
 answering_free(struct answering *answering)
 {
+    answering->request->handshake_t5 = answering->request->handshake_trace = NULL;
     ath_buf_done(&answering->to_sign);
     confirmation_free(answering->confirmation);
     key_free(answering->key);
@@ -65,7 +66,6 @@ put_record(const struct answering *answering, struct json_maker *record)
     confirmation_view(answering->confirmation, &view);
     audit_record_begin(record, answering->approved ? "confirmation_given" : "confirmation_refused",
                        answering->request);
-    json_put_string(record, "handshake", view.handshake);
     json_put_string(record, "request_id", view.request_id);
     json_put_string(record, "agent_id", view.client_did);
     json_put_string(record, "user_id", view.user_did);
@@ -145,6 +145,7 @@ static ath_err
 open_message(struct answering *answering, struct why *why)
 {
     struct request *request = answering->request;
+    struct confirmation_view view;
     struct json *message = NULL;
     struct key *key = NULL;
     ath_err err;
@@ -157,7 +158,12 @@ open_message(struct answering *answering, struct why *why)
     err = confirmation_open(message, key->did, key->public_key, method_param(request, "server"),
                             &request->athd->pins, clock_now(), why, &answering->confirmation);
     json_free(message);
-    return err;
+    if (err != ATH_OK)
+        return err;
+    confirmation_view(answering->confirmation, &view);
+    request->handshake_t5 = view.handshake;
+    request->handshake_trace = view.traceparent;
+    return ATH_OK;
 }
 
 static ath_err

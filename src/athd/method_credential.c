@@ -1,4 +1,5 @@
 /* credential.*: what users grant in advance. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "athd/credential_store.h"
@@ -81,18 +82,57 @@ method_credential_issue(struct request *request)
 
 /* ---- put, verify, list ---- */
 
+struct putting {
+    struct request *request;
+    struct json_maker record;
+};
+
+static void
+putting_fail(struct putting *putting, ath_err err, const struct why *why)
+{
+    struct request *request = putting->request;
+
+    json_maker_done(&putting->record);
+    free(putting);
+    request_fail(request, err, why);
+}
+
 static void
 on_put(void *ctx, ath_err err, const struct why *why)
 {
-    struct request *request = ctx;
+    struct putting *putting = ctx;
+    struct request *request = putting->request;
     struct json_maker result;
 
     if (err != ATH_OK) {
-        request_fail(request, err, why);
+        putting_fail(putting, err, why);
         return;
     }
+    audit_record_note(request->athd, &putting->record);
+    free(putting);
     json_object_begin(&result);
     request_finish_maker(request, &result);
+}
+
+/* What was put is recorded when it is on disk. */
+static struct putting *
+putting_new(struct request *request, const struct user_grant *grant)
+{
+    struct putting *putting = calloc(1, sizeof(*putting));
+    struct json *scopes = NULL;
+
+    if (putting == NULL)
+        return NULL;
+    putting->request = request;
+    audit_record_begin(&putting->record, "credential_stored", request);
+    json_put_string(&putting->record, "jti", grant->jti);
+    json_put_string(&putting->record, "user_id", grant->user_did);
+    json_put_string(&putting->record, "agent_id", grant->client_did);
+    if (scope_list_encode(&grant->scopes, &scopes) != ATH_OK)
+        scopes = NULL;
+    json_put_take(&putting->record, "effective_scopes", scopes);
+    json_put_int(&putting->record, "expires_at", grant->expires_at);
+    return putting;
 }
 
 void
@@ -102,6 +142,7 @@ method_credential_put(struct request *request)
     struct athd *athd = request->athd;
     struct credential *credential = NULL;
     struct user_grant grant = {0};
+    struct putting *putting = NULL;
     struct why why = {""};
     struct json *text;
     int64_t now = clock_now();
@@ -111,18 +152,19 @@ method_credential_put(struct request *request)
         request_fail(request, err, &why);
         return;
     }
-    if ((text = json_clone(param)) == NULL) {
+    text = json_clone(param);
+    if (text == NULL || (putting = putting_new(request, &grant)) == NULL) {
+        json_free(text);
         user_grant_done(&grant);
-        err = ATH_ERR_NOMEM;
-    } else {
-        err = credential_new(text, &grant, now, &credential);
+        request_fail(request, ATH_ERR_NOMEM, NULL);
+        return;
     }
-    if (err == ATH_OK)
-        err = credential_store_put(athd->credentials, credential, on_put, request);
+    if ((err = credential_new(text, &grant, now, &credential)) == ATH_OK)
+        err = credential_store_put(athd->credentials, credential, on_put, putting);
     if (err == ATH_ERR_EXISTS)
         (void)why_set(&why, err, "another grant with this jti is kept here already");
     if (err != ATH_OK)
-        request_fail(request, err, &why);
+        putting_fail(putting, err, &why);
 }
 
 static ath_err

@@ -5,6 +5,7 @@
 #include "athd/credential_store.h"
 #include "athd/dispatch.h"
 #include "athd/handshake_answer.h"
+#include "athd/handshake_record.h"
 #include "athd/handshake_step.h"
 #include "athd/handshake_table.h"
 #include "athd/method_support.h"
@@ -316,6 +317,17 @@ method_handshake_list(struct request *request)
     request_finish_maker(request, &result);
 }
 
+/* By whom; how it stood is in the record of its end, which follows. */
+static void
+record_aborted(const struct request *request, const struct handshake *handshake)
+{
+    struct json_maker record;
+
+    audit_record_begin(&record, "handshake_aborted", request);
+    handshake_record_join(&record, handshake);
+    audit_record_note(request->athd, &record);
+}
+
 void
 method_handshake_abort(struct request *request)
 {
@@ -324,8 +336,10 @@ method_handshake_abort(struct request *request)
 
     if (handshake == NULL)
         return;
-    if (handshake->ended_at == 0)
+    if (handshake->ended_at == 0) {
+        record_aborted(request, handshake);
         handshake_abort(handshake, ATH_ERR_UNEXPECTED_MESSAGE);
+    }
     json_object_begin(&result);
     request_finish_maker(request, &result);
 }

@@ -143,6 +143,9 @@ take_outcome(struct key_job *job, const struct hsm_outcome *outcome, struct why 
     key_set_public(job->key, public_key);
     key_set_facts(job->key, &outcome->facts);
     job->key->pin = job->key->is_token && hsm_pool_needs_pin(athd->hsms, job->key->hsm);
+    if (outcome->facts.restricted)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "the key is restricted: it signs only what its TPM has made");
     hsm_pool_describe(athd->hsms, job->key->hsm, &kind, &job->key->software);
     if (job->is_import && job->key->is_token && outcome->facts.extractable &&
         !job->allow_extractable)
@@ -469,6 +472,18 @@ method_key_get(struct request *request)
     request_finish(request, info);
 }
 
+static void
+record_export(const struct request *request, const struct key *key)
+{
+    struct json_maker record;
+
+    audit_record_begin(&record, "key_exported", request);
+    json_put_string(&record, "key", key->name);
+    json_put_string(&record, "jkt", public_key_jkt(key->public_key));
+    json_put_string(&record, "format", method_param(request, "format"));
+    audit_record_note(request->athd, &record);
+}
+
 void
 method_key_export(struct request *request)
 {
@@ -484,6 +499,7 @@ method_key_export(struct request *request)
         request_fail(request, err, &why);
         return;
     }
+    record_export(request, key);
     json_object_begin(&result);
     json_put_take(&result, "data", data);
     request_finish_maker(request, &result);

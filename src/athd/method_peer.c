@@ -13,7 +13,7 @@ record_peer(struct request *request, const char *event)
     audit_record_begin(&record, event, request);
     json_put_string(&record, "did", method_param(request, "did"));
     json_put_string(&record, "origin", method_param(request, "origin"));
-    audit_append(request->athd->audit, &record, NULL, NULL);
+    audit_record_note(request->athd, &record);
 }
 
 /* A DID that proves its key cannot be pinned to another one, in whatever role it stands. */

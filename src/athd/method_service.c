@@ -28,7 +28,8 @@ record_service(struct request *request, const char *event)
 
     audit_record_begin(&record, event, request);
     json_put_string(&record, "service", method_param(request, "name"));
-    audit_append(request->athd->audit, &record, NULL, NULL);
+    json_put_string(&record, "key", method_param(request, "key"));
+    audit_record_note(request->athd, &record);
 }
 
 static void

@@ -2,6 +2,7 @@
 #include "athd/dispatch.h"
 #include "athd/method_support.h"
 #include "athd/peer_store.h"
+#include "athd/session_record.h"
 #include "athd/session_table.h"
 #include "base/base64url.h"
 
@@ -91,6 +92,7 @@ method_session_token(struct request *request)
         request_fail(request, ATH_ERR_INVALID_PARAMS, &why);
         return;
     }
+    session_record(request->athd, session, "session_token_given", request);
     json_object_begin(&result);
     json_put_slice(&result, "access_token", ath_secret_slice(&session->access_token));
     json_put_int(&result, "expires_at", session->expires_at);
@@ -150,6 +152,8 @@ method_session_close(struct request *request)
 
     if (session == NULL)
         return;
+    session_record(request->athd, session, "session_closed", request);
+    session->is_on_record = true;
     session_table_remove(request->athd->sessions, session);
     json_object_begin(&result);
     request_finish_maker(request, &result);

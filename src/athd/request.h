@@ -18,6 +18,7 @@
 struct athd;
 struct connection;
 struct batch;
+struct handshake;
 
 struct request {
     struct athd *athd;             /* borrowed: outlives every request */
@@ -27,6 +28,9 @@ struct request {
     struct caller *caller; /* counted */
     const char *trace;     /* in params; NULL: none */
     const char *rule;      /* static: the policy rule that allowed it; NULL: none was asked yet */
+    /* of which handshake its records are; borrowed while the request works on it, NULL: none */
+    const struct handshake *handshake;
+    const char *handshake_t5, *handshake_trace; /* of one that only a message tells of */
     const char *asked_key; /* whose use the user is being asked for; borrowed, NULL: no question */
     bool has_consent;      /* the user was asked and said yes */
     uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */

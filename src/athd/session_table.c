@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/session_record.h"
 #include "athd/string_map.h"
 #include "base/clock.h"
 #include "crypto/random.h"
@@ -39,6 +40,7 @@ session_free(struct session *session)
     service_entry_free(session->service);
     free(session->peer_did);
     free(session->user_did);
+    free(session->trace);
     free(session);
 }
 
@@ -150,6 +152,7 @@ fill(struct session *session, struct handshake_result *result, struct service_en
     session->service = service == NULL ? NULL : service_entry_ref(service);
     session->expires_at = result->expires_at;
     memcpy(session->transcript, result->transcript, sizeof(session->transcript));
+    memcpy(session->t5, result->t5, sizeof(session->t5));
     return ATH_OK;
 }
 
@@ -201,6 +204,10 @@ session_table_end(struct session_table *table, struct session *session)
 {
     if (session->ended)
         return;
+    if (!session->is_on_record)
+        session_record(table->athd, session,
+                       session->expires_at <= clock_now() ? "session_expired" : "session_closed",
+                       NULL);
     wipe(session);
     session->ended = true;
     session->forget_at = clock_now() + REMEMBER_S;

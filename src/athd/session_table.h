@@ -22,8 +22,11 @@ struct session {
     int64_t expires_at;
     uint64_t caller_identity;       /* whom it counts for */
     uint8_t transcript[SHA256_LEN]; /* ath_th */
+    uint8_t t5[SHA256_LEN];         /* names its handshake in records */
+    char *trace;                    /* NULL: none */
     struct ath_secret access_token; /* client side only */
     struct service_entry *service;  /* server side; counted */
+    bool is_on_record; /* its end */
     bool ended; /* keys are wiped; kept for a while so that its callers learn SESSION_EXPIRED */
     int64_t forget_at; /* of one that has ended */
 };

@@ -246,6 +246,7 @@ confirmation_view(const struct confirmation *confirmation, struct confirmation_v
         .expires_at = request->expires_at,
         .handshake = request->handshake,
         .request_id = request->request_id,
+        .traceparent = text_or_null(request->traceparent),
     };
 }
 

@@ -15,6 +15,7 @@ struct confirmation_view { /* what the person is shown; borrowed from the confir
     int64_t ttl, expires_at; /* expires_at: last moment for the answer */
     const char *handshake;   /* b64u(T5) */
     const char *request_id;
+    const char *traceparent; /* NULL: none */
 };
 
 /* Checks everything of profile section 5, step 6. polled_server_did may be NULL (not asked).

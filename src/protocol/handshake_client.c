@@ -329,6 +329,12 @@ handshake_client_is_expired(const struct handshake_client *client, int64_t now)
     return !has_ended(client) && now > handshake_client_deadline(client);
 }
 
+const uint8_t *
+handshake_client_t5(const struct handshake_client *client)
+{
+    return client->has_t5 ? client->t5 : NULL;
+}
+
 const char *
 handshake_client_server_did(const struct handshake_client *client)
 {

@@ -52,6 +52,8 @@ void handshake_client_fail(struct handshake_client *client, ath_err err, const c
 int64_t handshake_client_deadline(const struct handshake_client *client);
 bool handshake_client_is_expired(const struct handshake_client *client, int64_t now);
 
+/* T5, which names the handshake on all three sides (M6's `handshake`); NULL before M5 is signed. 32 bytes. */
+const uint8_t *handshake_client_t5(const struct handshake_client *client);
 const char *handshake_client_server_did(const struct handshake_client *client); /* NULL before M2 */
 const struct public_key *handshake_client_server_key(const struct handshake_client *client);
 const char *handshake_client_state(const struct handshake_client *client); /* "waiting" "done" "failed" */

@@ -55,6 +55,8 @@ struct handshake_client {
     struct key_agreement *agreement;
     int64_t ttl_granted;
     struct handshake_memory memory;
+    uint8_t t5[SHA256_LEN];
+    bool has_t5;
     struct handshake_result result; /* filled by M8 and M9 */
 };
 

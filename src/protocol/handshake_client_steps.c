@@ -173,9 +173,12 @@ client_scope_request_signed(struct handshake_client *client, struct ath_slice si
 {
     ath_err err = send_draft(client, "user_authorization", signature, CLIENT_WAIT_SCOPE_RESULT, need);
 
-    if (err == ATH_OK)
-        memcpy(client->result.t5, client->t, SHA256_LEN);
-    return err;
+    if (err != ATH_OK)
+        return err;
+    memcpy(client->t5, client->t, SHA256_LEN);
+    memcpy(client->result.t5, client->t, SHA256_LEN);
+    client->has_t5 = true;
+    return ATH_OK;
 }
 
 /* ---- M8 ---- */

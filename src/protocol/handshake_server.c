@@ -345,6 +345,12 @@ handshake_server_state(const struct handshake_server *server)
     }
 }
 
+const uint8_t *
+handshake_server_t5(const struct handshake_server *server)
+{
+    return server->has_t5 ? server->t5 : NULL;
+}
+
 const char *
 handshake_server_client_did(const struct handshake_server *server)
 {

@@ -65,6 +65,8 @@ bool handshake_server_is_expired(const struct handshake_server *server, int64_t 
 bool handshake_server_is_half_open(const struct handshake_server *server); /* no valid M3 yet */
 const char *handshake_server_id(const struct handshake_server *server); /* M2's handshake_id */
 const char *handshake_server_state(const struct handshake_server *server); /* "waiting" "confirm" "done" "failed" */
+/* T5, which names the handshake on all three sides (M6's `handshake`); NULL before a good M5. 32 bytes. */
+const uint8_t *handshake_server_t5(const struct handshake_server *server);
 const char *handshake_server_client_did(const struct handshake_server *server);
 const char *handshake_server_user_did(const struct handshake_server *server); /* NULL before M5 */
 const char *handshake_server_traceparent(const struct handshake_server *server); /* M1's; NULL */

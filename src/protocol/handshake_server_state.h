@@ -53,6 +53,7 @@ struct handshake_server {
     struct json *draft; /* what waits for its signature, without it */
     uint8_t t[SHA256_LEN];
     uint8_t t4[SHA256_LEN], t5[SHA256_LEN];
+    bool has_t5;
 
     /* M5 */
     struct scope_list requested;

@@ -164,6 +164,7 @@ keep_scope_request(struct handshake_server *server, const struct json *message,
         (err = transcript_add(server->t, message)) != ATH_OK)
         return err;
     memcpy(server->t5, server->t, SHA256_LEN);
+    server->has_t5 = true;
     return ATH_OK;
 }
 

@@ -292,7 +292,7 @@ class FullDisk(FaultTest):
         self.assertGreaterEqual(len(records), size + len(after))
         self.athd.start()
         self.assertEqual(self.athd.call("agent.status")["damaged"], [])
-        self.assertEqual(self.athd.call("agent.status")["audit"]["size"], len(records))
+        self.assertEqual(self.audit()[:len(records)], records)
         self.refused("REPLAYED", "attestation.verify", **verify)
 
     def test_nothing_leaves_without_its_record_and_it_goes_on_when_there_is_room(self):

@@ -137,21 +137,6 @@ test_the_question_shows_all_that_an_attestation_is_for(void **state)
     assert_non_null(strstr(soft.question, "For: 1 hour\n"));
 }
 
-static void
-test_what_the_user_refuses_is_on_record(void **state)
-{
-    (void)state;
-    soft.consent = ATH_ERR_USER_DENIED;
-    assert_err(
-        soft_call(RPC_CREDENTIAL_ISSUE,
-                  soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":9}",
-                            key_store_find(soft.stores.athd.keys, "agent")->did)),
-        ATH_ERR_USER_DENIED);
-    soft.consent = ATH_OK;
-    assert_int_equal(count_records("\"event\":\"consent_refused\""), 1);
-    assert_int_equal(count_records("\"denial_reason\":\"USER_DENIED\""), 1);
-}
-
 /* As many scopes as a message may hold: more than a record. */
 static const char *
 too_many_scopes(void)
@@ -232,7 +217,6 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_deleted_key_signs_nothing_more_in_a_handshake_under_way),
         TEST(test_the_question_shows_all_that_an_attestation_is_for),
-        TEST(test_what_the_user_refuses_is_on_record),
         TEST(test_a_refused_attempt_leaves_its_record_whatever_it_asked_for),
         TEST(test_a_caller_who_starts_handshakes_without_end_does_not_keep_others_from_theirs),
         TEST(test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin),
