@@ -6,6 +6,7 @@
 #include <stddef.h>
 
 #include "athd/athd.h"
+#include "athd/hsm_record.h"
 #include "athd/hsm_unit.h"
 #include "base/clock.h"
 
@@ -239,6 +240,7 @@ log_out(struct hsm_unit *unit)
 {
     unit->login.is_in = false;
     uv_timer_stop(&unit->logout);
+    hsm_record_logout(unit);
     hsm_unit_set_locked(unit, ATH_ERR_PIN_REQUIRED, pin_needed);
 }
 
@@ -369,6 +371,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
     struct hsm_unit_login *login = &unit->login;
     struct hsm_outcome failure;
 
+    hsm_record_login(unit, response->err, response->tries_left);
     if (response->err == ATH_OK) {
         take_success(unit);
         return;

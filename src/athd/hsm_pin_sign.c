@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "athd/athd.h"
+#include "athd/hsm_record.h"
 #include "athd/hsm_unit.h"
 #include "base/clock.h"
 
@@ -135,6 +136,9 @@ hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_r
                   const struct hsm_outcome *outcome)
 {
     hsm_pin_sign_end(job);
+    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_PIN_INCORRECT ||
+        outcome->err == ATH_ERR_PIN_LOCKED)
+        hsm_record_login(unit, outcome->err, response->tries_left);
     if (outcome->err == ATH_OK) {
         hsm_login_count_right(unit, job->pin_from);
         return false;

@@ -7,6 +7,7 @@
 
 #include "athd/athd.h"
 #include "athd/events.h"
+#include "athd/hsm_record.h"
 #include "base/clock.h"
 
 #define RESTART_STEP_MS 50u
@@ -56,6 +57,7 @@ set_state(struct hsm_unit *unit, enum hsm_unit_state state)
     else
         log_warning("event=hsm name=%s state=%s reason=\"%s\"", unit->name, state_names[state],
                     unit->why.text);
+    hsm_record_state(unit);
     json_object_begin(&event);
     json_put_string(&event, "name", unit->name);
     json_put_string(&event, "state", state_names[state]);
@@ -274,6 +276,7 @@ on_gone(void *ctx)
     unit->process = NULL;
     if (!unit->is_closing)
         note_loss(unit);
+    hsm_record_helper(unit, "helper_ended");
     unit->is_open = unit->is_leaving = unit->has_refused = unit->is_waiting = false;
     hsm_login_lose(unit);
     hsm_unit_lose_flying(unit);
@@ -301,6 +304,7 @@ hsm_unit_start(struct hsm_unit *unit)
         restart_later(unit);
         return;
     }
+    hsm_record_helper(unit, "helper_started");
     unit->started_ms = clock_monotonic_ms();
     unit->info_id = hsm_unit_next_id(unit);
     hsm_pool_want_ticks(unit->pool);

@@ -193,6 +193,28 @@ struct verification {
     struct attestation attestation; /* owned */
 };
 
+/* attestation_verified, or ATH's attestation_failed. Who it says it is counts only in the first. */
+static void
+record_verified(struct request *request, const struct attestation *attestation, ath_err err)
+{
+    const char *event = err == ATH_OK ? "attestation_verified" : "attestation_failed";
+    struct json_maker record;
+
+    if (err != ATH_OK &&
+        !audit_flood_admits(&request->athd->flood, "attestation_failed", request->caller->uid))
+        return;
+    audit_record_begin(&record, event, request);
+    if (attestation != NULL) {
+        json_put_string(&record, "agent_id", json_get_string(attestation->claims, "sub"));
+        json_put_string(&record, "jkt", attestation->kid);
+        json_put_string(&record, "jti", attestation->jti);
+    }
+    json_put_string(&record, "audience", method_param(request, "audience"));
+    if (err != ATH_OK)
+        json_put_string(&record, "denial_reason", ath_err_reason(err));
+    audit_record_note(request->athd, &record);
+}
+
 static void
 on_used(void *ctx, ath_err err, const struct why *why)
 {
@@ -200,6 +222,7 @@ on_used(void *ctx, ath_err err, const struct why *why)
     struct request *request = verification->request;
     struct json_maker result;
 
+    record_verified(request, &verification->attestation, err);
     json_object_begin(&result);
     json_put_bool(&result, "valid", true);
     json_put_take(&result, "claims", verification->attestation.claims);
@@ -261,6 +284,7 @@ method_attestation_verify(struct request *request)
     public_key_free(key);
     if (err == ATH_OK)
         return;
+    record_verified(request, NULL, err);
     if (verification != NULL)
         attestation_done(&verification->attestation);
     free(verification);

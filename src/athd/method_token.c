@@ -26,6 +26,37 @@ check_free(struct token_check *check)
     free(check);
 }
 
+/* A scope that the token does not hold is ATH's scope_violation. What holds has no record: the
+ * decision was that of the handshake, which has one. */
+static void
+record_refused(const struct token_check *check, ath_err err)
+{
+    const struct request *request = check->request;
+    const struct access_token *token = &check->token;
+    const bool is_scope = err == ATH_ERR_SCOPE_NOT_APPROVED;
+    struct json *scopes = NULL;
+    struct json_maker record, denied;
+
+    if (!audit_flood_admits(&request->athd->flood, is_scope ? "scope_violation" : "token_refused",
+                            request->caller->uid))
+        return;
+    audit_record_begin(&record, is_scope ? "scope_violation" : "token_refused", request);
+    json_put_string(&record, "service", method_param(request, "service"));
+    json_put_string(&record, "agent_id", token->client_did);
+    json_put_string(&record, "user_id", token->user_did);
+    json_put_string(&record, "provider_id", token->server_did);
+    if (is_scope) {
+        json_array_begin(&denied);
+        json_put_string(&denied, NULL, method_param(request, "scope"));
+        json_put_maker(&record, "denied_scopes", &denied);
+        if (scope_list_encode(&token->scopes, &scopes) != ATH_OK)
+            scopes = NULL;
+        json_put_take(&record, "effective_scopes", scopes);
+    }
+    json_put_string(&record, "denial_reason", ath_err_reason(err));
+    audit_record_note(request->athd, &record);
+}
+
 static void
 check_end(struct token_check *check, ath_err err, const struct why *why)
 {
@@ -36,6 +67,7 @@ check_end(struct token_check *check, ath_err err, const struct why *why)
     if (err == ATH_OK)
         err = access_token_claims(&check->token, &claims);
     if (err != ATH_OK) {
+        record_refused(check, err);
         check_free(check);
         request_fail(request, err, why);
         return;

@@ -69,6 +69,21 @@ end(void)
     fixture_end(&fixture);
 }
 
+/* The others tell of the helper. */
+static uint64_t
+signature_records(void)
+{
+    char *text = fixture_read(&fixture, "audit/00000001.jsonl"), *at = text;
+    uint64_t count = 0;
+
+    while ((at = strstr(at, "\"event\":\"signature\"")) != NULL) {
+        count++;
+        at++;
+    }
+    free(text);
+    return count;
+}
+
 static void
 on_signed(void *ctx, const struct signing_outcome *outcome)
 {
@@ -137,7 +152,7 @@ assert_refused(const char *message, enum sign_purpose purpose, ath_err expected)
     fixture_run_until(&fixture, &completions, before + 1);
     assert_int_equal(result.err, expected);
     assert_int_equal(result.signature_len, 0);
-    assert_int_equal(audit_log_size(fixture.athd.audit), 0);
+    assert_int_equal(signature_records(), 0);
 }
 
 static void
@@ -193,7 +208,7 @@ test_signature_without_its_record_does_not_leave(void **state)
     sign(hello, PURPOSE_CLIENT_HELLO, &good);
     fixture_run_until(&fixture, &completions, 3);
     assert_int_equal(good.err, ATH_OK);
-    assert_int_equal(audit_log_size(fixture.athd.audit), 2);
+    assert_int_equal(signature_records(), 2);
     end();
 }
 
@@ -210,7 +225,7 @@ test_cancelled_signature_ends_with_the_given_error(void **state)
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_ERR_CONSENT_TIMEOUT);
     assert_int_equal(result.done, 1);
-    assert_int_equal(audit_log_size(fixture.athd.audit), 1);
+    assert_int_equal(signature_records(), 1);
     end();
 }
 
@@ -219,11 +234,11 @@ run_until_records(uint64_t count)
 {
     int i;
 
-    for (i = 0; i < 10000 && audit_log_size(fixture.athd.audit) < count; i++) {
+    for (i = 0; i < 10000 && signature_records() < count; i++) {
         usleep(1000);
         fixture_turn(&fixture);
     }
-    assert_int_equal(audit_log_size(fixture.athd.audit), count);
+    assert_int_equal(signature_records(), count);
 }
 
 static void
@@ -244,12 +259,12 @@ test_record_is_written_when_the_hardware_starts_and_not_before(void **state)
         usleep(1000);
         fixture_turn(&fixture);
     }
-    assert_int_equal(audit_log_size(fixture.athd.audit), 4);
+    assert_int_equal(signature_records(), 4);
     assert_int_equal(completions, 0);
     for (i = 0; i < 6; i++)
         request_cancel(results[i].request, ATH_ERR_CONSENT_TIMEOUT);
     fixture_run_until(&fixture, &completions, 6);
-    assert_int_equal(audit_log_size(fixture.athd.audit), 6);
+    assert_int_equal(signature_records(), 6);
     end();
 }
 
