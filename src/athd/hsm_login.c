@@ -216,7 +216,7 @@ start(struct hsm_unit *unit)
     struct hsm_unit_login *login = &unit->login;
     uint64_t now_ms = clock_monotonic_ms();
     uint64_t person_ms = (uint64_t)unit->athd->config->consent_timeout_s * 1000 + GRACE_MS;
-    struct hsm_pin_request pin = {HSM_PIN_NONE};
+    struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
 
     login->is_abandoned = login->is_timed_out = false;
     login->skips_source = login->has_source && login->tries_left == 1;
