@@ -39,13 +39,14 @@
          NULL,                                                                                     \
          "2027-01-31, or +30d: it signs nothing after that"},                                      \
     {                                                                                              \
-        "--hsm", "NAME", CMD_TEXT, "hsm", false, NULL, "which TPM (the first of `ath status`)"     \
+        "--hsm", "NAME", CMD_TEXT, "hsm", false, NULL,                                             \
+            "which TPM or token (the first of `ath status`)"                                       \
     }
 
 static const struct cmd_option create_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "what you call it"},
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
-    {"--algorithm", "ES256|ES384", CMD_TEXT, "algorithm", false, NULL,
+    {"--algorithm", "ES256|ES384|EdDSA", CMD_TEXT, "algorithm", false, NULL,
      "ES256 where it is not given"},
     DESCRIPTION_OPTIONS,
     {0},
@@ -54,8 +55,12 @@ static const struct cmd_option create_options[] = {
 static const struct cmd_option import_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "what you call it"},
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
-    {"--tss2", "@FILE", CMD_CONTENT, "tss2_pem", true, NULL,
+    {"--tss2", "@FILE", CMD_CONTENT, "tss2_pem", false, NULL,
      "a TSS2 PRIVATE KEY file of this machine's TPM"},
+    {"--pkcs11-uri", "URI", CMD_TEXT, "pkcs11_uri", false, NULL,
+     "a key in a PKCS#11 token, as pkcs11:token=LABEL;id=%01"},
+    {"--allow-extractable", NULL, CMD_TRUE, "allow_extractable", false, NULL,
+     "adopt it though the token lets it be taken out"},
     DESCRIPTION_OPTIONS,
     {0},
 };
@@ -77,16 +82,26 @@ static const struct cmd_option export_options[] = {
     {0},
 };
 
-static const char key_fields[] = "name role did algorithm kid hsm hsm_kind software confirm "
-                                 "agent_id display created_at expires_at "
-                                 "hardware note";
+static const char key_fields[] =
+    "name role did algorithm kid hsm hsm_kind software pin uri confirm "
+    "agent_id display created_at expires_at "
+    "hardware note";
+
+static bool
+is_pkcs11(const struct json *object, const char *member)
+{
+    const char *kind = json_get_string(object, member);
+
+    return kind != NULL && strcmp(kind, "pkcs11") == 0;
+}
 
 void
 cmd_show_key(const struct cmd_context *context, const struct json *result)
 {
     cmd_print_fields(result, key_fields);
     if (json_is_true(json_get(result, "software")))
-        cmd_note(context, "This key is in a software TPM: only file permissions protect it.");
+        cmd_note(context, "This key is in a %s: only file permissions protect it.",
+                 is_pkcs11(result, "hsm_kind") ? "token in software" : "software TPM");
 }
 
 const struct cmd cmd_key_group[] = {
@@ -127,8 +142,9 @@ const struct cmd cmd_key_group[] = {
      .options = name_options,
      .show = CMD_SHOW_DONE,
      .member = "deleted key",
-     .about = "The only blob athd holds is removed; an earlier copy of the file would still work "
-              "in this TPM.",
+     .about =
+         "A TPM's key: the only blob athd holds is removed; an earlier copy of the file would\n"
+         "still work in this TPM. A PKCS#11 token's key is destroyed in the token.",
      .examples = "  ath key delete travel\n"},
     {.noun = "key",
      .verb = "import",
@@ -136,7 +152,10 @@ const struct cmd cmd_key_group[] = {
      .summary = "Adopt a key that already is in this hardware",
      .options = import_options,
      .show_with = cmd_show_key,
-     .examples = "  ath key import travel --role client --tss2 @travel.tss2.pem\n"},
+     .about = "From a TPM by its TSS2 file, from a PKCS#11 token by its URI (RFC 7512;\n"
+              "p11tool --list-keys --login shows them); no slot and no PIN stands in it.",
+     .examples = "  ath key import travel --role client --tss2 @travel.tss2.pem\n"
+                 "  ath key import me --role user --pkcs11-uri 'pkcs11:token=card;id=%02'\n"},
     {.noun = "key",
      .verb = "export",
      .method = "key.export",

@@ -8,6 +8,20 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+static bool
+is_token(const struct json *hsm)
+{
+    const char *kind = json_get_string(hsm, "kind");
+
+    return kind != NULL && strcmp(kind, "pkcs11") == 0;
+}
+
+static const char *
+software_name(const struct json *hsm)
+{
+    return is_token(hsm) ? "token in software" : "software TPM";
+}
+
 void
 cmd_show_status(const struct cmd_context *context, const struct json *result)
 {
@@ -15,14 +29,16 @@ cmd_show_status(const struct cmd_context *context, const struct json *result)
 
     cmd_print_fields(result, "uptime locked keys handshakes sessions audit counters");
     printf("\n");
-    cmd_print_table(context, hsms, "name kind state software manufacturer model firmware");
+    cmd_print_table(context, hsms,
+                    "name kind state login logged_in tries_left software manufacturer model "
+                    "serial");
     for (hsm = json_first(hsms); hsm != NULL; hsm = json_next(hsm)) {
         if (json_get_string(hsm, "message") != NULL)
             cmd_note(context, "%s: %s", json_get_string(hsm, "name"),
                      json_get_string(hsm, "message"));
         if (json_is_true(json_get(hsm, "software")))
-            cmd_note(context, "%s is a software TPM: only file permissions protect its keys.",
-                     json_get_string(hsm, "name"));
+            cmd_note(context, "%s is a %s: only file permissions protect its keys.",
+                     json_get_string(hsm, "name"), software_name(hsm));
     }
     for (file = json_first(json_get(result, "damaged")); file != NULL; file = json_next(file))
         cmd_note(context, "%s cannot be used: %s", json_get_string(file, "file"),
@@ -139,6 +155,59 @@ look_at_prompter(struct doctor *doctor)
         found(doctor, FINE, "prompter", NULL, "%s (unless athd was given another)", candidate);
 }
 
+/* Who has to do what before a token's keys sign. */
+static void
+look_at_login(struct doctor *doctor, const struct json *hsm, const char *name)
+{
+    const char *reason = json_get_string(hsm, "reason");
+    int64_t tries = 0, wait_s = 0;
+
+    if (reason != NULL && strcmp(reason, "PIN_LOCKED") == 0)
+        found(
+            doctor, WRONG, "hsm",
+            "unblock it with its PUK or SO PIN (pkcs11-tool --init-pin --login --login-type so, or "
+            "its maker's program)",
+            "%s takes no PIN any more: too many were wrong", name);
+    else if (json_get_int(hsm, "tries_left", &tries) && tries == 1)
+        found(doctor, WRONG, "hsm",
+              "have the right PIN at hand: the next request asks for it; a pin-source is not used",
+              "%s: one try is left, after another wrong PIN it is locked", name);
+    else if (json_get_int(hsm, "retry_after", &wait_s))
+        found(doctor, HINT, "hsm", "wait, then enter the right PIN",
+              "%s: athd takes no PIN for %lld s, because wrong ones were entered", name,
+              (long long)wait_s);
+    else
+        found(doctor, HINT, "hsm", NULL, "%s: its PIN is asked for at the next request", name);
+}
+
+static void
+look_at_token(struct doctor *doctor, const struct json *hsm, const char *name, const char *state,
+              const char *why)
+{
+    const char *model = json_get_string(hsm, "model"), *serial = json_get_string(hsm, "serial");
+    const char *login = json_get_string(hsm, "login");
+
+    if (strcmp(state, "absent") == 0)
+        found(
+            doctor, WRONG, "hsm",
+            "insert it; it is noticed by itself (p11tool --list-tokens shows what the module sees)",
+            "the token %s is not there: %s", name, why);
+    else if (strcmp(state, "failed") == 0)
+        found(
+            doctor, WRONG, "hsm",
+            "look at its URI (athd.json or --hsm): module-path must be the token's PKCS#11 module",
+            "the token %s cannot be used: %s", name, why);
+    else if (strcmp(state, "locked") == 0)
+        look_at_login(doctor, hsm, name);
+    else
+        found(doctor, FINE, "hsm", NULL, "%s is ready: %s, serial number %s, %s", name,
+              model == NULL ? "a token" : model, serial == NULL ? "unknown" : serial,
+              login != NULL && strcmp(login, "none") == 0 ? "without a PIN" : "logged in");
+    if (json_is_true(json_get(hsm, "software")))
+        found(doctor, HINT, "hsm", "for trying only; a card or an HSM keeps its keys inside",
+              "%s is a token in software: only file permissions protect its keys", name);
+}
+
 static void
 look_at_hsm(struct doctor *doctor, const struct json *hsm)
 {
@@ -149,6 +218,10 @@ look_at_hsm(struct doctor *doctor, const struct json *hsm)
         return;
     if (why == NULL)
         why = "athd's log says why";
+    if (is_token(hsm)) {
+        look_at_token(doctor, hsm, name, state, why);
+        return;
+    }
     if (strcmp(state, "absent") == 0)
         found(doctor, WRONG, "hsm", "its keys cannot sign; it is tried again by itself",
               "%s is absent: %s", name, why);

@@ -189,6 +189,10 @@ hsm_from_flag(struct config *config, const char *uri, struct why *why)
     ath_err err = config_add_hsm(config, NULL, uri, why);
 
     config->from_flags |= CONFIG_HSM;
+    if (err != ATH_OK && strstr(uri, "pin-value") != NULL)
+        why_set(why, err,
+                "--hsm holds a PIN (pin-value), which everybody could read in athd's arguments: "
+                "change that PIN, and be asked for it, or use pin-source=file:/PATH");
     return err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_USAGE : err;
 }
 

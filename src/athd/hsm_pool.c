@@ -466,7 +466,9 @@ put_unit(struct json_maker *array, const struct hsm_unit *unit)
     json_put_int(&object, "restarts", unit->restarts);
     if (unit->software)
         json_put_string(&object, "warning",
-                        "a TPM in software: its keys are protected by file permissions only");
+                        unit->is_token
+                            ? "a token in software: its keys are protected by file permissions only"
+                            : "a TPM in software: its keys are protected by file permissions only");
     json_put_int(&object, "queued", unit->queue.len + unit->flying_count);
     json_put_maker(array, NULL, &object);
 }

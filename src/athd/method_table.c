@@ -1,7 +1,7 @@
 #include "athd/dispatch.h"
 
-/* One row a method of the table in rpc/methods.h: a row too few leaves a NULL, which is answered like
- * an unknown method, and which a test finds. */
+/* One row a method of the table in rpc/methods.h: a row too few leaves a NULL, which is answered
+ * like an unknown method, and which a test finds. */
 method_fn *const method_table[RPC_METHOD_COUNT] = {
     [RPC_AGENT_HELLO] = method_agent_hello,
     [RPC_AGENT_STATUS] = method_agent_status,

@@ -128,8 +128,8 @@ count_of_caller(const struct session_table *table, uint64_t caller_identity)
     const struct session *session;
     size_t count = 0;
 
-    LIST_FOREACH(session, &table->all, of_table)
-    count += !session->ended && session->caller_identity == caller_identity;
+    LIST_FOREACH (session, &table->all, of_table)
+        count += !session->ended && session->caller_identity == caller_identity;
     return count;
 }
 
@@ -250,7 +250,7 @@ session_table_each(const struct session_table *table,
 {
     const struct session *session;
 
-    LIST_FOREACH(session, &table->all, of_table)
-    if (!session->ended)
-        each(ctx, session);
+    LIST_FOREACH (session, &table->all, of_table)
+        if (!session->ended)
+            each(ctx, session);
 }
