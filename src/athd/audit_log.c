@@ -45,6 +45,7 @@ struct audit_log {
     void (*closed)(void *ctx);
     void *closed_ctx;
     struct deferred closing;
+    struct deferred turn_end; /* waits: start_group */
 };
 
 static void
@@ -57,6 +58,20 @@ record_free(struct record *record)
 /* ---- the loop's side ---- */
 
 static void start_group(struct audit_log *log);
+
+static void
+on_turn_end(void *ctx)
+{
+    start_group(ctx);
+}
+
+/* Records of one turn are one group: a sync for all of them. */
+static void
+start_group_soon(struct audit_log *log)
+{
+    if (!log->turn_end.waiting)
+        deferred_add_at_end(&log->athd->deferred, &log->turn_end, on_turn_end, log);
+}
 
 static void
 say_state(struct audit_log *log, ath_err err)
@@ -102,7 +117,7 @@ finish_group(struct audit_log *log, ath_err err)
             record->done(record->ctx, err == ATH_OK ? ATH_OK : ATH_ERR_AUDIT_UNAVAILABLE);
         record_free(record);
     }
-    start_group(log);
+    start_group_soon(log);
 }
 
 static void
@@ -230,7 +245,7 @@ void
 audit_write(struct audit_log *log)
 {
     log->is_wanted = !STAILQ_EMPTY(&log->waiting);
-    start_group(log);
+    start_group_soon(log);
 }
 
 void
@@ -282,6 +297,7 @@ audit_log_free(struct audit_log *log)
 
     if (log == NULL)
         return;
+    deferred_remove(&log->athd->deferred, &log->turn_end);
     while ((record = STAILQ_FIRST(&log->waiting)) != NULL) {
         STAILQ_REMOVE_HEAD(&log->waiting, entry);
         record_free(record);

@@ -54,13 +54,32 @@ drop_requests(struct connection *connection)
     }
 }
 
+/* What the socket takes at once of `out`, where nothing is before it. */
+static int
+try_write(struct connection *connection)
+{
+    uv_buf_t buf = uv_buf_init((char *)connection->out.data, (unsigned)connection->out.len);
+    int sent;
+
+    if (connection->is_writing || connection->out.len == 0)
+        return 0;
+    sent = uv_try_write((uv_stream_t *)&connection->pipe, &buf, 1);
+    if (sent > 0 && (size_t)sent == connection->out.len)
+        ath_buf_done(&connection->out);
+    else if (sent > 0)
+        ath_buf_consume(&connection->out, (size_t)sent);
+    return sent == UV_EAGAIN ? 0 : sent;
+}
+
 void
 connection_close(struct connection *connection)
 {
     if (connection->is_closing)
         return;
     connection->is_closing = true;
+    (void)try_write(connection); /* answers of this turn, if it still reads */
     deferred_remove(&connection->athd->deferred, &connection->next_turn);
+    deferred_remove(&connection->athd->deferred, &connection->turn_end);
     uv_close((uv_handle_t *)&connection->pipe, on_closed);
     drop_requests(connection);
 }
@@ -69,7 +88,7 @@ void
 connection_drain(struct connection *connection)
 {
     if (connection->is_draining && connection->in_flight == 0 && !connection->is_writing &&
-        !connection->is_paused)
+        connection->out.len == 0 && !connection->is_paused)
         connection_close(connection);
 }
 
@@ -125,7 +144,7 @@ on_written(uv_write_t *write, int status)
     }
     if (connection->out.len > 0) {
         connection->writing = connection->out; /* ownership moves */
-        connection->out = (struct ath_buf){.max = CONNECTION_ANSWER_MAX + RPC_WRITE_BACKLOG_MAX};
+        connection->out = (struct ath_buf){0};
     }
     handle_lines(connection);
 }
@@ -152,9 +171,34 @@ backlog(const struct connection *connection)
 
 /* What the socket does not take at once waits. */
 static void
-queue_rest(struct connection *connection, struct ath_slice rest)
+write_out(struct connection *connection)
 {
-    struct ath_buf *queue = connection->is_writing ? &connection->out : &connection->writing;
+    if (connection->is_closing || connection->is_writing)
+        return;
+    if (try_write(connection) < 0) {
+        connection_close(connection);
+    } else if (connection->out.len > 0) {
+        connection->writing = connection->out; /* ownership moves */
+        connection->out = (struct ath_buf){0};
+        start_write(connection);
+    }
+}
+
+static void
+on_turn_end(void *ctx)
+{
+    struct connection *connection = ctx;
+
+    write_out(connection);
+    if (!connection->is_closing && !connection->is_writing)
+        connection_drain(connection);
+}
+
+/* Lines of one turn leave together: a wake-up of the caller for all of them. */
+static void
+send_line(struct connection *connection, struct ath_slice line)
+{
+    struct ath_buf *out = &connection->out;
 
     if (backlog(connection) >= RPC_WRITE_BACKLOG_MAX) {
         log_warning("event=cut-off caller=%ld/%lu reason=answers-not-read",
@@ -162,28 +206,15 @@ queue_rest(struct connection *connection, struct ath_slice rest)
         connection_close(connection);
         return;
     }
-    queue->max = CONNECTION_ANSWER_MAX + RPC_WRITE_BACKLOG_MAX;
-    ath_buf_put_slice(queue, rest);
-    if (queue->err != ATH_OK)
+    out->max = CONNECTION_ANSWER_MAX + RPC_WRITE_BACKLOG_MAX;
+    ath_buf_put_slice(out, line);
+    if (out->err != ATH_OK)
         connection_close(connection);
-    else if (!connection->is_writing)
-        start_write(connection);
-}
-
-static void
-send_line(struct connection *connection, struct ath_slice line)
-{
-    uv_buf_t buf = uv_buf_init((char *)(uintptr_t)line.data, (unsigned)line.len);
-    int sent = 0;
-
-    if (!connection->is_writing)
-        sent = uv_try_write((uv_stream_t *)&connection->pipe, &buf, 1);
-    if (sent < 0 && sent != UV_EAGAIN)
-        connection_close(connection);
-    else if (sent < 0)
-        queue_rest(connection, line);
-    else if ((size_t)sent < line.len)
-        queue_rest(connection, ath_slice_of(line.data + sent, line.len - (size_t)sent));
+    else if (out->len >= PAUSE_AT)
+        write_out(connection);
+    else if (!connection->is_writing && !connection->turn_end.waiting)
+        deferred_add_at_end(&connection->athd->deferred, &connection->turn_end, on_turn_end,
+                            connection);
 }
 
 void

@@ -31,6 +31,7 @@ struct connection {
     struct frame_reader reader;
     uint64_t read_at_ms;       /* when the last bytes came */
     struct deferred next_turn; /* waits: there are more lines in `reader` */
+    struct deferred turn_end;  /* waits: `out` is to be written */
     struct ath_buf out;        /* behind `writing` */
     struct ath_buf writing;
     bool is_writing;

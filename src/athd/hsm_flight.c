@@ -148,6 +148,29 @@ hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
 /* ---- to the helper ---- */
 
 static void
+on_turn_end(void *ctx)
+{
+    const struct hsm_unit *unit = ctx;
+
+    if (unit->process != NULL)
+        hsm_process_flush(unit->process);
+}
+
+/* At once to hardware that has nothing to do; what will wait there goes with the rest of this turn,
+ * for one wake-up of the helper. */
+static void
+send_bytes(struct hsm_unit *unit, const struct hsm_request *request)
+{
+    if (unit->flying_count <= unit->parallel) {
+        hsm_process_send(unit->process, request);
+        return;
+    }
+    hsm_process_queue(unit->process, request);
+    if (!unit->turn_end.waiting)
+        deferred_add_at_end(&unit->athd->deferred, &unit->turn_end, on_turn_end, unit);
+}
+
+static void
 send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_request *request)
 {
     job->id = request->id;
@@ -157,7 +180,7 @@ send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_reques
     TAILQ_INSERT_TAIL(&unit->flying, job, flying);
     unit->by_id[job->id % HSM_IDS] = job;
     unit->flying_count++;
-    hsm_process_send(unit->process, request);
+    send_bytes(unit, request);
 }
 
 uint32_t

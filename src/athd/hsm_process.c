@@ -119,19 +119,22 @@ start_write(struct hsm_process *process)
 }
 
 void
-hsm_process_send(struct hsm_process *process, const struct hsm_request *request)
+hsm_process_queue(struct hsm_process *process, const struct hsm_request *request)
+{
+    if (process->is_ending)
+        return;
+    hsm_request_encode(request, &process->out);
+    if (process->out.err != ATH_OK)
+        hsm_process_kill(process);
+}
+
+void
+hsm_process_flush(struct hsm_process *process)
 {
     uv_buf_t buf;
     int sent;
 
-    if (process->is_ending)
-        return;
-    hsm_request_encode(request, &process->out);
-    if (process->out.err != ATH_OK) {
-        hsm_process_kill(process);
-        return;
-    }
-    if (process->is_writing)
+    if (process->is_ending || process->is_writing || process->out.len == 0)
         return;
     buf = uv_buf_init((char *)process->out.data, (unsigned)process->out.len);
     sent = uv_try_write((uv_stream_t *)&process->pipe, &buf, 1);
@@ -145,6 +148,13 @@ hsm_process_send(struct hsm_process *process, const struct hsm_request *request)
         hsm_process_kill(process);
     else
         start_write(process);
+}
+
+void
+hsm_process_send(struct hsm_process *process, const struct hsm_request *request)
+{
+    hsm_process_queue(process, request);
+    hsm_process_flush(process);
 }
 
 ath_err

@@ -26,8 +26,11 @@ struct hsm_process_params {
 ath_err hsm_process_start(uv_loop_t *loop, const struct hsm_process_params *params,
                           struct hsm_process **ret_process) ATH_MUST_USE;
 
-/* Queues the request; what cannot be sent kills the process (on_gone follows). */
+/* Sends the request; hsm_process_queue: with the next, or at hsm_process_flush, for one wake-up of
+ * the helper. What cannot be sent kills the process (on_gone follows). */
 void hsm_process_send(struct hsm_process *process, const struct hsm_request *request);
+void hsm_process_queue(struct hsm_process *process, const struct hsm_request *request);
+void hsm_process_flush(struct hsm_process *process);
 
 /* Passes fd (stays the caller's) for the request with this id, which is to be sent next.
  * ATH_ERR_IO: it does not take it. */

@@ -128,7 +128,8 @@ struct hsm_unit {
     bool is_closing; /* athd ends */
 
     struct hsm_queue queue;
-    struct hsm_jobs flying; /* in the order they were sent */
+    struct deferred turn_end; /* waits: requests are queued at the process */
+    struct hsm_jobs flying;   /* in the order they were sent */
     unsigned flying_count;
     unsigned flying_dialogues; /* of these, who wait for a person: they take nobody's place */
     struct hsm_job *by_id[HSM_IDS];

@@ -153,6 +153,7 @@ test_records_that_may_wait_are_written_when_they_are_wanted(void **state)
     }
     assert_int_equal(completions, 0);
     audit_write(fixture.athd.audit);
+    fixture_turn(&fixture);
     append_waiting(&results[2]); /* not of the group under way */
     fixture_run_until(&fixture, &completions, 2);
     assert_int_equal(audit_log_size(fixture.athd.audit), 2);
