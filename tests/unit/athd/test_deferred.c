@@ -1,7 +1,7 @@
 /* Calls put off to the loop's next turn and to the end of this one. */
 #include "athd/deferred.h"
 
-#include "support/support.h"
+#include "tests/support/support.h"
 
 static uv_loop_t loop;
 static struct deferred_queue queue;
