@@ -1,0 +1,167 @@
+/* `ath audit`: the table of its commands, and where the log is. */
+#include "ath_cmd_audit.h"
+
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/file.h"
+
+#define STATE_DIR_OPTION                                                                           \
+    {                                                                                              \
+        "--state-dir", "DIR", CMD_TEXT, NULL, false, NULL,                                         \
+            "athd's state directory, or a copy of the audit directory in it "                      \
+            "($XDG_STATE_HOME/ath, ~/.local/state/ath)"                                            \
+    }
+
+static const struct cmd_option verify_options[] = {
+    STATE_DIR_OPTION,
+    {"--key", "FILE|JKT", CMD_LIST, NULL, false, NULL,
+     "the audit key that may have signed it: a JWK or PEM file, or a thumbprint you noted; may be "
+     "repeated"},
+    {"--from", "FILE", CMD_TEXT, NULL, false, NULL,
+     "an older checkpoint, kept elsewhere, that the log must continue"},
+    {0},
+};
+
+static const struct cmd_option prove_options[] = {
+    {NULL, "INDEX", CMD_INT, NULL, true, NULL, "which record"},
+    STATE_DIR_OPTION,
+    {"--size", "N", CMD_INT, NULL, false, NULL,
+     "against the checkpoint of N records (the newest one)"},
+    {"--output", "FILE", CMD_TEXT, NULL, false, NULL, "where to write it (standard output)"},
+    {0},
+};
+
+static const struct cmd_option consistency_options[] = {
+    {NULL, "FROM", CMD_INT, NULL, true, NULL, "the size of the older checkpoint"},
+    {NULL, "TO", CMD_INT, NULL, false, NULL, "the size of the newer one (the newest)"},
+    STATE_DIR_OPTION,
+    {"--output", "FILE", CMD_TEXT, NULL, false, NULL, "where to write it (standard output)"},
+    {0},
+};
+
+static const struct cmd_option export_options[] = {
+    {"--format", "jsonl|journald|otel|tlog-tiles", CMD_TEXT, NULL, true, NULL,
+     "as athd wrote them, systemd's journal export format, OTLP/JSON, or a static log with tiles"},
+    STATE_DIR_OPTION,
+    {"--from", "INDEX", CMD_INT, NULL, false, NULL, "only from this record on (not tlog-tiles)"},
+    {"--output", "PATH", CMD_TEXT, NULL, false, NULL,
+     "the file to write (standard output); for tlog-tiles the directory to make"},
+    {0},
+};
+
+const struct cmd cmd_audit_group[] = {
+    {.noun = "audit",
+     .verb = "verify",
+     .summary = "Check every record, tile and checkpoint of the audit log",
+     .options = verify_options,
+     .run = cmd_run_audit_verify,
+     .about = "It reads the files; athd need not run. Exit status 1, and the first record or file "
+              "that is\n"
+              "wrong, if the log is not what the audit key signed. What was written since the "
+              "newest checkpoint\n"
+              "is not covered yet; it says how much that is.",
+     .examples = "  ath audit verify\n"
+                 "  ath audit verify --key 8Ux2cVfT1Hj9l0mYp0dVQ9sYv0oN1vYJ3d1aXg4Tq0c --from "
+                 "checkpoint.note\n"},
+    {.noun = "audit",
+     .verb = "prove",
+     .summary = "Write the proof that a record stands in the audit log",
+     .options = prove_options,
+     .run = cmd_run_audit_prove,
+     .about = "Whoever has the audit key's thumbprint can check it without the log and without "
+              "athd, for\n"
+              "instance with audit-verify.py, which comes with this program's documentation.",
+     .examples = "  ath audit prove 4711 --output proof.json\n"
+                 "  python3 audit-verify.py proof.json "
+                 "8Ux2cVfT1Hj9l0mYp0dVQ9sYv0oN1vYJ3d1aXg4Tq0c\n"},
+    {.noun = "audit",
+     .verb = "consistency",
+     .summary = "Write the proof that one checkpoint continues another",
+     .options = consistency_options,
+     .run = cmd_run_audit_consistency,
+     .examples = "  ath audit consistency 1000 2000 --output proof.json\n"},
+    {.noun = "audit",
+     .verb = "export",
+     .summary = "Write the audit log's records in a form that other programs read",
+     .options = export_options,
+     .run = cmd_run_audit_export,
+     .about = "It does not check them: see ath audit verify.",
+     .examples =
+         "  ath audit export --format journald | systemd-journal-remote -o audit.journal -\n"
+         "  ath audit export --format tlog-tiles --output audit-log\n"},
+    {0},
+};
+
+/* ---- where the log is ---- */
+
+static char *
+default_state_dir(void)
+{
+    const char *base = getenv("XDG_STATE_HOME"), *home = getenv("HOME");
+    struct ath_buf path = {0};
+    char *copy;
+
+    if (base != NULL && base[0] == '/')
+        ath_buf_printf(&path, "%s/ath", base);
+    else
+        ath_buf_printf(&path, "%s/.local/state/ath", home != NULL ? home : "");
+    copy = ath_strdup(ath_buf_text(&path));
+    ath_buf_done(&path);
+    return copy;
+}
+
+/* Is there a file or directory `name` in it? */
+static bool
+has(const char *dir, const char *name)
+{
+    char *path = file_path(dir, name);
+    bool is_there = path != NULL && access(path, F_OK) == 0;
+
+    free(path);
+    return is_there;
+}
+
+char *
+cmd_audit_dir(const struct cmd_context *context)
+{
+    const char *given = json_get_string(context->extra, "--state-dir");
+    char *state = given != NULL ? ath_strdup(given) : default_state_dir(), *dir = NULL;
+
+    if (state == NULL) {
+        cmd_error("%s", ath_err_sentence(ATH_ERR_NOMEM));
+        return NULL;
+    }
+    if (!has(state, "audit") && (has(state, "checkpoint") || has(state, "00000001.jsonl")))
+        return state;
+    if (!has(state, "audit"))
+        cmd_error("there is no audit log in %s; --state-dir says where it is", state);
+    else if ((dir = file_path(state, "audit")) == NULL)
+        cmd_error("%s", ath_err_sentence(ATH_ERR_NOMEM));
+    free(state);
+    return dir;
+}
+
+int
+cmd_audit_fail(const char *dir, ath_err err, const struct why *why)
+{
+    cmd_error("%s: %s", dir, why_text(why, err));
+    return ath_err_exit_status(err);
+}
+
+bool
+cmd_audit_write(const struct cmd_context *context, const char *flag, struct ath_slice text)
+{
+    const char *path = json_get_string(context->extra, flag);
+    struct why why = {""};
+    ath_err err;
+
+    if (path == NULL || strcmp(path, "-") == 0)
+        err = fwrite(text.data, 1, text.len, stdout) == text.len ? ATH_OK : ATH_ERR_IO;
+    else
+        err = file_replace(path, text, &why);
+    if (err != ATH_OK)
+        cmd_error("%s", why_text(&why, err));
+    return err == ATH_OK;
+}
