@@ -279,6 +279,7 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
     (void)snprintf(job->blob, sizeof(job->blob), "pair-%zu", pair);
     job->outcome.blob = ath_slice_of_string(job->blob);
     job->outcome.public_der = test_key_der(pairs[pair].test_key);
+    job->outcome.facts = soft.facts;
     *ret_job = job;
     return ATH_OK;
 }

@@ -9,6 +9,7 @@
 
 #include "athd/dispatch.h"
 #include "fixture_stores.h"
+#include "hsm/wire/hsm_wire.h"
 
 struct soft_answer {
     bool has_come;
@@ -22,6 +23,7 @@ extern struct soft {
     struct stores stores;
     ath_err consent;  /* what the user says */
     ath_err hsm_err;  /* of signatures */
+    struct hsm_key_facts facts; /* of the next keys */
     uint64_t wait_ms; /* hsm_pool_wait_ms */
     bool hold;        /* the hardware does not answer until soft_release */
     unsigned questions, signatures;

@@ -137,6 +137,19 @@ test_the_question_shows_all_that_an_attestation_is_for(void **state)
     assert_non_null(strstr(soft.question, "For: 1 hour\n"));
 }
 
+/* The audit key's kind: who could use one as an identity could have it sign for a counter. */
+static void
+test_restricted_key_is_no_identity(void **state)
+{
+    (void)state;
+    soft.facts.restricted = true;
+    assert_err(soft_call(RPC_KEY_CREATE, "{\"name\":\"other\",\"role\":\"client\"}"),
+               ATH_ERR_INVALID_PARAMS);
+    assert_null(key_store_find(soft.stores.athd.keys, "other"));
+    soft.facts.restricted = false;
+    soft_ok(RPC_KEY_CREATE, "{\"name\":\"other\",\"role\":\"client\"}");
+}
+
 /* As many scopes as a message may hold: more than a record. */
 static const char *
 too_many_scopes(void)
@@ -217,6 +230,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_deleted_key_signs_nothing_more_in_a_handshake_under_way),
         TEST(test_the_question_shows_all_that_an_attestation_is_for),
+        TEST(test_restricted_key_is_no_identity),
         TEST(test_a_refused_attempt_leaves_its_record_whatever_it_asked_for),
         TEST(test_a_caller_who_starts_handshakes_without_end_does_not_keep_others_from_theirs),
         TEST(test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin),
