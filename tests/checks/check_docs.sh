@@ -16,7 +16,8 @@ for document in README.md SECURITY.md docs/*.md; do
     for link in $(grep -oE '\]\([^)#:]+[)#]' "$document" | sed 's/^](//; s/[)#]$//' | sort -u); do
         [ -e "$folder/$link" ] || fail "$document: no $link"
     done
-    for path in $(grep -oE '(tests|src|hsm|tools|include)/[A-Za-z0-9_./-]*[A-Za-z0-9_]' "$document" | sort -u); do
+    for path in $(grep -oE '(^|[^A-Za-z0-9_./-])(tests|src|hsm|tools|include)/[A-Za-z0-9_./-]*[A-Za-z0-9_]' "$document" |
+        sed 's/^[^a-z]//' | sort -u); do
         [ -e "$path" ] || fail "$document: no $path"
     done
     for name in $(grep -oE '`test_[a-z0-9_]+`' "$document" | tr -d '`' | sort -u); do
