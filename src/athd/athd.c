@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "athd/athd_record.h"
+#include "athd/audit_checkpoint.h"
 #include "athd/audit_log.h"
 #include "athd/consent.h"
 #include "athd/credential_store.h"
@@ -81,6 +82,10 @@ close_parts(struct athd *athd)
         athd->parts_ending++;
         hsm_pool_close(athd->hsms, on_part_ended, athd);
     }
+    if (athd->checkpoints != NULL) {
+        athd->parts_ending++;
+        audit_checkpoints_close(athd->checkpoints, on_part_ended, athd);
+    }
     if (athd->audit != NULL) {
         athd->parts_ending++;
         audit_log_close(athd->audit, on_part_ended, athd);
@@ -92,6 +97,28 @@ is_quiet(const struct athd *athd)
 {
     return athd->listener == NULL ||
            (athd->requests.count == 0 && listener_connections(athd->listener) == 0);
+}
+
+static void
+on_last_checkpoint(void *ctx)
+{
+    struct athd *athd = ctx;
+
+    athd->is_last_checkpoint_done = true;
+}
+
+/* When nobody adds a record any more, the hardware signs the log's end; within the time that all
+ * have. */
+static bool
+has_last_checkpoint(struct athd *athd)
+{
+    if (athd->checkpoints == NULL)
+        return true;
+    if (!athd->is_last_checkpoint_begun) {
+        athd->is_last_checkpoint_begun = true;
+        audit_checkpoints_finish(athd->checkpoints, on_last_checkpoint, athd);
+    }
+    return athd->is_last_checkpoint_done;
 }
 
 static void
@@ -109,7 +136,7 @@ on_end_step(uv_timer_t *timer)
         if (past_ms >= END_WAIT_MS)
             request_table_cancel_all(&athd->requests, ATH_ERR_HSM_UNAVAILABLE);
         /* those who were cancelled are told so first */
-        if (is_quiet(athd) || past_ms >= END_WAIT_MS + END_TELL_MS)
+        if ((is_quiet(athd) && has_last_checkpoint(athd)) || past_ms >= END_WAIT_MS + END_TELL_MS)
             close_parts(athd);
     }
     if (athd->is_closing_parts && athd->parts_ending == 0 && athd->requests.count == 0 &&
@@ -146,6 +173,7 @@ free_parts(struct athd *athd)
     service_store_free(athd->services);
     peer_store_free(athd->peers);
     key_store_free(athd->keys);
+    audit_checkpoints_free(athd->checkpoints);
     audit_log_free(athd->audit);
     damage_done(&athd->damage);
     fd_close(&athd->state_lock);
@@ -179,6 +207,7 @@ reload(struct athd *athd)
     }
     log_set_level(athd->config->log_level);
     look_for_prompter(athd);
+    audit_checkpoints_reload(athd->checkpoints);
     if (why.text[0] != '\0')
         log_warning("event=reload reason=\"%s\"", why.text);
     else
@@ -251,6 +280,7 @@ open_stores(struct athd *athd, struct why *why)
             err = ATH_ERR_NOMEM;
     if (err == ATH_OK &&
         (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
+        (err = audit_checkpoints_open(athd, why, &athd->checkpoints)) == ATH_OK &&
         (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
         (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK)
         athd->pins =
@@ -287,6 +317,7 @@ start_parts(struct athd *athd, struct why *why)
     athd_record_configuration(athd, ATH_OK, NULL);
     /* last: an athd that cannot start touches no hardware */
     hsm_pool_start(athd->hsms);
+    audit_checkpoints_start(athd->checkpoints);
     return ATH_OK;
 }
 

@@ -28,6 +28,7 @@ struct athd {
     struct audit_log *audit;
     struct audit_flood flood;
     struct clock_watch clock;
+    struct audit_checkpoints *checkpoints;
     struct hsm_pool *hsms;
     struct key_store *keys;
     struct peer_store *peers;
@@ -54,6 +55,7 @@ struct athd {
     uint64_t end_at_ms;
     unsigned parts_ending;
     bool has_handles, is_closing_parts;
+    bool is_last_checkpoint_begun, is_last_checkpoint_done;
     int state_lock;
 };
 

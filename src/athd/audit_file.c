@@ -2,17 +2,18 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "athd/audit_line.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
 
-#define FILE_NAME "00000001.jsonl"
 #define DAMAGED_SUFFIX ".damaged"
 #define TAIL_MAX (2u * 1024u * 1024u) /* more than one group of records */
 
@@ -108,74 +109,143 @@ keep_damaged(const struct audit_file *file, struct ath_slice rest, struct why *w
     return err;
 }
 
-/* Finds the place behind the last good record and cuts off what follows. */
+/* When the segment was begun, for its age. One whose first line is no record has no age. */
+static void
+read_first_time(struct audit_file *file)
+{
+    uint8_t head[128];
+    ssize_t n = pread(file->fd, head, sizeof(head), 0);
+
+    if (n <= 0 || !audit_line_time(ath_slice_of(head, (size_t)n), file->first_time))
+        file->first_time[0] = '\0';
+}
+
 static ath_err
-find_end(struct audit_file *file, struct why *why)
+cut(struct audit_file *file, struct ath_slice rest, struct why *why)
+{
+    ath_err err;
+
+    if (rest.len == 0)
+        return ATH_OK;
+    file->torn = rest.len;
+    file->is_torn_kept = !is_cut_off_line(rest);
+    if (file->is_torn_kept && (err = keep_damaged(file, rest, why)) != ATH_OK)
+        return err;
+    if (ftruncate(file->fd, file->size) != 0 || fsync(file->fd) != 0)
+        return fail(why, "cannot cut off the torn end of", file->path);
+    return ATH_OK;
+}
+
+/* Finds the place behind the last good record: what follows it is *ret_rest of `tail`.
+ * ATH_ERR_NOT_FOUND: there is no record. */
+static ath_err
+find_end(struct audit_file *file, struct ath_buf *tail, struct why *why, struct ath_slice *ret_rest)
 {
     off_t begin = file->size > (off_t)TAIL_MAX ? file->size - (off_t)TAIL_MAX : 0;
-    struct ath_buf tail = {.max = TAIL_MAX + 1};
-    struct ath_slice rest;
     uint64_t index = 0;
     size_t end;
     ath_err err;
 
-    if ((err = read_tail(file, begin, &tail, why)) != ATH_OK)
-        goto out;
-    end = last_record(ath_buf_slice(&tail), &index);
-    if (end == 0 && begin > 0) {
-        err = why_set(why, ATH_ERR_IO, "%s: its last %u bytes hold no record; move it away",
-                      file->path, TAIL_MAX);
-        goto out;
-    }
-    file->next_index = end == 0 ? 0 : index + 1;
-    rest = ath_slice_of(tail.data + end, tail.len - end);
-    if (rest.len > 0 && !is_cut_off_line(rest) && (err = keep_damaged(file, rest, why)) != ATH_OK)
-        goto out;
-    if (rest.len > 0 && (ftruncate(file->fd, begin + (off_t)end) != 0 || fsync(file->fd) != 0))
-        err = fail(why, "cannot cut off the torn end of", file->path);
+    if ((err = read_tail(file, begin, tail, why)) != ATH_OK)
+        return err;
+    end = last_record(ath_buf_slice(tail), &index);
+    if (end == 0 && begin > 0)
+        return why_set(why, ATH_ERR_IO, "%s: its last %u bytes hold no record; move it away",
+                       file->path, TAIL_MAX);
     file->size = begin + (off_t)end;
-out:
-    ath_buf_done(&tail);
-    return err;
+    *ret_rest = ath_slice_of(tail->data + end, tail->len - end);
+    if (end == 0)
+        return ATH_ERR_NOT_FOUND;
+    file->next_index = index + 1;
+    return ATH_OK;
 }
 
 static ath_err
-open_file(struct audit_file *file, const char *dir, struct why *why)
+open_fd(struct audit_file *file, int flags, struct why *why)
 {
     struct stat st;
-    int dir_fd;
 
-    file->fd = open(file->path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
+    file->fd = open(file->path, flags | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK, 0600);
     if (file->fd < 0 || fstat(file->fd, &st) != 0)
         return fail(why, "cannot open", file->path);
     if (!S_ISREG(st.st_mode))
         return why_set(why, ATH_ERR_IO, "%s is not a regular file", file->path);
     file->size = st.st_size;
-    /* a new file's name is on disk before the first record is said to be */
-    if ((dir_fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC)) < 0)
-        return fail(why, "cannot open", dir);
-    if (fsync(dir_fd) != 0) {
-        fd_close(&dir_fd);
-        return fail(why, "cannot sync", dir);
-    }
-    fd_close(&dir_fd);
     return ATH_OK;
 }
 
-ath_err
-audit_file_open(struct audit_file *file, const char *dir, struct why *why)
+/* A new file's name is on disk before the first record is said to be. */
+static ath_err
+sync_dir(const char *dir, struct why *why)
 {
-    ath_err err;
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    ath_err err = ATH_OK;
+
+    if (fd < 0)
+        return fail(why, "cannot open", dir);
+    if (fsync(fd) != 0)
+        err = fail(why, "cannot sync", dir);
+    fd_close(&fd);
+    return err;
+}
+
+void
+audit_file_name(uint32_t number, char ret_name[AUDIT_FILE_NAME_SIZE])
+{
+    snprintf(ret_name, AUDIT_FILE_NAME_SIZE, "%08lu.jsonl", (unsigned long)number);
+}
+
+static ath_err
+init(struct audit_file *file, const char *dir, uint32_t number)
+{
+    char name[AUDIT_FILE_NAME_SIZE];
 
     *file = (struct audit_file){.fd = -1};
-    if ((err = file_make_private_dir(dir, why)) != ATH_OK)
-        return err;
-    if ((file->path = file_path(dir, FILE_NAME)) == NULL)
-        return ATH_ERR_NOMEM;
-    if ((err = open_file(file, dir, why)) == ATH_OK)
-        err = find_end(file, why);
+    audit_file_name(number, name);
+    file->path = file_path(dir, name);
+    return file->path == NULL ? ATH_ERR_NOMEM : ATH_OK;
+}
+
+ath_err
+audit_file_open(struct audit_file *file, const char *dir, uint32_t number, uint64_t next_index,
+                struct why *why)
+{
+    struct ath_buf tail = {.max = TAIL_MAX + 1};
+    struct ath_slice rest = {0};
+    ath_err err;
+
+    if ((err = init(file, dir, number)) != ATH_OK ||
+        (err = open_fd(file, O_RDWR | O_CREAT, why)) != ATH_OK ||
+        (err = sync_dir(dir, why)) != ATH_OK)
+        goto out;
+    file->next_index = next_index;
+    err = find_end(file, &tail, why, &rest);
+    if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
+        err = cut(file, rest, why);
+    if (err == ATH_OK)
+        read_first_time(file);
+out:
     if (err != ATH_OK)
         audit_file_close(file);
+    ath_buf_done(&tail);
+    return err;
+}
+
+ath_err
+audit_file_end(const char *dir, uint32_t number, struct why *why, uint64_t *ret_next_index)
+{
+    struct ath_buf tail = {.max = TAIL_MAX + 1};
+    struct audit_file file;
+    struct ath_slice rest;
+    ath_err err;
+
+    if ((err = init(&file, dir, number)) == ATH_OK &&
+        (err = open_fd(&file, O_RDONLY, why)) == ATH_OK)
+        err = find_end(&file, &tail, why, &rest);
+    if (err == ATH_OK)
+        *ret_next_index = file.next_index;
+    audit_file_close(&file);
+    ath_buf_done(&tail);
     return err;
 }
 
@@ -206,6 +276,8 @@ audit_file_append(struct audit_file *file, struct ath_slice lines, uint64_t coun
         return why_set(&file->why, ATH_ERR_IO, "out of memory");
     if (fstat(file->fd, &st) != 0)
         return fail(&file->why, "cannot look at", file->path);
+    if (st.st_nlink == 0)
+        return why_set(&file->why, ATH_ERR_IO, "%s was removed by somebody else", file->path);
     if (st.st_size < file->size)
         return why_set(&file->why, ATH_ERR_IO, "%s was cut by somebody else", file->path);
     /* what a failed append left must not come between the lines */
@@ -218,6 +290,8 @@ audit_file_append(struct audit_file *file, struct ath_slice lines, uint64_t coun
             log_debug("event=audit reason=\"a torn end stays until the next record\"");
         return err;
     }
+    if (file->size == 0)
+        (void)audit_line_time(lines, file->first_time);
     file->size += (off_t)lines.len;
     file->next_index += count;
     return ATH_OK;

@@ -1,28 +1,42 @@
-/* The file behind the audit log: whole lines only, whatever happens to the disk or to athd. */
+/* One segment of the audit log: whole lines only, whatever happens to the disk or to athd. */
 #ifndef ATHD_AUDIT_FILE_H
 #define ATHD_AUDIT_FILE_H
 
-#include <stdint.h>
 #include <sys/types.h>
 
-#include "base/buf.h"
+#include "base/clock.h"
 #include "base/why.h"
+#include "base/buf.h"
 
 struct audit_file {
     int fd;
-    char *path; /* owned */
-    off_t size; /* end of the last whole, synced line */
-    uint64_t next_index;
-    struct why why; /* of the last failed append */
+    char *path;                       /* owned */
+    off_t size;                       /* end of the last whole, synced line */
+    uint64_t next_index;              /* of the record that is written next */
+    char first_time[CLOCK_TEXT_SIZE]; /* of its first record; "": it has none */
+    size_t torn;                      /* bytes that were cut off when it was opened */
+    bool is_torn_kept;                /* they were no beginning of a record, and lie beside it */
+    struct why why;                   /* of the last failed append */
 };
 
+/* What became of a segment's name. */
+#define AUDIT_FILE_NAME_SIZE 32 /* bytes of "00000001.jsonl" and its NUL, with room */
+void audit_file_name(uint32_t number, char ret_name[AUDIT_FILE_NAME_SIZE]);
+
 /*
- * Opens dir/00000001.jsonl, makes both where they are missing, and goes on behind the last whole
- * record. A line that was cut off when athd or the machine died was never answered for: it is
- * dropped. What else stands there and is no record is kept beside it (00000001.jsonl.damaged) and
- * said, since it may be somebody's work. ATH_ERR_IO, ATH_ERR_NOMEM.
+ * Opens dir/NUMBER.jsonl, makes it where it is missing, and goes on behind its last whole record;
+ * where it has none, the next one gets `next_index`. A line that was cut off when athd or the
+ * machine died was never answered for: it is dropped. What else stands there and is no record is
+ * kept beside it (NUMBER.jsonl.damaged) and said, since it may be somebody's work. ATH_ERR_IO,
+ * ATH_ERR_NOMEM.
  */
-ath_err audit_file_open(struct audit_file *file, const char *dir, struct why *why) ATH_MUST_USE;
+ath_err audit_file_open(struct audit_file *file, const char *dir, uint32_t number,
+                        uint64_t next_index, struct why *why) ATH_MUST_USE;
+
+/* The index behind the last whole record of dir/NUMBER.jsonl, which is only read.
+ * ATH_ERR_NOT_FOUND: it has none; ATH_ERR_IO, ATH_ERR_NOMEM. */
+ath_err audit_file_end(const char *dir, uint32_t number, struct why *why,
+                       uint64_t *ret_next_index) ATH_MUST_USE;
 
 /* Appends `count` lines and syncs them; blocks, for a thread of its own. ATH_ERR_IO: none of them
  * is there (a part that was written is cut off, now or before the next append). */

@@ -9,12 +9,13 @@
 #include <string.h>
 
 #include "athd/athd.h"
-#include "athd/audit_file.h"
+#include "athd/audit_line.h"
 #include "athd/events.h"
 #include "base/clock.h"
 #include "base/file.h"
 
-#define RECORD_MAX 65536u
+#define HEAD_MAX 80u /* bytes of index and timestamp in front of a record's own members */
+#define RECORD_MAX (AUDIT_LINE_MAX - HEAD_MAX)
 #define WAITING_MAX (16u * 1024u * 1024u) /* bytes: a disk that hangs must not eat the memory */
 #define GROUP_MAX (1024u * 1024u)         /* bytes; a group of one may not be longer either */
 
@@ -30,18 +31,20 @@ STAILQ_HEAD(record_list, record);
 
 struct audit_log {
     struct athd *athd;
-    struct audit_file file;
+    struct audit_segments segments; /* the thread's while it writes */
     struct record_list waiting;
     size_t waiting_len;       /* bytes of them */
     struct record_list group; /* being written */
     uint64_t group_count;
     struct ath_buf group_text;
-    uint64_t size; /* records on disk; the file's own is the thread's while it writes */
+    struct audit_span span; /* what is on disk, as the loop knows it */
     uv_work_t work;
     ath_err work_err;
     bool is_writing;
     bool is_wanted;  /* a record that waits may wait no longer */
     bool is_failing; /* the last group could not be written; said once */
+    struct why failure;
+    LIST_HEAD(, audit_watch) watches;
     void (*closed)(void *ctx);
     void *closed_ctx;
     struct deferred closing;
@@ -76,9 +79,10 @@ start_group_soon(struct audit_log *log)
 static void
 say_state(struct audit_log *log, ath_err err)
 {
+    log->failure = log->segments.file.why; /* the thread's own, which is idle now */
     if (err != ATH_OK && !log->is_failing)
         log_error("event=audit err=AUDIT_UNAVAILABLE reason=\"%s\"; nothing is signed meanwhile",
-                  log->file.why.text);
+                  log->segments.file.why.text);
     if (err == ATH_OK && log->is_failing)
         log_info("event=audit reason=\"records are written again\"");
     log->is_failing = err != ATH_OK;
@@ -93,8 +97,19 @@ publish(const struct audit_log *log)
     if (!events_wanted(log->athd, EVENT_AUDIT))
         return;
     json_object_begin(&event);
-    json_put_int(&event, "size", (int64_t)log->size);
+    json_put_int(&event, "size", (int64_t)log->span.size);
     events_publish(log->athd, EVENT_AUDIT, &event);
+}
+
+static void
+tell_watches(struct audit_log *log)
+{
+    struct audit_watch *watch, *next;
+
+    for (watch = LIST_FIRST(&log->watches); watch != NULL; watch = next) {
+        next = LIST_NEXT(watch, entry); /* it may end its own */
+        watch->grown(watch->ctx);
+    }
 }
 
 static void
@@ -103,10 +118,12 @@ finish_group(struct audit_log *log, ath_err err)
     struct record_list group = STAILQ_HEAD_INITIALIZER(group);
     struct record *record;
 
-    log->size = log->file.next_index;
+    log->span = audit_segments_span(&log->segments);
     say_state(log, err);
     if (err == ATH_OK)
         publish(log);
+    if (err == ATH_OK)
+        tell_watches(log);
     ath_buf_done(&log->group_text);
     STAILQ_CONCAT(&group, &log->group);
     log->group_count = 0;
@@ -126,7 +143,7 @@ on_work(uv_work_t *work)
     struct audit_log *log = work->data;
 
     log->work_err =
-        audit_file_append(&log->file, ath_buf_slice(&log->group_text), log->group_count);
+        audit_segments_append(&log->segments, ath_buf_slice(&log->group_text), log->group_count);
 }
 
 static void
@@ -141,7 +158,7 @@ static void
 put_line(struct audit_log *log, const struct record *record)
 {
     ath_buf_printf(&log->group_text, "{\"index\":%llu,\"timestamp\":\"%s\",",
-                   (unsigned long long)(log->size + log->group_count), record->timestamp);
+                   (unsigned long long)(log->span.size + log->group_count), record->timestamp);
     ath_buf_put_slice(&log->group_text, ath_buf_slice(&record->body));
     ath_buf_put_byte(&log->group_text, '\n');
 }
@@ -171,7 +188,7 @@ start_group(struct audit_log *log)
     if (!log->is_wanted && log->closed == NULL)
         return;
     log->is_writing = true;
-    log->group_text.max = GROUP_MAX + RECORD_MAX + 128;
+    log->group_text.max = GROUP_MAX + AUDIT_LINE_MAX + 1;
     while ((record = STAILQ_FIRST(&log->waiting)) != NULL && log->group_text.len < GROUP_MAX) {
         STAILQ_REMOVE_HEAD(&log->waiting, entry);
         log->waiting_len -= record->body.len;
@@ -257,10 +274,28 @@ audit_append(struct audit_log *log, struct json_maker *maker, audit_done_fn *don
 
 /* ---- life ---- */
 
+/* What was cut off is on record: nobody else can say that there was something. */
+static void
+record_torn(struct audit_log *log)
+{
+    const struct audit_file *file = &log->segments.file;
+    struct json_maker record;
+
+    if (file->torn == 0)
+        return;
+    audit_record_begin(&record, "log_torn", NULL);
+    json_put_int(&record, "bytes", (int64_t)file->torn);
+    json_put_int(&record, "segment", (int64_t)log->segments.last);
+    json_put_bool(&record, "kept", file->is_torn_kept);
+    audit_append(log, &record, NULL, NULL);
+}
+
 ath_err
 audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
                struct audit_log **ret_log)
 {
+    const struct audit_limits limits = {athd->config->audit.segment_size,
+                                        athd->config->audit.segment_age_s};
     struct audit_log *log = calloc(1, sizeof(*log));
     char *dir = file_path(state_dir, "audit");
     ath_err err = ATH_ERR_NOMEM;
@@ -268,12 +303,12 @@ audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
     if (log == NULL || dir == NULL)
         goto out;
     log->athd = athd;
-    log->file.fd = -1;
     STAILQ_INIT(&log->waiting);
     STAILQ_INIT(&log->group);
-    if ((err = audit_file_open(&log->file, dir, why)) != ATH_OK)
+    if ((err = audit_segments_open(&log->segments, dir, &limits, why)) != ATH_OK)
         goto out;
-    log->size = log->file.next_index;
+    log->span = audit_segments_span(&log->segments);
+    record_torn(log);
     *ret_log = log;
     log = NULL;
 out:
@@ -302,12 +337,49 @@ audit_log_free(struct audit_log *log)
         STAILQ_REMOVE_HEAD(&log->waiting, entry);
         record_free(record);
     }
-    audit_file_close(&log->file);
+    audit_segments_close(&log->segments);
     free(log);
 }
 
 uint64_t
 audit_log_size(const struct audit_log *log)
 {
-    return log->size;
+    return log->span.size;
+}
+
+struct audit_span
+audit_log_span(const struct audit_log *log)
+{
+    return log->span;
+}
+
+const char *
+audit_log_dir(const struct audit_log *log)
+{
+    return log->segments.dir;
+}
+
+const char *
+audit_log_failure(const struct audit_log *log)
+{
+    return log->is_failing ? log->failure.text : NULL;
+}
+
+void
+audit_log_watch(struct audit_log *log, struct audit_watch *watch, void (*grown)(void *ctx),
+                void *ctx)
+{
+    watch->grown = grown;
+    watch->ctx = ctx;
+    LIST_INSERT_HEAD(&log->watches, watch, entry);
+}
+
+void
+audit_log_unwatch(struct audit_log *log, struct audit_watch *watch)
+{
+    (void)log;
+    if (watch->grown == NULL)
+        return;
+    LIST_REMOVE(watch, entry);
+    watch->grown = NULL;
 }

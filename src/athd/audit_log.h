@@ -1,5 +1,5 @@
 /*
- * No signature without its record: audit/00000001.jsonl, one JSON object a line, `index` from 0,
+ * No signature without its record: segments in audit/, one JSON object a line, `index` from 0,
  * written and fdatasynced in groups on libuv's thread pool. Its completion says the record is on
  * disk.
  */
@@ -7,13 +7,14 @@
 #define ATHD_AUDIT_LOG_H
 
 #include "athd/audit_record.h"
+#include "athd/audit_segments.h"
 
 struct audit_log;
 
 typedef void audit_done_fn(void *ctx, ath_err err); /* ATH_OK or ATH_ERR_AUDIT_UNAVAILABLE */
 
-/* Opens the log in state_dir/audit, cuts a torn last line, goes on behind the last index. Blocking
- * (start-up). ATH_ERR_IO with why. */
+/* Opens the log in state_dir/audit, cuts a torn last line (which is a record then: log_torn), goes
+ * on behind the last index. Blocking (start-up). ATH_ERR_IO with why. */
 ath_err audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
                        struct audit_log **ret_log) ATH_MUST_USE;
 /* Writes what is queued, then calls done. */
@@ -31,7 +32,25 @@ void audit_append_waiting(struct audit_log *log, struct json_maker *record, audi
 /* Writes all that waits, now or when the group under way has been written. */
 void audit_write(struct audit_log *log);
 
-/* For agent.status: number of records; the root is not computed yet and is left out. */
+/* Number of records on disk, pruned ones included. */
 uint64_t audit_log_size(const struct audit_log *log);
+/* What is on disk, for who reads it in a thread. */
+struct audit_span audit_log_span(const struct audit_log *log);
+/* Of the log; lives as long as it. */
+const char *audit_log_dir(const struct audit_log *log);
+
+/* Why records cannot be written; NULL: they are. */
+const char *audit_log_failure(const struct audit_log *log);
+
+/* grown(ctx) whenever records have come onto the disk; from the loop. The storage is the watcher's
+ * until audit_log_unwatch. */
+struct audit_watch {
+    LIST_ENTRY(audit_watch) entry;
+    void (*grown)(void *ctx);
+    void *ctx;
+};
+void audit_log_watch(struct audit_log *log, struct audit_watch *watch, void (*grown)(void *ctx),
+                     void *ctx);
+void audit_log_unwatch(struct audit_log *log, struct audit_watch *watch); /* fine if it does not */
 
 #endif

@@ -12,6 +12,9 @@
 
 #define HELPER_NAME "ath-hsm-helper"
 #define CONSENT_TIMEOUT_DEFAULT_S 120
+#define AUDIT_SEGMENT_SIZE_DEFAULT (16 * 1024 * 1024)
+#define AUDIT_SEGMENT_AGE_DEFAULT_S (30 * 86400)
+#define AUDIT_INTERVAL_DEFAULT_S 3600
 #define CONF_FILES_MAX 64
 #define SYSTEM_CONFIG_DIR "/etc/ath"
 #define SYSTEM_STATE_DIR "/var/lib/ath"
@@ -238,6 +241,9 @@ ath_err
 config_from_arguments(int argc, char **argv, struct why *why, struct config *ret_config)
 {
     struct config config = {.consent_timeout_s = CONSENT_TIMEOUT_DEFAULT_S,
+                            .audit = {.segment_size = AUDIT_SEGMENT_SIZE_DEFAULT,
+                                      .segment_age_s = AUDIT_SEGMENT_AGE_DEFAULT_S,
+                                      .checkpoint_interval_s = AUDIT_INTERVAL_DEFAULT_S},
                             .log_level = LOG_LEVEL_INFO,
                             .argc = argc,
                             .argv = argv};
@@ -448,7 +454,13 @@ settle_hsms(struct config *config, struct why *why)
         if ((err = config_add_hsm(config, NULL, "tpm:device=" TPM_DEVICE, why)) != ATH_OK)
             return err;
     }
-    return name_hsms(config);
+    if ((err = name_hsms(config)) != ATH_OK)
+        return err;
+    if (config->audit.hsm != NULL && !has_hsm(config, config->audit.hsm))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "the audit key's hsm \"%s\" is none of those that are configured",
+                       config->audit.hsm);
+    return ATH_OK;
 }
 
 ath_err
@@ -482,12 +494,29 @@ has_same_hsms(const struct config *a, const struct config *b)
     return a->hsm_count == b->hsm_count;
 }
 
+static bool
+has_same_audit(const struct config_audit *a, const struct config_audit *b)
+{
+    return a->segment_size == b->segment_size && a->segment_age_s == b->segment_age_s &&
+           is_same(a->hsm, b->hsm);
+}
+
 bool
 config_needs_start(const struct config *running, const struct config *fresh)
 {
     return !is_same(running->socket, fresh->socket) ||
            !is_same(running->state_dir, fresh->state_dir) ||
-           !is_same(running->helper, fresh->helper) || !has_same_hsms(running, fresh);
+           !is_same(running->helper, fresh->helper) || !has_same_hsms(running, fresh) ||
+           !has_same_audit(&running->audit, &fresh->audit);
+}
+
+static void
+reload_audit(struct config_audit *audit, const struct config_audit *fresh)
+{
+    audit->checkpoint_interval_s = fresh->checkpoint_interval_s;
+    audit->keep_days = fresh->keep_days;
+    audit->keep_segments = fresh->keep_segments;
+    audit->witness = fresh->witness;
 }
 
 ath_err
@@ -507,9 +536,11 @@ config_reload(struct config *config, struct why *why)
         fresh.prompter = prompter;
         config->consent_timeout_s = fresh.consent_timeout_s;
         config->log_level = fresh.log_level;
+        reload_audit(&config->audit, &fresh.audit);
         if (config_needs_start(config, &fresh))
             why_set(why, ATH_OK,
-                    "hsms, socket, state_dir and helper change at the next start only");
+                    "hsms, socket, state_dir, helper and the audit log's segments and hsm change "
+                    "at the next start only");
     }
     config_done(&fresh);
     return err;
@@ -530,5 +561,6 @@ config_done(struct config *config)
     free(config->prompter);
     free(config->helper);
     free(config->file);
+    free(config->audit.hsm);
     *config = (struct config){0};
 }

@@ -31,6 +31,14 @@ struct config_source { /* a file that was read */
     uint8_t sha256[SHA256_LEN];
 };
 
+struct config_audit {
+    int64_t segment_size, segment_age_s; /* 0: any */
+    int64_t checkpoint_interval_s;
+    int64_t keep_days, keep_segments; /* 0: for ever; both given: what either keeps */
+    char *hsm;                        /* that holds the audit key; NULL: the first */
+    bool witness;                     /* attestations carry the head of the log */
+};
+
 struct config {
     struct config_hsm hsms[CONFIG_HSMS_MAX];
     size_t hsm_count;
@@ -39,6 +47,7 @@ struct config {
     char *prompter;
     char *helper; /* path of ath-hsm-helper */
     int64_t consent_timeout_s;
+    struct config_audit audit;
     enum log_level log_level;
     char *file;      /* --config */
     bool is_system;  /* --system */

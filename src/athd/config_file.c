@@ -2,6 +2,7 @@
  * syntactically fine and still wrong is looked for in the text again. */
 #include "athd/config.h"
 
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -15,6 +16,10 @@
 #define CONFIG_MEMBERS_MAX 64u
 #define CONSENT_TIMEOUT_MAX_S 3600
 #define PIN_TTL_MAX_S 86400
+#define AUDIT_SEGMENT_SIZE_MIN 4096
+#define AUDIT_SEGMENT_SIZE_MAX (1024 * 1024 * 1024)
+#define AUDIT_SEGMENTS_MAX 1000000
+#define AUDIT_TIME_MAX_S (100LL * 366 * 86400)
 
 static const struct json_limits config_limits = {CONFIG_FILE_MAX, CONFIG_DEPTH_MAX,
                                                  CONFIG_MEMBERS_MAX, JSON_INTEGERS};
@@ -167,6 +172,76 @@ set_hsms(const struct reading *reading, const struct json *list)
     return err;
 }
 
+/* ---- audit ---- */
+
+static ath_err
+set_audit_int(const struct reading *reading, const struct json *value, int64_t min, int64_t max,
+              int64_t *target)
+{
+    char what[80];
+
+    if (!json_int(value, target) || *target < min || *target > max) {
+        snprintf(what, sizeof(what), "must be %lld to %lld", (long long)min, (long long)max);
+        return refuse(reading, json_name(value), what);
+    }
+    return ATH_OK;
+}
+
+static ath_err
+set_audit_hsm(const struct reading *reading, const struct json *value)
+{
+    const char *name = json_string(value);
+    char *copy;
+
+    if (name == NULL || !name_is_valid(name))
+        return refuse(reading, "audit", "names its \"hsm\" as \"hsm\" does");
+    if ((copy = ath_strdup(name)) == NULL)
+        return ATH_ERR_NOMEM;
+    free(reading->config->audit.hsm);
+    reading->config->audit.hsm = copy;
+    return ATH_OK;
+}
+
+static ath_err
+set_audit_member(const struct reading *reading, const struct json *member)
+{
+    struct config_audit *audit = &reading->config->audit;
+    const char *name = json_name(member);
+
+    if (strcmp(name, "segment_size") == 0)
+        return set_audit_int(reading, member, AUDIT_SEGMENT_SIZE_MIN, AUDIT_SEGMENT_SIZE_MAX,
+                             &audit->segment_size);
+    if (strcmp(name, "segment_age") == 0)
+        return set_audit_int(reading, member, 0, AUDIT_TIME_MAX_S, &audit->segment_age_s);
+    if (strcmp(name, "checkpoint_interval") == 0)
+        return set_audit_int(reading, member, 0, AUDIT_TIME_MAX_S, &audit->checkpoint_interval_s);
+    if (strcmp(name, "keep_days") == 0)
+        return set_audit_int(reading, member, 0, AUDIT_TIME_MAX_S / 86400, &audit->keep_days);
+    if (strcmp(name, "keep_segments") == 0)
+        return set_audit_int(reading, member, 0, AUDIT_SEGMENTS_MAX, &audit->keep_segments);
+    if (strcmp(name, "hsm") == 0)
+        return set_audit_hsm(reading, member);
+    if (strcmp(name, "witness") == 0 && json_is_bool(member)) {
+        audit->witness = json_is_true(member);
+        return ATH_OK;
+    }
+    return refuse(reading, name,
+                  strcmp(name, "witness") == 0 ? "must be true or false" : "is not known here");
+}
+
+static ath_err
+set_audit(const struct reading *reading, const struct json *object)
+{
+    const struct json *member;
+    ath_err err = ATH_OK;
+
+    if (!json_is_object(object))
+        return refuse(reading, "audit", "must be an object");
+    for (member = json_first(object); member != NULL && err == ATH_OK; member = json_next(member))
+        err = set_audit_member(reading, member);
+    return err;
+}
+
 static ath_err
 set_member(const struct reading *reading, const struct json *member)
 {
@@ -187,6 +262,8 @@ set_member(const struct reading *reading, const struct json *member)
         return set_consent_timeout(reading, member);
     if (strcmp(name, "log_level") == 0)
         return set_log_level(reading, member);
+    if (strcmp(name, "audit") == 0)
+        return set_audit(reading, member);
     return refuse(reading, name, "is not a member of this file");
 }
 

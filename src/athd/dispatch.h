@@ -42,5 +42,7 @@ method_fn method_session_seal, method_session_open, method_session_token, method
     method_session_close, method_token_verify;
 /* method_peer.c */
 method_fn method_peer_pin, method_peer_list, method_peer_remove;
+/* method_audit.c */
+method_fn method_audit_query, method_audit_checkpoint, method_audit_proof, method_audit_consistency;
 
 #endif

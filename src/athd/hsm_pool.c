@@ -17,6 +17,8 @@ struct hsm_pool {
     size_t count;
     uint32_t next_key;
     struct hsm_throttles *throttles;
+    void (*opened)(void *ctx); /* NULL: nobody watches */
+    void *opened_ctx;
     uv_timer_t tick;
     void (*closed)(void *ctx);
     void *closed_ctx;
@@ -377,6 +379,28 @@ hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm)
     const struct hsm_unit *unit = find_const(pool, hsm);
 
     return unit != NULL && unit->is_token;
+}
+
+bool
+hsm_pool_is_open(const struct hsm_pool *pool, const char *hsm)
+{
+    const struct hsm_unit *unit = find_const(pool, hsm);
+
+    return unit != NULL && unit->is_open && unit->state == HSM_UNIT_READY;
+}
+
+void
+hsm_pool_watch(struct hsm_pool *pool, void (*opened)(void *ctx), void *ctx)
+{
+    pool->opened = opened;
+    pool->opened_ctx = ctx;
+}
+
+void
+hsm_pool_note_open(struct hsm_pool *pool)
+{
+    if (pool->opened != NULL && pool->closed == NULL)
+        pool->opened(pool->opened_ctx);
 }
 
 bool

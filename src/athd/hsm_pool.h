@@ -118,6 +118,10 @@ uint32_t hsm_pool_next_key_number(struct hsm_pool *pool);
  * 0 when idle: an M2 that would wait for more than 2 s is not queued. */
 uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
 
+/* Can a job be carried out without anybody being asked for a PIN? */
+bool hsm_pool_is_open(const struct hsm_pool *pool, const char *hsm);
+/* opened(ctx) whenever an hsm becomes so; one for the whole pool. */
+void hsm_pool_watch(struct hsm_pool *pool, void (*opened)(void *ctx), void *ctx);
 /* Is it a PKCS#11 token, by its URI; do its keys need a PIN (false while that is not known)? */
 bool hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm);
 bool hsm_pool_needs_pin(const struct hsm_pool *pool, const char *hsm);

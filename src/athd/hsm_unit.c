@@ -95,6 +95,7 @@ hsm_unit_set_ready(struct hsm_unit *unit)
 {
     unit->why.text[0] = '\0';
     set_state(unit, HSM_UNIT_READY);
+    hsm_pool_note_open(unit->pool);
 }
 
 /* A token that is not there: nobody waits for it. A TPM is waited for: it will be there. */

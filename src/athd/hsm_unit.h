@@ -236,6 +236,8 @@ void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
 /* hsm_pool.c: hsm_unit_tick from now on, until no unit wants it. */
 void hsm_pool_want_ticks(struct hsm_pool *pool);
+/* hsm_pool.c: a unit is ready. */
+void hsm_pool_note_open(struct hsm_pool *pool);
 struct hsm_throttles *hsm_pool_throttles(const struct hsm_pool *pool);
 
 #endif

@@ -1,11 +1,12 @@
 /* agent.hello, agent.status, events.subscribe. */
+#include <stdlib.h>
 #include <string.h>
 
 #include "ath/version.h"
 #include "athd/athd.h"
 #include "athd/connection.h"
 #include "athd/dispatch.h"
-#include "athd/audit_log.h"
+#include "athd/audit_checkpoint.h"
 #include "athd/events.h"
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
@@ -74,17 +75,22 @@ put_counters(struct json_maker *result, const struct athd *athd)
 }
 
 static void
-put_audit(struct json_maker *result, const struct athd *athd)
+put_audit(struct json_maker *result, const struct athd *athd, const struct audit_head *head)
 {
     struct json_maker audit;
 
     json_object_begin(&audit);
-    json_put_int(&audit, "size", (int64_t)audit_log_size(athd->audit));
+    json_put_int(&audit, "size", (int64_t)(head != NULL ? head->size : audit_log_size(athd->audit)));
+    if (head != NULL)
+        json_put_base64url(&audit, "root", ath_slice_of(head->root, SHA256_LEN));
+    if (athd->checkpoints != NULL)
+        audit_checkpoints_put_status(athd->checkpoints, &audit);
     json_put_maker(result, "audit", &audit);
 }
 
-void
-method_agent_status(struct request *request)
+/* head: of the whole log, NULL where it cannot be told. */
+static void
+answer_status(struct request *request, const struct audit_head *head)
 {
     const struct athd *athd = request->athd;
     struct json_maker result;
@@ -103,9 +109,57 @@ method_agent_status(struct request *request)
     json_put_take(&result, "damaged", damaged);
     json_put_int(&result, "handshakes", (int64_t)handshake_table_count(athd->handshakes));
     json_put_int(&result, "sessions", (int64_t)session_table_count(athd->sessions));
-    put_audit(&result, athd);
+    put_audit(&result, athd, head);
     put_counters(&result, athd);
     request_finish_maker(request, &result);
+}
+
+struct status {
+    struct request *request;
+    struct audit_reach reach;
+};
+
+static void
+on_head(void *ctx, ath_err err, const struct audit_head *head, const struct why *why)
+{
+    struct status *status = ctx;
+    struct request *request = status->request;
+
+    (void)why; /* it is in the answer's `audit` */
+    free(status);
+    request->cancel = NULL;
+    answer_status(request, err == ATH_OK ? head : NULL);
+}
+
+static void
+on_status_cancel(struct request *request, ath_err err)
+{
+    struct status *status = request->stage;
+
+    audit_follower_forget(audit_checkpoints_follower(request->athd->checkpoints), &status->reach);
+    free(status);
+    request_fail(request, err, NULL);
+}
+
+/* The root is a moment behind the log: it is waited for, unless something holds it up. */
+void
+method_agent_status(struct request *request)
+{
+    struct audit_checkpoints *checkpoints = request->athd->checkpoints;
+    struct status *status;
+
+    if (checkpoints == NULL ||
+        audit_follower_failure(audit_checkpoints_follower(checkpoints)) != NULL ||
+        (status = calloc(1, sizeof(*status))) == NULL) {
+        answer_status(request, NULL);
+        return;
+    }
+    status->request = request;
+    status->reach = (struct audit_reach){
+        .size = audit_log_size(request->athd->audit), .done = on_head, .ctx = status};
+    request->stage = status;
+    request->cancel = on_status_cancel;
+    audit_follower_reach(audit_checkpoints_follower(checkpoints), &status->reach);
 }
 
 static unsigned

@@ -37,4 +37,8 @@ method_fn *const method_table[RPC_METHOD_COUNT] = {
     [RPC_PEER_PIN] = method_peer_pin,
     [RPC_PEER_LIST] = method_peer_list,
     [RPC_PEER_REMOVE] = method_peer_remove,
+    [RPC_AUDIT_QUERY] = method_audit_query,
+    [RPC_AUDIT_CHECKPOINT] = method_audit_checkpoint,
+    [RPC_AUDIT_PROOF] = method_audit_proof,
+    [RPC_AUDIT_CONSISTENCY] = method_audit_consistency,
 };

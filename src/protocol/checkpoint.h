@@ -81,6 +81,10 @@ struct checkpoint_note {
 ath_err checkpoint_decode(struct ath_slice note, struct why *why,
                           struct checkpoint_note *ret_note) ATH_MUST_USE;
 
+/* The text alone, as checkpoint_put_text writes it. Errors as checkpoint_decode. */
+ath_err checkpoint_decode_text(struct ath_slice text, struct why *why,
+                               struct checkpoint *ret_checkpoint) ATH_MUST_USE;
+
 /* The signature by key, and the counter's evidence if the text names one (and none if it does not).
  * ATH_ERR_INVALID_SIGNATURE (why says what), ATH_ERR_INVALID_EVIDENCE (of the counter),
  * ATH_ERR_UNKNOWN_PEER: the note is another key's; ATH_ERR_NOMEM, ATH_ERR_CRYPTO. */

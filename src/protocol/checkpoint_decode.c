@@ -168,6 +168,20 @@ decode_text(struct ath_slice *rest, struct why *why, struct checkpoint_note *not
     return check_form(note, why);
 }
 
+ath_err
+checkpoint_decode_text(struct ath_slice text, struct why *why, struct checkpoint *ret_checkpoint)
+{
+    struct checkpoint_note note = {0};
+    struct ath_slice rest = text;
+    ath_err err = decode_text(&rest, why, &note);
+
+    if (err == ATH_OK && rest.len != 0)
+        err = why_set(why, ATH_ERR_PARSE, "something follows the checkpoint's last line");
+    if (err == ATH_OK)
+        *ret_checkpoint = note.checkpoint;
+    return err;
+}
+
 /* ---- signature lines ---- */
 
 /* signed-note: a key's name has neither white space nor '+'; ours are ASCII, and a stranger's with

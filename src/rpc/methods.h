@@ -43,7 +43,11 @@
     X(TOKEN_VERIFY, "token.verify")                                                                \
     X(PEER_PIN, "peer.pin")                                                                        \
     X(PEER_LIST, "peer.list")                                                                      \
-    X(PEER_REMOVE, "peer.remove")
+    X(PEER_REMOVE, "peer.remove")                                                                  \
+    X(AUDIT_QUERY, "audit.query")                                                                  \
+    X(AUDIT_CHECKPOINT, "audit.checkpoint")                                                        \
+    X(AUDIT_PROOF, "audit.proof")                                                                  \
+    X(AUDIT_CONSISTENCY, "audit.consistency")
 
 #define RPC_METHOD_ENUM(id, name) RPC_##id,
 enum rpc_method_id { RPC_METHOD_LIST(RPC_METHOD_ENUM) RPC_METHOD_COUNT };

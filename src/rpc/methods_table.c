@@ -15,6 +15,8 @@
 #define CAPABILITIES 64
 #define ORIGINS 64
 #define TTL 3600
+#define QUERY_LIMIT 1000
+#define INDEX_MAX 9007199254740990 /* of a record: 2^53-2, so that the next one's fits too */
 #define TTL_OF_GRANT 3155760000 /* a hundred years */
 #define YEAR_9999 253402300799  /* the last second that RFC 3339 can write */
 
@@ -31,6 +33,7 @@
 #define CHOICE(name, required, choices) {name, RPC_STRING, required, 1, TEXT_LEN, choices}
 #define DID(name, required) {name, RPC_DID, required, 0, DID_LEN, NULL}
 #define BYTES(name, required, max) {name, RPC_BASE64URL, required, 0, max, NULL}
+#define INDEX(name, required) {name, RPC_INT, required, 0, INDEX_MAX, NULL}
 #define INT(name, required, max) {name, RPC_INT, required, 1, max, NULL}
 #define BOOL(name, required) {name, RPC_BOOL, required, 0, 0, NULL}
 #define OBJECT(name, required) {name, RPC_OBJECT, required, 0, 0, NULL}
@@ -214,6 +217,29 @@ static const struct rpc_param params_PEER_PIN[] = {
 };
 static const struct rpc_param params_PEER_LIST[] = {END};
 static const struct rpc_param params_PEER_REMOVE[] = {DID("did", REQUIRED), END};
+
+/* ---- audit ---- */
+static const struct rpc_param params_AUDIT_QUERY[] = {
+    INDEX("after", OPTIONAL),
+    INT("limit", OPTIONAL, QUERY_LIMIT),
+    TEXT("event", OPTIONAL, TEXT_LEN),
+    TEXT("key", OPTIONAL, TEXT_LEN),
+    TEXT("caller", OPTIONAL, URI_LEN),
+    INT("since", OPTIONAL, YEAR_9999),
+    INT("until", OPTIONAL, YEAR_9999),
+    END,
+};
+static const struct rpc_param params_AUDIT_CHECKPOINT[] = {END};
+static const struct rpc_param params_AUDIT_PROOF[] = {
+    INDEX("index", REQUIRED),
+    INDEX("size", OPTIONAL),
+    END,
+};
+static const struct rpc_param params_AUDIT_CONSISTENCY[] = {
+    INDEX("from", REQUIRED),
+    INDEX("to", REQUIRED),
+    END,
+};
 
 #define METHOD(id, name)                                                                           \
     {RPC_##id, name, params_##id, sizeof(params_##id) / sizeof(params_##id[0]) - 1},

@@ -12,8 +12,7 @@ SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), ".
 NOT_IN_THIS_VERSION = (
     "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
     "vault.get vault.list vault.delete grant.create grant.list grant.revoke consent.list "
-    "consent.answer policy.check policy.reload audit.query audit.checkpoint audit.proof "
-    "audit.consistency").split()
+    "consent.answer policy.check policy.reload").split()
 AGENT_ID = "https://bot.example/.well-known/agent.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -139,6 +138,7 @@ class Schema(unittest.TestCase):
         self.use_keys()
         self.use_attestations()
         self.use_handshakes()
+        self.use_audit()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
 
@@ -211,6 +211,17 @@ class Schema(unittest.TestCase):
         self.call("token.verify", service="app", token=token, session=server["session"], scope="mail:read")
         self.call("session.list")
         self.call("session.close", session=client["session"])
+
+    def use_audit(self):
+        first = self.call("audit.checkpoint")["checkpoint"].split("\n")
+        records = self.call("audit.query", event="signature", trace=TRACE, limit=2, since=1)
+        self.assertEqual(len(records["records"]), 2)
+        self.call("audit.query", after=records["next"], key="client", caller=str(os.getuid()))
+        self.call("peer.pin", did="did:web:other.example", public_key=self.client["public_pem"])
+        last = self.call("audit.checkpoint")["checkpoint"].split("\n")
+        self.call("audit.proof", index=0, size=int(first[1]))
+        self.call("audit.consistency", **{"from": int(first[1]), "to": int(last[1])})
+        self.call("agent.status")
 
     def clean_up(self):
         self.call("peer.pin", did="did:web:peer.example", public_key=self.client["public_pem"],

@@ -338,6 +338,22 @@ hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm)
 }
 
 bool
+hsm_pool_is_open(const struct hsm_pool *pool, const char *hsm)
+{
+    (void)pool;
+    (void)hsm;
+    return true;
+}
+
+void
+hsm_pool_watch(struct hsm_pool *pool, void (*opened)(void *ctx), void *ctx)
+{
+    (void)pool;
+    (void)opened;
+    (void)ctx;
+}
+
+bool
 hsm_pool_needs_pin(const struct hsm_pool *pool, const char *hsm)
 {
     (void)pool;

@@ -86,6 +86,11 @@ static const struct {
                  "\"name\":\"x\",\"allow_literal\":false}"},
     {"peer.list", "{}"},
     {"peer.remove", "{\"did\":\"did:web:x.example\"}"},
+    {"audit.query", "{\"after\":0,\"limit\":1000,\"event\":\"signature\",\"key\":\"k\","
+                    "\"caller\":\"1000\",\"since\":1,\"until\":2}"},
+    {"audit.checkpoint", "{}"},
+    {"audit.proof", "{\"index\":0,\"size\":1}"},
+    {"audit.consistency", "{\"from\":0,\"to\":1}"},
 };
 
 static void

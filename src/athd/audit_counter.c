@@ -1,0 +1,521 @@
+#include "athd/audit_counter.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/store_load.h"
+#include "base/bytes.h"
+#include "base/clock.h"
+#include "base/file.h"
+#include "crypto/random.h"
+
+#define COUNTER_NAME "counter"
+#define PENDING_NAME "checkpoint.pending"
+#define DEADLINE_MS 30000u
+#define PUBLIC_MAX 512u
+
+struct audit_counter {
+    struct athd *athd;
+    struct audit_key *key;           /* borrowed */
+    struct audit_follower *follower; /* borrowed */
+    char *counter_path, *pending_path;
+    struct ath_buf blob; /* TPM2B_NV_PUBLIC; empty: none */
+    uint32_t index;      /* of it */
+    bool is_known;       /* value is the counter's; else there is none */
+    uint64_t value;
+    uint64_t made_value;            /* when it was made */
+    bool has_pending, pending_fits; /* the log has the root it says at its size */
+    bool is_pending_reached;        /* whether it fits is known */
+    bool is_waiting;                /* for that */
+    struct checkpoint pending;
+    struct ath_buf pending_text;
+    struct audit_reach reach; /* of the pending size */
+    /* under way */
+    struct checkpoint newest;
+    bool has_newest;
+    uint64_t lost_value; /* of a counter that is gone */
+    bool is_lost, is_closing;
+    struct ath_buf evidence;
+    struct deferred deferred;
+    audit_counter_settled_fn *settled;
+    audit_counter_stepped_fn *stepped;
+    void *ctx;
+    ath_err err;
+    struct why why;
+};
+
+/* TPM2B_NV_PUBLIC: u16 size, then TPMS_NV_PUBLIC, whose first member is the index (TPM 2.0 part 2,
+ * 13.6). */
+static bool
+read_index(struct ath_slice blob, uint32_t *ret_index)
+{
+    struct byte_reader reader = byte_reader_of(blob);
+    uint16_t size = byte_reader_u16(&reader);
+
+    *ret_index = byte_reader_u32(&reader);
+    return !reader.bad && size == blob.len - 2;
+}
+
+/* ---- ends ---- */
+
+static void
+settled(struct audit_counter *counter, ath_err err, const struct audit_counter_state *state,
+        const struct why *why)
+{
+    audit_counter_settled_fn *done = counter->settled;
+
+    counter->settled = NULL;
+    if (done != NULL)
+        done(counter->ctx, err, state, why);
+}
+
+static void
+stepped(struct audit_counter *counter, ath_err err, struct ath_slice evidence,
+        const struct why *why)
+{
+    audit_counter_stepped_fn *done = counter->stepped;
+
+    counter->stepped = NULL;
+    if (done != NULL)
+        done(counter->ctx, err, evidence, why);
+}
+
+static void
+run_failed(void *ctx)
+{
+    struct audit_counter *counter = ctx;
+
+    if (counter->settled != NULL)
+        settled(counter, counter->err, &(struct audit_counter_state){0}, &counter->why);
+    else
+        stepped(counter, counter->err, ath_slice_of(NULL, 0), &counter->why);
+}
+
+/* Not from inside the call that failed. */
+static void
+end_later(struct audit_counter *counter, ath_err err, const struct why *why)
+{
+    counter->err = err;
+    counter->why = why == NULL ? (struct why){{0}} : *why;
+    deferred_add(&counter->athd->deferred, &counter->deferred, run_failed, counter);
+}
+
+static void
+forget_pending(struct audit_counter *counter)
+{
+    if (!counter->has_pending)
+        return;
+    counter->has_pending = false;
+    store_remove(counter->athd, counter->pending_path, NULL, NULL);
+}
+
+/* ---- settling ---- */
+
+static void ask(struct audit_counter *counter);
+
+/* What the value says, with `why` where it is not what it must be. */
+static void
+judge(struct audit_counter *counter, struct audit_counter_state *state)
+{
+    const struct checkpoint *newest = &counter->newest, *pending = &counter->pending;
+    bool is_of_pending = counter->has_pending && pending->counter_index == counter->index;
+    const char *own = public_key_jkt(audit_key_public(counter->key));
+    bool is_of_newest = counter->has_newest && newest->has_counter &&
+                        newest->counter_index == counter->index && !counter->is_lost;
+
+    state->found = counter->value;
+    if (counter->has_newest && strcmp(newest->jkt, own) != 0 && !audit_key_is_fresh(counter->key)) {
+        state->is_rolled_back = true;
+        state->expected = newest->counter;
+        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
+                "the newest checkpoint is signed by the key %s, which is not the one athd uses",
+                newest->jkt);
+        return;
+    }
+    if (is_of_pending && counter->value == pending->counter && counter->pending_fits &&
+        strcmp(pending->jkt, own) == 0) {
+        state->is_pending = true;
+        return;
+    }
+    if (is_of_newest && counter->value == newest->counter)
+        return;
+    if (is_of_newest) {
+        state->is_rolled_back = true;
+        state->expected = newest->counter;
+        why_set(
+            &state->why, ATH_ERR_INVALID_EVIDENCE,
+            "the TPM's counter is at %llu, the newest checkpoint at %llu: the audit log was put "
+            "back to what it was, or its counter was stepped by somebody else",
+            (unsigned long long)counter->value, (unsigned long long)newest->counter);
+    } else if (counter->is_lost || (counter->has_newest && newest->has_counter)) {
+        state->is_rolled_back = true;
+        state->expected = counter->is_lost ? counter->lost_value : newest->counter;
+        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
+                "the counter of the newest checkpoint is not there any more: whether the audit log "
+                "was put back to what it was cannot be told");
+    } else if (is_of_pending && counter->value + 1 != pending->counter) {
+        state->is_rolled_back = true;
+        state->expected = pending->counter;
+        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
+                "the TPM's counter is at %llu, the checkpoint that was begun at %llu",
+                (unsigned long long)counter->value, (unsigned long long)pending->counter);
+    } else if (!counter->has_newest && !is_of_pending && counter->value != counter->made_value) {
+        state->is_rolled_back = true;
+        state->expected = counter->made_value;
+        why_set(
+            &state->why, ATH_ERR_INVALID_EVIDENCE,
+            "the TPM's counter was stepped to %llu, and there is no checkpoint: they were taken "
+            "away",
+            (unsigned long long)counter->value);
+    }
+}
+
+static void
+conclude(struct audit_counter *counter)
+{
+    struct audit_counter_state state = {0};
+
+    counter->is_known = true;
+    judge(counter, &state);
+    counter->is_lost = false;
+    if (state.is_pending) {
+        state.pending_text = ath_buf_slice(&counter->pending_text);
+        state.evidence = ath_buf_slice(&counter->evidence);
+    } else {
+        forget_pending(counter);
+    }
+    settled(counter, ATH_OK, &state, NULL);
+}
+
+static void
+on_blob_written(void *ctx, ath_err err, const struct why *why)
+{
+    struct audit_counter *counter = ctx;
+
+    if (err == ATH_OK)
+        conclude(counter);
+    else
+        settled(counter, err, NULL, why);
+}
+
+/* A counter was made: which one is on disk before anything stands on it. */
+static void
+keep_blob(struct audit_counter *counter, struct ath_slice blob)
+{
+    struct ath_buf copy = {.max = PUBLIC_MAX};
+
+    ath_buf_clear(&counter->blob);
+    ath_buf_put_slice(&counter->blob, blob);
+    counter->made_value = counter->value;
+    ath_buf_put_slice(&copy, blob);
+    bytes_put_u64(&copy, counter->made_value);
+    if (counter->blob.err != ATH_OK || copy.err != ATH_OK ||
+        !read_index(ath_buf_slice(&counter->blob), &counter->index)) {
+        ath_buf_clear(&counter->blob);
+        ath_buf_done(&copy);
+        settled(counter, ATH_ERR_HSM_ERROR, NULL, NULL);
+        return;
+    }
+    store_replace(counter->athd, counter->counter_path, &copy, on_blob_written, counter);
+}
+
+static bool
+may_pass(ath_err err)
+{
+    return err == ATH_ERR_HSM_UNAVAILABLE || err == ATH_ERR_HSM_BUSY || err == ATH_ERR_NOMEM;
+}
+
+/* Our counter is gone: another TPM, or one that was cleared. The next question makes a new one. */
+static void
+lose(struct audit_counter *counter)
+{
+    counter->is_lost = true;
+    counter->lost_value = counter->has_newest ? counter->newest.counter : 0;
+    ath_buf_clear(&counter->blob);
+    ask(counter);
+}
+
+static void
+on_asked(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct audit_counter *counter = ctx;
+    bool is_new = counter->blob.len == 0;
+
+    if (outcome->err == ATH_ERR_INVALID_PARAMS && !is_new) {
+        lose(counter);
+        return;
+    }
+    if (outcome->err != ATH_OK) {
+        /* none can be made here: then checkpoints say so, unless they had one */
+        if (is_new && !may_pass(outcome->err) && !counter->is_lost &&
+            !(counter->has_newest && counter->newest.has_counter)) {
+            log_warning("event=audit reason=\"no counter, so roll-back of the whole log does not "
+                        "show: %s\"",
+                        why_text(&outcome->why, outcome->err));
+            settled(counter, ATH_OK, &(struct audit_counter_state){0}, NULL);
+        } else {
+            settled(counter, outcome->err, NULL, &outcome->why);
+        }
+        return;
+    }
+    counter->value = outcome->counter;
+    ath_buf_clear(&counter->evidence);
+    ath_buf_put_slice(&counter->evidence, outcome->evidence);
+    if (counter->evidence.err != ATH_OK)
+        settled(counter, counter->evidence.err, NULL, NULL);
+    else if (is_new)
+        keep_blob(counter, outcome->blob);
+    else
+        conclude(counter);
+}
+
+static ath_err
+submit(struct audit_counter *counter, uint32_t steps, const uint8_t nonce[SHA256_LEN],
+       hsm_done_fn *done)
+{
+    struct hsm_job_params params = {.priority = HSM_PRIORITY_NORMAL,
+                                    .deadline_ms = clock_monotonic_ms() + DEADLINE_MS,
+                                    .done = done,
+                                    .ctx = counter};
+
+    return hsm_pool_counter(counter->athd->hsms, audit_key_ref(counter->key),
+                            ath_buf_slice(&counter->blob), steps, nonce, &params, NULL);
+}
+
+static void
+ask(struct audit_counter *counter)
+{
+    uint8_t nonce[SHA256_LEN];
+    ath_err err = counter->has_pending
+                      ? checkpoint_nonce(ath_buf_slice(&counter->pending_text), nonce)
+                      : random_bytes(nonce, sizeof(nonce));
+
+    if (err == ATH_OK)
+        err = submit(counter, 0, nonce, on_asked);
+    if (err != ATH_OK)
+        end_later(counter, err, NULL);
+}
+
+/* The follower passes the size once only, so this is asked when it begins. */
+static void
+on_pending_reached(void *ctx, ath_err err, const struct audit_head *head, const struct why *why)
+{
+    struct audit_counter *counter = ctx;
+
+    (void)why; /* the follower says it, and begins anew */
+    if (err != ATH_OK && !counter->is_closing) {
+        audit_follower_reach(counter->follower, &counter->reach);
+        return;
+    }
+    counter->is_pending_reached = true;
+    counter->pending_fits =
+        err == ATH_OK && memcmp(head->root, counter->pending.root, SHA256_LEN) == 0;
+    if (counter->is_waiting)
+        ask(counter);
+    counter->is_waiting = false;
+}
+
+void
+audit_counter_settle(struct audit_counter *counter, const struct checkpoint *newest,
+                     audit_counter_settled_fn *done, void *ctx)
+{
+    counter->settled = done;
+    counter->ctx = ctx;
+    counter->is_known = false;
+    if ((counter->has_newest = newest != NULL))
+        counter->newest = *newest;
+    if (!hsm_pool_has_counter(counter->athd->hsms, audit_key_hsm(counter->key))) {
+        forget_pending(counter);
+        ath_buf_clear(&counter->blob);
+        end_later(counter, ATH_OK, NULL);
+    } else if (counter->has_pending && !counter->is_pending_reached) {
+        counter->is_waiting = true;
+    } else {
+        ask(counter);
+    }
+}
+
+/* ---- stepping ---- */
+
+void
+audit_counter_put_next(const struct audit_counter *counter, struct checkpoint *checkpoint)
+{
+    checkpoint->has_counter = counter->is_known;
+    checkpoint->counter_index = counter->is_known ? counter->index : 0;
+    checkpoint->counter = counter->is_known ? counter->value + 1 : 0;
+}
+
+static void
+on_stepped(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct audit_counter *counter = ctx;
+    struct why why = outcome->why;
+    ath_err err = outcome->err;
+
+    if (err == ATH_OK) {
+        counter->value = outcome->counter;
+        if (outcome->counter != counter->pending.counter)
+            err = why_set(&why, ATH_ERR_INVALID_EVIDENCE,
+                          "somebody else stepped the audit log's counter too");
+    }
+    stepped(counter, err, err == ATH_OK ? outcome->evidence : ath_slice_of(NULL, 0), &why);
+}
+
+static void
+on_pending_written(void *ctx, ath_err err, const struct why *why)
+{
+    struct audit_counter *counter = ctx;
+    uint8_t nonce[SHA256_LEN];
+
+    if (err == ATH_OK)
+        err = checkpoint_nonce(ath_buf_slice(&counter->pending_text), nonce);
+    if (err == ATH_OK)
+        err = submit(counter, 1, nonce, on_stepped);
+    if (err != ATH_OK)
+        stepped(counter, err, ath_slice_of(NULL, 0), why);
+}
+
+void
+audit_counter_step(struct audit_counter *counter, struct ath_slice text,
+                   audit_counter_stepped_fn *done, void *ctx)
+{
+    struct ath_buf copy = {.max = CHECKPOINT_MAX_TEXT};
+    struct why why = {{0}};
+    ath_err err;
+
+    counter->stepped = done;
+    counter->ctx = ctx;
+    if (!counter->is_known) {
+        end_later(counter, ATH_OK, NULL);
+        return;
+    }
+    ath_buf_clear(&counter->pending_text);
+    ath_buf_put_slice(&counter->pending_text, text);
+    ath_buf_put_slice(&copy, text);
+    err = counter->pending_text.err != ATH_OK
+              ? counter->pending_text.err
+              : checkpoint_decode_text(text, &why, &counter->pending);
+    if (err != ATH_OK) {
+        ath_buf_done(&copy);
+        end_later(counter, err, &why);
+        return;
+    }
+    counter->has_pending = counter->pending_fits = counter->is_pending_reached = true;
+    store_replace(counter->athd, counter->pending_path, &copy, on_pending_written, counter);
+}
+
+void
+audit_counter_commit(struct audit_counter *counter)
+{
+    forget_pending(counter);
+}
+
+struct ath_slice
+audit_counter_public(const struct audit_counter *counter)
+{
+    return counter->is_known ? ath_buf_slice(&counter->blob) : ath_slice_of(NULL, 0);
+}
+
+/* ---- life ---- */
+
+/* The file is TPM2B_NV_PUBLIC and, behind it, the value the counter was made with (u64). */
+static bool
+split_file(struct audit_counter *counter)
+{
+    struct ath_slice file = ath_buf_slice(&counter->blob);
+    struct byte_reader reader;
+
+    if (file.len <= sizeof(uint64_t))
+        return false;
+    file.len -= sizeof(uint64_t);
+    reader = byte_reader_of(ath_slice_of(file.data + file.len, sizeof(uint64_t)));
+    counter->made_value = byte_reader_u64(&reader);
+    counter->blob.len = file.len;
+    return read_index(file, &counter->index);
+}
+
+static ath_err
+read_files(struct audit_counter *counter, struct why *why)
+{
+    const char *dir = AUDIT_KEY_DIR;
+    ath_err err = file_read_own(counter->counter_path, &counter->blob, why);
+
+    if (err == ATH_ERR_NOMEM)
+        return err;
+    if (err == ATH_OK && !split_file(counter))
+        err = why_set(why, ATH_ERR_PARSE, "it is no counter");
+    if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
+        damage_note(&counter->athd->damage, dir, COUNTER_NAME, err, why);
+    if (err != ATH_OK)
+        ath_buf_clear(&counter->blob);
+    err = file_read_own(counter->pending_path, &counter->pending_text, why);
+    if (err == ATH_OK)
+        err = checkpoint_decode_text(ath_buf_slice(&counter->pending_text), why, &counter->pending);
+    if (err == ATH_ERR_NOMEM)
+        return err;
+    if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
+        damage_note(&counter->athd->damage, dir, PENDING_NAME, err, why);
+    counter->has_pending = err == ATH_OK && counter->pending.has_counter;
+    return ATH_OK;
+}
+
+ath_err
+audit_counter_open(struct athd *athd, struct audit_key *key, struct audit_follower *follower,
+                   const struct checkpoint *newest, struct why *why,
+                   struct audit_counter **ret_counter)
+{
+    struct audit_counter *counter = calloc(1, sizeof(*counter));
+    char *dir = file_path(athd->config->state_dir, AUDIT_KEY_DIR);
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (counter == NULL || dir == NULL)
+        goto out;
+    counter->athd = athd;
+    counter->key = key;
+    counter->follower = follower;
+    counter->blob.max = PUBLIC_MAX;
+    counter->pending_text.max = CHECKPOINT_MAX_TEXT;
+    counter->evidence.max = HSM_WIRE_MAX_EVIDENCE;
+    if ((counter->counter_path = file_path(dir, COUNTER_NAME)) == NULL ||
+        (counter->pending_path = file_path(dir, PENDING_NAME)) == NULL)
+        goto out;
+    if ((err = read_files(counter, why)) != ATH_OK)
+        goto out;
+    if (newest != NULL && counter->pending.size < newest->size)
+        forget_pending(counter); /* the kill came between the note and its removal */
+    counter->is_pending_reached = counter->pending.size > audit_log_size(athd->audit);
+    if (counter->has_pending && !counter->is_pending_reached) {
+        counter->reach = (struct audit_reach){.size = counter->pending.size,
+                                              .whole = true,
+                                              .done = on_pending_reached,
+                                              .ctx = counter};
+        audit_follower_reach(follower, &counter->reach);
+    }
+    *ret_counter = counter;
+    counter = NULL;
+out:
+    audit_counter_free(counter);
+    free(dir);
+    return err;
+}
+
+void
+audit_counter_close(struct audit_counter *counter)
+{
+    counter->is_closing = true;
+    deferred_remove(&counter->athd->deferred, &counter->deferred);
+}
+
+void
+audit_counter_free(struct audit_counter *counter)
+{
+    if (counter == NULL)
+        return;
+    ath_buf_done(&counter->blob);
+    ath_buf_done(&counter->pending_text);
+    ath_buf_done(&counter->evidence);
+    free(counter->counter_path);
+    free(counter->pending_path);
+    free(counter);
+}

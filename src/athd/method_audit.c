@@ -1,0 +1,337 @@
+/* audit.query, audit.checkpoint, audit.proof, audit.consistency. Files are read in libuv's thread
+ * pool. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/audit_checkpoint.h"
+#include "athd/audit_prove.h"
+#include "athd/audit_query.h"
+#include "athd/dispatch.h"
+#include "athd/method_support.h"
+
+#define LIMIT_DEFAULT 100
+#define TRACE_ID_AT 3 /* in a traceparent */
+#define TRACE_ID_LEN 32
+
+/* Reading under way: the request may end before the thread does. */
+struct reading {
+    struct request *request; /* NULL: it was cancelled */
+    struct athd *athd;
+    uv_work_t work;
+    void (*read)(struct reading *reading);          /* in the thread */
+    bool (*is_done)(const struct reading *reading); /* NULL: one step is enough */
+    void (*finish)(struct reading *reading, struct json_maker *result); /* puts the result */
+    struct audit_span span;
+    struct json *params; /* the request's, which may be gone */
+    struct audit_query query;
+    struct audit_inclusion inclusion;
+    struct ath_buf path;
+    char trace_id[TRACE_ID_LEN + 1];
+    uint64_t index, size, from, to;
+    ath_err err;
+    struct why why;
+};
+
+/* ---- a thread's work for a request ---- */
+
+static void
+reading_free(struct reading *reading)
+{
+    if (reading->query.cursor.dir != NULL)
+        audit_query_done(&reading->query);
+    audit_inclusion_done(&reading->inclusion);
+    ath_buf_done(&reading->path);
+    json_free(reading->params);
+    free(reading);
+}
+
+static void
+on_cancel(struct request *request, ath_err err)
+{
+    struct reading *reading = request->stage;
+
+    reading->request = NULL; /* the thread ends its step, and then there is nobody */
+    request_fail(request, err, NULL);
+}
+
+/* What the caller asked for is not there, or our files are not as they should be. */
+static ath_err
+error_of(ath_err err)
+{
+    if (err == ATH_ERR_NOT_FOUND)
+        return ATH_ERR_INVALID_PARAMS;
+    return err == ATH_ERR_IO || err == ATH_ERR_PARSE || err == ATH_ERR_INVALID_EVIDENCE
+               ? ATH_ERR_AUDIT_UNAVAILABLE
+               : err;
+}
+
+static void
+finish(struct reading *reading)
+{
+    struct request *request = reading->request;
+    struct json_maker result;
+
+    if (request != NULL) {
+        request->cancel = NULL;
+        if (reading->err != ATH_OK) {
+            request_fail(request, error_of(reading->err), &reading->why);
+        } else {
+            json_object_begin(&result);
+            reading->finish(reading, &result);
+            request_finish_maker(request, &result);
+        }
+    }
+    reading_free(reading);
+}
+
+static void
+on_work(uv_work_t *work)
+{
+    struct reading *reading = work->data;
+
+    reading->read(reading);
+}
+
+static void
+on_worked(uv_work_t *work, int status)
+{
+    struct reading *reading = work->data;
+
+    if (status != 0 && reading->err == ATH_OK)
+        reading->err = ATH_ERR_IO;
+    if (reading->err == ATH_OK && reading->request != NULL && reading->is_done != NULL &&
+        !reading->is_done(reading))
+        uv_queue_work(reading->athd->loop, &reading->work, on_work, on_worked);
+    else
+        finish(reading);
+}
+
+static struct reading *
+reading_new(struct request *request)
+{
+    struct reading *reading = calloc(1, sizeof(*reading));
+
+    if (reading == NULL || (reading->params = json_clone(request->params)) == NULL) {
+        free(reading);
+        request_fail(request, ATH_ERR_NOMEM, NULL);
+        return NULL;
+    }
+    reading->request = request;
+    reading->athd = request->athd;
+    reading->span = audit_log_span(request->athd->audit);
+    return reading;
+}
+
+static void
+start(struct reading *reading)
+{
+    reading->request->stage = reading;
+    reading->request->cancel = on_cancel;
+    reading->work.data = reading;
+    uv_queue_work(reading->athd->loop, &reading->work, on_work, on_worked);
+}
+
+static const char *
+dir_of(const struct reading *reading)
+{
+    return audit_log_dir(reading->athd->audit);
+}
+
+/* ---- audit.query ---- */
+
+static void
+read_query(struct reading *reading)
+{
+    reading->err = audit_query_step(&reading->query, &reading->why);
+}
+
+static bool
+query_is_done(const struct reading *reading)
+{
+    return reading->query.is_done;
+}
+
+static void
+put_records(struct reading *reading, struct json_maker *result)
+{
+    json_put_maker(result, "records", &reading->query.records);
+    if (reading->query.is_partial)
+        json_put_int(result, "next", (int64_t)reading->query.next);
+}
+
+void
+method_audit_query(struct request *request)
+{
+    struct reading *reading = reading_new(request);
+    struct audit_filter filter = {0};
+    int64_t after = -1, limit = LIMIT_DEFAULT;
+
+    if (reading == NULL)
+        return;
+    filter.event = json_get_string(reading->params, "event");
+    filter.key = json_get_string(reading->params, "key");
+    filter.caller = json_get_string(reading->params, "caller");
+    filter.has_since = json_get_int(reading->params, "since", &filter.since);
+    filter.has_until = json_get_int(reading->params, "until", &filter.until);
+    (void)json_get_int(reading->params, "after", &after);
+    (void)json_get_int(reading->params, "limit", &limit);
+    if (json_get_string(reading->params, "trace") != NULL) {
+        memcpy(reading->trace_id, json_get_string(reading->params, "trace") + TRACE_ID_AT,
+               TRACE_ID_LEN); /* it was checked */
+        filter.trace_id = reading->trace_id;
+    }
+    reading->read = read_query;
+    reading->is_done = query_is_done;
+    reading->finish = put_records;
+    if ((reading->err = audit_query_init(&reading->query, dir_of(reading), &reading->span, &filter,
+                                         (uint64_t)(after + 1), limit)) != ATH_OK)
+        finish(reading);
+    else
+        start(reading);
+}
+
+/* ---- audit.proof, audit.consistency ---- */
+
+static void
+put_path(struct json_maker *result, struct ath_slice path)
+{
+    struct json_maker hashes;
+    size_t i;
+
+    json_array_begin(&hashes);
+    for (i = 0; i + SHA256_LEN <= path.len; i += SHA256_LEN)
+        json_put_base64url(&hashes, NULL, ath_slice_of(path.data + i, SHA256_LEN));
+    json_put_maker(result, "path", &hashes);
+}
+
+static void
+read_proof(struct reading *reading)
+{
+    reading->err = audit_prove_inclusion(dir_of(reading), &reading->span, reading->index,
+                                         reading->size, &reading->why, &reading->inclusion);
+}
+
+static void
+put_proof(struct reading *reading, struct json_maker *result)
+{
+    const struct audit_inclusion *inclusion = &reading->inclusion;
+
+    json_put_int(result, "index", (int64_t)reading->index);
+    json_put_int(result, "size", (int64_t)reading->size);
+    if (inclusion->record.len > 0)
+        json_put_slice(result, "record", ath_buf_slice(&inclusion->record));
+    json_put_base64url(result, "leaf", ath_slice_of(inclusion->leaf, SHA256_LEN));
+    put_path(result, ath_buf_slice(&inclusion->path));
+    json_put_slice(result, "checkpoint", ath_buf_slice(&inclusion->note));
+}
+
+void
+method_audit_proof(struct request *request)
+{
+    const struct checkpoint *newest = audit_checkpoints_newest(request->athd->checkpoints);
+    struct reading *reading = reading_new(request);
+    int64_t index = 0, size = newest == NULL ? 0 : (int64_t)newest->size;
+
+    if (reading == NULL)
+        return;
+    (void)json_get_int(reading->params, "index", &index);
+    (void)json_get_int(reading->params, "size", &size);
+    reading->index = (uint64_t)index;
+    reading->size = (uint64_t)size;
+    reading->read = read_proof;
+    reading->finish = put_proof;
+    start(reading);
+}
+
+static void
+read_consistency(struct reading *reading)
+{
+    reading->path.max = AUDIT_PATH_MAX;
+    reading->err = audit_prove_consistency(dir_of(reading), reading->from, reading->to,
+                                           &reading->why, &reading->path);
+}
+
+static void
+put_consistency(struct reading *reading, struct json_maker *result)
+{
+    json_put_int(result, "from", (int64_t)reading->from);
+    json_put_int(result, "to", (int64_t)reading->to);
+    put_path(result, ath_buf_slice(&reading->path));
+}
+
+void
+method_audit_consistency(struct request *request)
+{
+    struct reading *reading = reading_new(request);
+    int64_t from = 0, to = 0;
+
+    if (reading == NULL)
+        return;
+    (void)json_get_int(reading->params, "from", &from);
+    (void)json_get_int(reading->params, "to", &to);
+    reading->from = (uint64_t)from;
+    reading->to = (uint64_t)to;
+    reading->read = read_consistency;
+    reading->finish = put_consistency;
+    start(reading);
+}
+
+/* ---- audit.checkpoint ---- */
+
+struct wanting {
+    struct request *request;
+    struct audit_checkpoint_wait wait;
+};
+
+static void
+on_checkpoint(void *ctx, ath_err err, struct ath_slice note, const struct why *why)
+{
+    struct wanting *wanting = ctx;
+    struct request *request = wanting->request;
+    struct json_maker result;
+
+    request->cancel = NULL;
+    free(wanting);
+    if (err != ATH_OK) {
+        request_fail(request, error_of(err), why);
+        return;
+    }
+    json_object_begin(&result);
+    json_put_slice(&result, "checkpoint", note);
+    request_finish_maker(request, &result);
+}
+
+/* Its time is over: the hardware was not there all the while. */
+static void
+on_checkpoint_cancel(struct request *request, ath_err err)
+{
+    struct wanting *wanting = request->stage;
+    struct audit_checkpoints *checkpoints = request->athd->checkpoints;
+    const char *failure = audit_checkpoints_failure(checkpoints);
+    struct why why = {{0}};
+
+    if (failure != NULL)
+        why_set(&why, err, "no checkpoint: %s", failure);
+    audit_checkpoints_forget(checkpoints, &wanting->wait);
+    free(wanting);
+    request_fail(request, err, &why);
+}
+
+void
+method_audit_checkpoint(struct request *request)
+{
+    struct wanting *wanting = calloc(1, sizeof(*wanting));
+    uint64_t size = audit_log_size(request->athd->audit);
+
+    if (wanting == NULL) {
+        request_fail(request, ATH_ERR_NOMEM, NULL);
+        return;
+    }
+    wanting->request = request;
+    wanting->wait = (struct audit_checkpoint_wait){
+        .size = size == 0 ? 1 : size, .done = on_checkpoint, .ctx = wanting};
+    request->stage = wanting;
+    request->cancel = on_checkpoint_cancel;
+    audit_checkpoints_want(request->athd->checkpoints, &wanting->wait);
+}
