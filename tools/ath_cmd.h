@@ -77,6 +77,7 @@ struct cmd {
     cmd_run_fn *run;        /* instead of calling the method */
     const char *about;      /* more, for --help; NULL: nothing */
     const char *examples;   /* lines */
+    const char *either[2];  /* flags of which exactly one is given; NULL: no such rule */
 };
 
 /* The table, in the order of the help; ends with an empty command. */

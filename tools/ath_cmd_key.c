@@ -151,6 +151,7 @@ const struct cmd cmd_key_group[] = {
      .method = "key.import",
      .summary = "Adopt a key that already is in this hardware",
      .options = import_options,
+     .either = {"--tss2", "--pkcs11-uri"},
      .show_with = cmd_show_key,
      .about = "From a TPM by its TSS2 file, from a PKCS#11 token by its URI (RFC 7512;\n"
               "p11tool --list-keys --login shows them); no slot and no PIN stands in it.",

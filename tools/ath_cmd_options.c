@@ -378,6 +378,33 @@ read_word(struct reading *reading, int argc, char **argv, int *index)
     return read_option(reading, option, word);
 }
 
+static bool
+is_given(const struct reading *reading, const char *flag)
+{
+    const struct cmd_option *options = reading->context->command->options, *option;
+
+    for (option = options; option->help != NULL; option++)
+        if (option->flag != NULL && strcmp(option->flag, flag) == 0)
+            return reading->given[option - options];
+    return false;
+}
+
+/* One of two that exclude each other. */
+static ath_err
+check_either(const struct reading *reading)
+{
+    const struct cmd *command = reading->context->command;
+    const char *const *either = command->either;
+    char name[64];
+
+    if (either[0] == NULL || is_given(reading, either[0]) != is_given(reading, either[1]))
+        return ATH_OK;
+    if (is_given(reading, either[0]))
+        return usage_error("%s and %s exclude each other", either[0], either[1]);
+    return usage_error("%s or %s is missing; see ath %s --help", either[0], either[1],
+                       cmd_name(command, name, sizeof(name)));
+}
+
 /* What was not given: its fallback, or it is missing. */
 static ath_err
 read_missing(struct reading *reading)
@@ -397,7 +424,7 @@ read_missing(struct reading *reading)
             (err = put_option(reading->context, option, option->fallback)) != ATH_OK)
             return err;
     }
-    return ATH_OK;
+    return check_either(reading);
 }
 
 ath_err
