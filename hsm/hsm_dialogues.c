@@ -45,6 +45,7 @@ hsm_dialogue_free(struct hsm_dialogue *dialogue)
         return;
     fd_close(&dialogue->fd);
     ath_secret_done(&dialogue->pin);
+    public_key_free(dialogue->public);
     ath_buf_done(&dialogue->message);
     free(dialogue->description);
     free(dialogue->ttyname);
@@ -100,7 +101,8 @@ copy(struct hsm_dialogue *dialogue, const struct hsm_request *request, const str
 
 ath_err
 hsm_dialogues_start(struct hsm_dialogues *dialogues, const struct hsm_request *request,
-                    const struct hsm_info *info, int fd, struct why *why)
+                    const struct hsm_info *info, const struct public_key *key, int fd,
+                    struct why *why)
 {
     struct hsm_dialogue *dialogue = NULL;
     ath_err err = ATH_ERR_NOMEM;
@@ -117,6 +119,7 @@ hsm_dialogues_start(struct hsm_dialogues *dialogues, const struct hsm_request *r
     dialogue->id = request->id;
     dialogue->op = request->op;
     dialogue->key = request->key;
+    dialogue->public = public_key_ref(key);
     dialogue->keep = request->pin.keep;
     if ((err = copy(dialogue, request, info)) != ATH_OK)
         goto out;

@@ -54,7 +54,7 @@ helper_settle(struct helper *helper)
 
 /* ---- INFO, and a token that is not there ---- */
 
-/* Several sessions, or a back end that only signs in one go: a thread a session. */
+/* A thread a session. */
 static ath_err
 start_workers(struct helper *helper)
 {
@@ -88,7 +88,11 @@ open_hardware(struct helper *helper)
         helper_sandbox_enter(helper->options->uri);
     helper->overlap.hsm = helper->hsm;
     helper->ops->info(helper->hsm, &helper->info);
-    return start_workers(helper);
+    if ((err = start_workers(helper)) != ATH_OK) {
+        helper->ops->close(helper->hsm);
+        helper->hsm = NULL;
+    }
+    return err;
 }
 
 static void

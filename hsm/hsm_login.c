@@ -28,7 +28,8 @@ helper_drop_prompter(struct helper *helper, const struct hsm_request *request)
 
 /* Opens the question; the request is answered when it is over, or now if it cannot be asked. */
 static ath_err
-ask_person(struct helper *helper, const struct hsm_request *request, struct hsm_response *response)
+ask_person(struct helper *helper, const struct hsm_request *request, const struct public_key *key,
+           struct hsm_response *response)
 {
     int fd = -1;
 
@@ -36,8 +37,8 @@ ask_person(struct helper *helper, const struct hsm_request *request, struct hsm_
         response->err = why_set(&helper->fault.why, ATH_ERR_NO_PROMPTER,
                                 "athd has passed no connection to a prompter");
     else
-        response->err =
-            hsm_dialogues_start(&helper->dialogues, request, &helper->info, fd, &helper->fault.why);
+        response->err = hsm_dialogues_start(&helper->dialogues, request, &helper->info, key, fd,
+                                            &helper->fault.why);
     return response->err == ATH_OK ? ATH_OK : helper_respond(helper, response);
 }
 
@@ -120,7 +121,7 @@ helper_on_login(struct helper *helper, const struct hsm_request *request,
         return helper_respond(helper, response);
     }
     if (from == HSM_PIN_PROMPTER)
-        return ask_person(helper, request, response);
+        return ask_person(helper, request, NULL, response);
     if (from == HSM_PIN_SOURCE)
         return login_from_source(helper, request, response);
     return login_without_pin(helper, response);
@@ -235,7 +236,7 @@ sign_with_workers(struct helper *helper, struct hsm_key *key, const struct hsm_r
         return sign_now(helper, key, request, request->pin.from, response);
     hsm_workers_drain(helper->workers); /* the back end says how many tries are left */
     helper->ops->info(helper->hsm, &helper->info);
-    return ask_person(helper, request, response);
+    return ask_person(helper, request, helper->ops->key_public(key), response);
 }
 
 ath_err
@@ -262,12 +263,13 @@ static ath_err
 sign_after_dialogue(struct helper *helper, struct hsm_dialogue *dialogue,
                     struct hsm_response *response)
 {
-    /* it may have been closed since */
     struct hsm_key *key = hsm_key_table_find(&helper->keys, dialogue->key);
     struct hsm_sign_job *job = NULL;
     ath_err err;
 
-    if (response->err == ATH_OK && key == NULL)
+    /* it may have been closed since, and its number given to another one */
+    if (response->err == ATH_OK &&
+        (key == NULL || !public_key_equal(helper->ops->key_public(key), dialogue->public)))
         response->err = ATH_ERR_KEY_NOT_FOUND;
     if (response->err != ATH_OK)
         return helper_respond(helper, response);

@@ -96,6 +96,7 @@ token_key_open(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
 {
     struct hsm_key *key;
     unsigned char *der = NULL;
+    ath_err err;
     int len;
 
     (void)hsm;
@@ -106,9 +107,13 @@ token_key_open(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
     key->always_authenticate = ath_slice_is(blob, "card");
     key->private = EVP_EC_gen("P-256");
     len = i2d_PUBKEY(key->private, &der);
-    if (public_key_from_der(ath_slice_of(der, (size_t)len), NULL, &key->public) != ATH_OK)
-        abort();
+    err = public_key_from_der(ath_slice_of(der, (size_t)len), NULL, &key->public);
     OPENSSL_free(der);
+    if (err != ATH_OK) {
+        EVP_PKEY_free(key->private);
+        free(key);
+        return err;
+    }
     enter();
     token.keys_open++;
     leave();
@@ -533,7 +538,7 @@ give_pin(int fd, enum person person)
     memset(sevens, '7', sizeof(sevens));
     token_put_pin_line(line, &len);
     line[len - 2] = person == PERSON_WRONG ? (uint8_t)'0' : line[len - 2];
-    if (person == PERSON_RIGHT || person == PERSON_WRONG) {
+    if (person == PERSON_RIGHT || person == PERSON_SLOW || person == PERSON_WRONG) {
         if (fd_write_all(fd, ath_slice_of(line, len)) != ATH_OK)
             _exit(0);
     } else if (person == PERSON_255 || person == PERSON_256) {
@@ -548,6 +553,13 @@ give_pin(int fd, enum person person)
 static void
 answer_getpin(int fd, enum person person)
 {
+    sigset_t awaited;
+    int number;
+
+    sigemptyset(&awaited);
+    sigaddset(&awaited, SIGUSR1);
+    if (person == PERSON_SLOW)
+        (void)sigwait(&awaited, &number);
     if (person == PERSON_CANCELS)
         say(fd, "ERR 83886179 Operation cancelled <Pinentry>\n");
     else if (person == PERSON_SILENT)
@@ -588,11 +600,16 @@ be_prompter(int fd, enum person person, int told_fd)
 pid_t
 scene_pass_prompter(struct scene *scene, uint32_t id, enum person person, int told_fd)
 {
+    sigset_t blocked;
     int pair[2];
     pid_t pid;
 
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+    sigemptyset(&blocked);
+    sigaddset(&blocked, SIGUSR1); /* the prompter's, from its first moment on */
+    (void)pthread_sigmask(SIG_BLOCK, &blocked, NULL);
     pid = fork();
+    (void)(pid != 0 && pthread_sigmask(SIG_UNBLOCK, &blocked, NULL));
     assert_true(pid >= 0);
     if (pid == 0) {
         close(pair[1]);

@@ -80,6 +80,7 @@ void scene_verify(const struct scene *scene, const struct hsm_response *response
 
 enum person {
     PERSON_RIGHT,
+    PERSON_SLOW, /* right, after SIGUSR1 */
     PERSON_WRONG,
     PERSON_CANCELS,
     PERSON_EMPTY,

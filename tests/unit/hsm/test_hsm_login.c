@@ -2,6 +2,7 @@
 #include "fixture_token.h"
 
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -260,6 +261,29 @@ test_signature_asks_for_its_pin_and_gets_it(void **state)
     (void)scene_answer(scene, 102, ATH_ERR_USER_DENIED);
     scene_wait_prompter(pid);
     assert_int_equal(token.pin_signatures, 2);
+}
+
+/* The person was asked about one key; another one has its number now. */
+static void
+test_pin_for_one_key_is_not_used_with_another(void **state)
+{
+    struct scene *scene = *state;
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    pid = scene_pass_prompter(scene, 100, PERSON_SLOW, -1);
+    scene_sign(scene, 100, from_person(60));
+    scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_KEY_CLOSE, .key = 1});
+    (void)scene_answer(scene, 4, ATH_OK);
+    scene_ask(scene,
+              (struct hsm_request){
+                  .id = 5, .op = HSM_OP_KEY_OPEN, .key = 1, .data = ath_slice_of_string("card")});
+    (void)scene_answer(scene, 5, ATH_OK);
+    kill(pid, SIGUSR1); /* now type */
+    (void)scene_answer(scene, 100, ATH_ERR_KEY_NOT_FOUND);
+    scene_wait_prompter(pid);
+    assert_int_equal(token.signatures, 0);
 }
 
 static void
@@ -551,6 +575,7 @@ main(void)
         TEST(test_question_names_token_tries_and_asker),
         TEST(test_pad_of_the_reader_needs_no_pin_and_only_it),
         TEST(test_signature_asks_for_its_pin_and_gets_it),
+        TEST(test_pin_for_one_key_is_not_used_with_another),
         TEST(test_kept_pin_signs_until_logout),
         TEST(test_pin_that_is_not_to_be_kept_is_not),
         TEST(test_pin_from_a_file_logs_in_and_signs),

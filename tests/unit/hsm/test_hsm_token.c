@@ -2,6 +2,7 @@
 #include "fixture_token.h"
 
 #include <poll.h>
+#include <sys/socket.h>
 
 #include "base/clock.h"
 
@@ -176,6 +177,47 @@ test_waiting_and_coming_back_leaves_nothing_open(void **state)
     assert_int_equal(scene_count_fds(), before);
 }
 
+/* One run of the loop in this thread, whose nth allocation fails: what is asked lies ready, and
+ * nothing follows. True: one did fail. */
+static bool
+serve_with_failing_allocation(unsigned nth)
+{
+    void *state = NULL;
+    struct scene *scene;
+    bool happened;
+    ath_err err;
+
+    assert_int_equal(scene_setup(&state), 0);
+    scene = state;
+    ask_info(scene, 1);
+    ask_info(scene, 2);
+    scene_ask(scene,
+              (struct hsm_request){
+                  .id = 3, .op = HSM_OP_KEY_OPEN, .key = 1, .data = ath_slice_of_string("plain")});
+    scene_sign(scene, 4, (struct hsm_pin_request){0});
+    scene_ask(scene, (struct hsm_request){.id = 5, .op = HSM_OP_LOGOUT});
+    assert_int_equal(shutdown(scene->fd, SHUT_WR), 0);
+    fail_allocation(nth);
+    err = hsm_helper_run(&scene->options);
+    happened = fail_allocation_happened();
+    fail_allocation(0);
+    assert_true(happened || err == ATH_OK);
+    assert_int_equal(token.opens, token.closes);
+    assert_int_equal(scene_teardown(&state), 0);
+    return happened;
+}
+
+static void
+test_failing_allocations_leave_nothing_half_open(void **state)
+{
+    unsigned nth = 1;
+
+    (void)state;
+    while (serve_with_failing_allocation(nth))
+        nth++;
+    assert_true(nth > 3);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
 
 int
@@ -190,6 +232,7 @@ main(void)
         TEST(test_busy_token_is_not_checked),
         TEST(test_login_that_finds_no_token_ends_the_loop),
         TEST(test_waiting_and_coming_back_leaves_nothing_open),
+        cmocka_unit_test(test_failing_allocations_leave_nothing_half_open),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
