@@ -13,6 +13,7 @@ struct verifying {
     struct audit_verify_options options;
     char jkts[AUDIT_MAX_KEYS][JKT_LEN + 1];
     const char *jkt_list[AUDIT_MAX_KEYS];
+    struct audit_older older[AUDIT_MAX_OLDER];
     struct ath_buf from;
     struct audit_report report;
 };
@@ -80,8 +81,8 @@ read_from(const struct cmd_context *context, struct verifying *verifying)
         cmd_error("--from: %s", why_text(&why, err));
         return ATH_ERR_USAGE;
     }
-    verifying->options.from = ath_buf_slice(&verifying->from);
-    verifying->options.from_name = path;
+    verifying->older[verifying->options.older_count++] =
+        (struct audit_older){ath_buf_slice(&verifying->from), path};
     return ATH_OK;
 }
 
@@ -213,6 +214,7 @@ cmd_run_audit_verify(struct cmd_context *context)
     if (verifying == NULL || (dir = cmd_audit_dir(context)) == NULL)
         goto out;
     verifying->options.dir = dir;
+    verifying->options.older = verifying->older;
     if ((err = read_keys(context, verifying)) != ATH_OK ||
         (err = read_from(context, verifying)) != ATH_OK) {
         status = ath_err_exit_status(err);

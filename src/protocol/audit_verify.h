@@ -7,12 +7,19 @@
 
 #include "protocol/audit_notes.h"
 
+#define AUDIT_MAX_OLDER 4u
+
+struct audit_older {
+    struct ath_slice note;
+    const char *name; /* what to call it: a file's name */
+};
+
 struct audit_verify_options {
     const char *dir;         /* "audit" in a state directory */
     const char *const *jkts; /* thumbprints of the keys that may have signed it; count 0: any */
     size_t jkt_count;
-    struct ath_slice from; /* an older (or fresh) checkpoint that must fit; empty: none */
-    const char *from_name; /* what to call it: a file's name */
+    const struct audit_older *older; /* checkpoints kept elsewhere, which the log must continue */
+    size_t older_count;              /* at most AUDIT_MAX_OLDER */
 };
 
 /* Who signed which records: the checkpoints of one key that follow one another. */

@@ -42,6 +42,41 @@ test_text_is_rfc_3339_with_milliseconds(void **state)
 }
 
 static void
+test_only_that_form_of_text_is_valid(void **state)
+{
+    static const char *const good[] = {"2026-01-02T03:04:05.678Z", "0000-12-31T23:59:60.999Z"};
+    static const char *const wrong[] = {
+        "",
+        "2026-01-02T03:04:05.678",
+        "2026-01-02T03:04:05.678Z ",
+        "2026-01-02T03:04:05Z",
+        "2026-01-02T03:04:05,678Z",
+        "2026-01-02t03:04:05.678Z",
+        "2026-01-02 03:04:05.678Z",
+        "2026/01/02T03:04:05.678Z",
+        "2026-00-02T03:04:05.678Z",
+        "2026-13-02T03:04:05.678Z",
+        "2026-01-00T03:04:05.678Z",
+        "2026-01-32T03:04:05.678Z",
+        "2026-01-02T24:04:05.678Z",
+        "2026-01-02T03:60:05.678Z",
+        "2026-01-02T03:04:61.678Z",
+        "2o26-01-02T03:04:05.678Z",
+        "yyyy-MM-ddThh:mm:ss.fffZ",
+    };
+    char now[CLOCK_TEXT_SIZE];
+
+    (void)state;
+    clock_now_text(now);
+    assert_true(clock_text_is_valid(ath_slice_of_string(now)));
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++)
+        assert_true(clock_text_is_valid(ath_slice_of_string(good[i])));
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++)
+        if (clock_text_is_valid(ath_slice_of_string(wrong[i])))
+            fail_msg("\"%s\" was accepted", wrong[i]);
+}
+
+static void
 test_a_fake_clock_stands_until_it_is_moved(void **state)
 {
     (void)state;
@@ -61,6 +96,7 @@ main(void)
         cmocka_unit_test(test_the_clock_tells_the_systems_time),
         cmocka_unit_test(test_monotonic_time_does_not_go_back),
         cmocka_unit_test(test_text_is_rfc_3339_with_milliseconds),
+        cmocka_unit_test(test_only_that_form_of_text_is_valid),
         cmocka_unit_test(test_a_fake_clock_stands_until_it_is_moved),
     };
 

@@ -268,6 +268,24 @@ test_der_signatures_become_fixed_width(void **state)
     assert_der(KEY_EDDSA, "3006020101020102", ATH_ERR_UNSUPPORTED_ALGORITHM, NULL);
 }
 
+static void
+test_fixed_width_signatures_become_der(void **state)
+{
+    uint8_t signature[64] = {0};
+    struct ath_buf der = {0};
+
+    (void)state;
+    signature[31] = 0x80;
+    signature[63] = 0x02;
+    assert_int_equal(signature_to_der(KEY_ES256, ath_slice_of(signature, 64), &der), ATH_OK);
+    assert_hex(ath_buf_slice(&der), "300702020080020102");
+    assert_int_equal(signature_to_der(KEY_ES256, ath_slice_of(signature, 63), &der),
+                     ATH_ERR_INVALID_SIGNATURE);
+    assert_int_equal(signature_to_der(KEY_EDDSA, ath_slice_of(signature, 64), &der),
+                     ATH_ERR_UNSUPPORTED_ALGORITHM);
+    ath_buf_done(&der);
+}
+
 static ath_err
 verify_body(void *ctx)
 {
@@ -297,6 +315,7 @@ main(void)
         cmocka_unit_test(test_r_and_s_must_lie_between_0_and_n),
         cmocka_unit_test(test_low_s_and_high_s_both_hold),
         cmocka_unit_test(test_der_signatures_become_fixed_width),
+        cmocka_unit_test(test_fixed_width_signatures_become_der),
         cmocka_unit_test(test_verification_survives_each_failing_allocation),
     };
 

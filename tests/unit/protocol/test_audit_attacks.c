@@ -116,8 +116,8 @@ verify(void)
 static ath_err
 verify_from_newest(void)
 {
-    struct audit_verify_options options = {
-        .dir = dir, .from = ath_slice_of(newest_note, newest_note_len), .from_name = "kept.note"};
+    const struct audit_older older = {ath_slice_of(newest_note, newest_note_len), "kept.note"};
+    struct audit_verify_options options = {.dir = dir, .older = &older, .older_count = 1};
 
     return audit_verify(&options, &report);
 }
