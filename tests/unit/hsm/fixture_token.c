@@ -1,6 +1,7 @@
 #include "fixture_token.h"
 
 #include <dirent.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <stdio.h>
@@ -654,4 +655,60 @@ scene_count_fds(void)
         count++;
     closedir(dir);
     return count;
+}
+
+/* ---- where the PIN is ---- */
+
+/* Occurrences in one mapping. */
+static unsigned
+count_in(int memory, unsigned long begin, unsigned long end)
+{
+    static uint8_t chunk[65536 + 16];
+    size_t carried = 0, len;
+    unsigned found = 0;
+
+    for (unsigned long at = begin; at < end; at += 65536) {
+        ssize_t n = pread(memory, chunk + carried, end - at < 65536 ? end - at : 65536, (off_t)at);
+
+        if (n <= 0)
+            break;
+        len = carried + (size_t)n;
+        for (size_t i = 0; i + sizeof(pin_masked) <= len; i++)
+            found += chunk[i] == (pin_masked[0] ^ 0x5A) && chunk[i + 6] == '-' &&
+                     token_is_pin(ath_slice_of(chunk + i, sizeof(pin_masked)));
+        carried = len < sizeof(pin_masked) - 1 ? len : sizeof(pin_masked) - 1;
+        memmove(chunk, chunk + len - carried, carried);
+    }
+    explicit_bzero(chunk, sizeof(chunk));
+    return found;
+}
+
+bool
+scene_find_pin(pid_t pid, unsigned *ret_locked, unsigned *ret_unlocked)
+{
+    char line[512], rights[8] = "";
+    unsigned long begin = 0, end = 0;
+    unsigned found = 0;
+    FILE *maps;
+    int memory;
+
+    (void)snprintf(line, sizeof(line), "/proc/%d/mem", (int)pid);
+    memory = open(line, O_RDONLY | O_CLOEXEC);
+    (void)snprintf(line, sizeof(line), "/proc/%d/smaps", (int)pid);
+    maps = fopen(line, "re");
+    *ret_locked = *ret_unlocked = 0;
+    while (memory >= 0 && maps != NULL && fgets(line, sizeof(line), maps) != NULL) {
+        if (sscanf(line, "%lx-%lx %7s", &begin, &end, rights) == 3) {
+            bool is_searched = rights[0] == 'r' && rights[1] == 'w' && end - begin < (1ul << 30);
+
+            found = is_searched ? count_in(memory, begin, end) : 0;
+        } else if (strncmp(line, "VmFlags:", 8) == 0) {
+            *(strstr(line, " dd") != NULL ? ret_locked : ret_unlocked) += found;
+            found = 0;
+        }
+    }
+    if (maps != NULL)
+        (void)fclose(maps);
+    fd_close(&memory);
+    return end > 0;
 }

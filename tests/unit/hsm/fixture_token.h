@@ -99,4 +99,9 @@ void scene_wait_prompter(pid_t pid);
 
 unsigned scene_count_fds(void);
 
+/* Looks for the token's PIN in what of a process's memory can be written; counts those in the pages
+ * of secrets and those elsewhere. (Told apart by "dd", left out of core dumps, which locked pages
+ * are: the sanitizers' runtimes make mlock(2) do nothing.) False: we may not look. */
+bool scene_find_pin(pid_t pid, unsigned *ret_locked, unsigned *ret_unlocked);
+
 #endif

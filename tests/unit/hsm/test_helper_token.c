@@ -268,6 +268,26 @@ test_wrong_pin_costs_the_token_one_try(void **state)
 }
 
 static void
+test_pin_is_nowhere_in_the_process_but_where_it_is_kept(void **state)
+{
+    struct process *process = *state;
+    unsigned locked, unlocked;
+
+    start(process);
+    greet(process);
+    (void)login(process, 10, PERSON_RIGHT, true, ATH_OK);
+    if (!scene_find_pin(process->pid, &locked, &unlocked))
+        skip(); /* only root may look */
+    assert_int_equal(locked, 1);
+    assert_int_equal(unlocked, 0);
+    scene_ask(process->scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});
+    (void)scene_answer(process->scene, 4, ATH_OK);
+    assert_true(scene_find_pin(process->pid, &locked, &unlocked));
+    assert_int_equal(locked + unlocked, 0);
+    assert_int_equal(finish(process), 0);
+}
+
+static void
 test_what_a_module_prints_does_not_reach_our_sockets(void **state)
 {
     struct process *process = *state;
@@ -338,6 +358,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_person_logs_in_and_token_signs),
         TEST(test_wrong_pin_costs_the_token_one_try),
+        TEST(test_pin_is_nowhere_in_the_process_but_where_it_is_kept),
         TEST(test_what_a_module_prints_does_not_reach_our_sockets),
         TEST(test_module_that_hangs_does_not_hold_the_token_when_athd_is_gone),
         TEST(test_token_that_is_away_is_waited_for_and_one_taken_out_is_noticed),

@@ -465,51 +465,6 @@ test_kept_pin_that_became_wrong_costs_one_try(void **state)
 
 /* ---- where PINs are ---- */
 
-/* Looks for the PIN in what of our memory can be written; counts those in the pages of secrets and
- * those elsewhere. "dd": left out of core dumps, which locked pages are (the sanitizers' runtimes
- * make mlock(2) do nothing). */
-static void
-find_pin(unsigned *ret_locked, unsigned *ret_unlocked)
-{
-    static uint8_t chunk[65536 + 16];
-    FILE *maps = fopen("/proc/self/smaps", "re");
-    int memory = open("/proc/self/mem", O_RDONLY | O_CLOEXEC);
-    unsigned long begin = 0, end = 0;
-    char line[512], rights[8] = "";
-    unsigned found = 0;
-
-    *ret_locked = *ret_unlocked = 0;
-    assert_non_null(maps);
-    assert_true(memory >= 0);
-    while (fgets(line, sizeof(line), maps) != NULL) {
-        if (sscanf(line, "%lx-%lx %7s", &begin, &end, rights) == 3) {
-            bool is_ours = rights[0] == 'r' && rights[1] == 'w' && end - begin < (1ul << 30);
-            size_t len = 0, carried = 0;
-
-            found = 0;
-            for (unsigned long at = begin; is_ours && at < end; at += 65536) {
-                size_t wanted = end - at < 65536 ? end - at : 65536;
-                ssize_t n = pread(memory, chunk + carried, wanted, (off_t)at);
-
-                if (n <= 0)
-                    break;
-                len = carried + (size_t)n;
-                for (size_t i = 0; i + 11 <= len; i++)
-                    found += chunk[i + 3] == 'r' && chunk[i + 6] == '-' &&
-                             token_is_pin(ath_slice_of(chunk + i, 11));
-                carried = len < 10 ? len : 10;
-                memmove(chunk, chunk + len - carried, carried);
-            }
-            explicit_bzero(chunk, sizeof(chunk));
-        } else if (strncmp(line, "VmFlags:", 8) == 0) {
-            *(strstr(line, " dd") != NULL ? ret_locked : ret_unlocked) += found;
-            found = 0;
-        }
-    }
-    close(memory);
-    (void)fclose(maps);
-}
-
 static void
 test_pin_is_in_locked_memory_only_and_nowhere_after_logout(void **state)
 {
@@ -521,12 +476,12 @@ test_pin_is_in_locked_memory_only_and_nowhere_after_logout(void **state)
     (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
     scene_sign(scene, 100, kept);
     (void)scene_answer(scene, 100, ATH_OK);
-    find_pin(&locked, &unlocked);
+    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
     assert_int_equal(locked, 1); /* the search can find it */
     assert_int_equal(unlocked, 0);
     scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});
     (void)scene_answer(scene, 4, ATH_OK);
-    find_pin(&locked, &unlocked);
+    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
     assert_int_equal(locked + unlocked, 0);
 }
 
@@ -552,7 +507,7 @@ test_pin_that_was_used_is_nowhere(void **state)
     (void)scene_answer(scene, 101, ATH_OK);
     scene_wait_prompter(pid);
     assert_int_equal(scene_end(scene), ATH_OK);
-    find_pin(&locked, &unlocked);
+    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
     assert_int_equal(locked + unlocked, 0);
     remove_file(&file);
 }
