@@ -25,7 +25,7 @@ hsm_answer_put_signature(struct hsm_response *response, const struct public_key 
     struct ath_slice data =
         ath_slice_of(signature, key_algorithm_signature_len(public_key_algorithm(public)));
 
-    if (public_key_verify(public, message, data) == ATH_OK) {
+    if (public_key_verify_own(public, message, data) == ATH_OK) {
         response->data = data;
         return;
     }

@@ -45,8 +45,8 @@ static const struct {
     int of, by;
 } ratios[] = {
     {"ratio_raw_2", "athd, depth 8, of the bare raw loop, 2 threads", ATHD_DEPTH_8, RAW_2},
-    {"ratio_raw_2_verified", "the same, of the loop that verifies as athd does", ATHD_DEPTH_8,
-     RAW_2_VERIFIED},
+    {"ratio_raw_2_verified", "the same, of the loop that verifies each one by OpenSSL",
+     ATHD_DEPTH_8, RAW_2_VERIFIED},
     {"ratio_ssh_agent_depth_1", "times ssh-agent, depth 1", ATHD_DEPTH_1, SSH_DEPTH_1},
     {"ratio_ssh_agent_depth_8", "times ssh-agent, depth 8", ATHD_DEPTH_8, SSH_DEPTH_8},
     {"ratio_ssh_agent_clients_4", "times ssh-agent, 4 clients", ATHD_CLIENTS_4, SSH_CLIENTS_4},

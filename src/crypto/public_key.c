@@ -150,6 +150,7 @@ public_key_free(struct public_key *key)
 {
     if (key == NULL || atomic_fetch_sub_explicit(&key->references, 1, memory_order_acq_rel) != 1)
         return;
+    point_table_free(atomic_load(&key->table));
     EVP_PKEY_free(key->pkey);
     free(key);
 }

@@ -7,6 +7,7 @@
 
 #include "crypto/algorithms.h"
 #include "crypto/curve.h"
+#include "crypto/point_table.h"
 
 #define PUBLIC_KEY_MAX_DER 120
 #define CURVE_MAX_POINT (1 + 2 * CURVE_MAX_COORDINATE)
@@ -18,6 +19,8 @@ struct public_key {
     size_t der_len;
     char jkt[JKT_LEN + 1];
     atomic_uint references;
+    atomic_uint own_uses;                /* of public_key_verify_own */
+    _Atomic(struct point_table *) table; /* NULL: none yet */
 };
 
 /* point: curve_point_len bytes in the form of SubjectPublicKeyInfo. Every way to a key ends here,

@@ -7,6 +7,7 @@
 #include "crypto/digest.h"
 #include "crypto/public_key_internal.h"
 
+#define TABLE_AT 256u /* verifications: a key that was used so often will be used on */
 #define DER_SEQUENCE 0x30
 #define DER_INTEGER 0x02
 #define MAX_DER_SIGNATURE (2 + 2 * (2 + 1 + CURVE_MAX_COORDINATE))
@@ -192,4 +193,45 @@ public_key_verify(const struct public_key *key, struct ath_slice message,
         return ATH_ERR_INVALID_SIGNATURE;
     return key->curve->has_y ? verify_ecdsa(key, message, signature.data)
                              : verify_eddsa(key, message, signature.data);
+}
+
+/* By the table; what it does not find good, OpenSSL decides. */
+static ath_err
+verify_by_table(const struct public_key *key, const struct point_table *table,
+                struct ath_slice message, struct ath_slice signature)
+{
+    uint8_t digest[SHA256_LEN];
+
+    if (curve_is_scalar(key->curve, signature.data) &&
+        curve_is_scalar(key->curve, signature.data + key->curve->coordinate_len) &&
+        sha256(message, digest) == ATH_OK &&
+        point_table_verify(table, digest, signature.data) == ATH_OK)
+        return ATH_OK;
+    return public_key_verify(key, message, signature);
+}
+
+static void
+make_table(struct public_key *key)
+{
+    const struct ath_slice point = {public_key_point(key), curve_point_len(key->curve)};
+    struct point_table *table = NULL;
+
+    if (point_table_new(point, &table) == ATH_OK)
+        atomic_store(&key->table, table);
+}
+
+ath_err
+public_key_verify_own(const struct public_key *key, struct ath_slice message,
+                      struct ath_slice signature)
+{
+    /* Neither the count nor the table is part of the value that const protects. */
+    struct public_key *shared = (struct public_key *)(uintptr_t)key;
+    const struct point_table *table = atomic_load(&shared->table);
+
+    if (table != NULL && signature.len == key_algorithm_signature_len(KEY_ES256))
+        return verify_by_table(key, table, message, signature);
+    if (key->curve->algorithm == KEY_ES256 && table == NULL &&
+        atomic_fetch_add(&shared->own_uses, 1) == TABLE_AT)
+        make_table(shared);
+    return public_key_verify(key, message, signature);
 }
