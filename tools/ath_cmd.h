@@ -15,7 +15,7 @@ enum cmd_kind {
     CMD_TEXT,
     CMD_INT,
     CMD_DURATION,   /* seconds: 300, 5m, 2h, 30d */
-    CMD_TIME,       /* Unix seconds, 2027-01-31, 2027-01-31T10:00:00Z, or +30d from now */
+    CMD_TIME,       /* Unix seconds, 2027-01-31, 2027-01-31T10:00:00Z, +30d from now, -2h before */
     CMD_TRUE,       /* a switch */
     CMD_BOOL,       /* yes or no */
     CMD_LIST,       /* an array of strings; may be repeated, spaces separate */

@@ -14,6 +14,40 @@
             "($XDG_STATE_HOME/ath, ~/.local/state/ath)"                                            \
     }
 
+#define FILTER_OPTIONS                                                                             \
+    {"--key", "KEY", CMD_TEXT, "key", false, NULL, "a key's name or thumbprint"},                  \
+        {"--event",                                                                                \
+         "NAME",                                                                                   \
+         CMD_TEXT,                                                                                 \
+         "event",                                                                                  \
+         false,                                                                                    \
+         NULL,                                                                                     \
+         "an event, as docs/audit-events.md lists them"},                                          \
+        {"--caller", "WHO", CMD_TEXT, "caller", false, NULL, "a uid, program or systemd unit"},    \
+    {                                                                                              \
+        "--handshake", "NAME", CMD_TEXT, "handshake", false, NULL,                                 \
+            "M6's handshake, b64u(T5), or a handshake_id"                                          \
+    }
+
+static const struct cmd_option show_options[] = {
+    FILTER_OPTIONS,
+    {"--since", "TIME", CMD_TIME, "since", false, NULL, "not before: 2027-01-31T10:00:00Z, -2h"},
+    {"--until", "TIME", CMD_TIME, "until", false, NULL, "before"},
+    {"--limit", "N", CMD_INT, NULL, false, NULL,
+     "only the last N (50 where nothing says which records, else all)"},
+    {0},
+};
+
+static const struct cmd_option follow_options[] = {FILTER_OPTIONS, {0}};
+
+static const struct cmd_option trace_options[] = {
+    {NULL, "TRACE-ID|HANDSHAKE", CMD_TEXT, NULL, true, NULL,
+     "a W3C trace-id (32 hexadecimal digits) or traceparent, or M6's handshake, b64u(T5)"},
+    {0},
+};
+
+static const struct cmd_option no_options[] = {{0}};
+
 static const struct cmd_option verify_options[] = {
     STATE_DIR_OPTION,
     {"--key", "FILE|JKT", CMD_LIST, NULL, false, NULL,
@@ -52,6 +86,46 @@ static const struct cmd_option export_options[] = {
 };
 
 const struct cmd cmd_audit_group[] = {
+    {.noun = "audit",
+     .verb = "show",
+     .method = "audit.query",
+     .summary = "Print records of the audit log, the oldest first",
+     .options = show_options,
+     .run = cmd_run_audit_show,
+     .about = "A line a record: index, time (UTC), event, what it says, who called. --trace "
+              "TRACEPARENT: only\n"
+              "those of that trace-id. With --json each is as it stands in the log.",
+     .examples = "  ath audit show\n"
+                 "  ath audit show --event access_denied --since -1d\n"
+                 "  ath audit show --key travel --json | jq .sha256\n"},
+    {.noun = "audit",
+     .verb = "follow",
+     .method = "audit.query",
+     .summary = "Print records as they are written, until ended",
+     .options = follow_options,
+     .run = cmd_run_audit_follow,
+     .examples = "  ath audit follow\n  ath audit follow --event policy_denied --json\n"},
+    {.noun = "audit",
+     .verb = "trace",
+     .method = "audit.query",
+     .summary = "Tell what became of one action, as this side saw it",
+     .options = trace_options,
+     .run = cmd_run_audit_trace,
+     .about = "The user's, the agent's and the application's athd know the same handshake by the "
+              "same names:\n"
+              "the trace-id that its caller gave, and the hash that access_granted calls "
+              "`handshake`.",
+     .examples = "  ath audit trace 4bf92f3577b34da6a3ce929d0e0e4736\n"},
+    {.noun = "audit",
+     .verb = "checkpoint",
+     .method = "audit.checkpoint",
+     .summary = "Sign the audit log as it is now, and print the checkpoint",
+     .options = no_options,
+     .show = CMD_SHOW_RAW,
+     .member = "checkpoint",
+     .about = "Keep it elsewhere: `ath audit verify --from FILE` shows whether the log still "
+              "continues it.",
+     .examples = "  ath audit checkpoint > checkpoint.note\n"},
     {.noun = "audit",
      .verb = "verify",
      .summary = "Check every record, tile and checkpoint of the audit log",

@@ -27,6 +27,7 @@ int64_t cmd_audit_microseconds(struct ath_slice timestamp);
  * status. */
 int cmd_audit_export_tiles(const struct cmd_context *context, const char *dir, const char *output);
 
+cmd_run_fn cmd_run_audit_show, cmd_run_audit_follow, cmd_run_audit_trace;
 cmd_run_fn cmd_run_audit_verify, cmd_run_audit_prove, cmd_run_audit_consistency,
     cmd_run_audit_export;
 

@@ -130,10 +130,10 @@ cmd_input_time(const char *text, int64_t now, int64_t *ret_seconds)
     const char *end;
     int64_t from_now;
 
-    if (text[0] == '+') {
+    if (text[0] == '+' || text[0] == '-') {
         if (!cmd_input_duration(text + 1, &from_now))
             return false;
-        *ret_seconds = now + from_now;
+        *ret_seconds = text[0] == '+' ? now + from_now : now - from_now;
         return true;
     }
     end = strptime(text, "%Y-%m-%d", &moment);

@@ -39,7 +39,8 @@ add_needles(struct audit_query *query)
     ath_err err;
 
     if ((err = add_needle(query, "event", filter->event)) != ATH_OK ||
-        (err = add_needle(query, NULL, filter->key)) != ATH_OK)
+        (err = add_needle(query, NULL, filter->key)) != ATH_OK ||
+        (err = add_needle(query, NULL, filter->handshake)) != ATH_OK)
         return err;
     if (filter->trace_id == NULL)
         return ATH_OK;
@@ -102,6 +103,8 @@ matches(const struct audit_query *query, const struct json *record)
     return (filter->event == NULL || is_same(record, "event", filter->event)) &&
            (filter->key == NULL || is_same(record, "key", filter->key) ||
             is_same(record, "jkt", filter->key)) &&
+           (filter->handshake == NULL || is_same(record, "handshake", filter->handshake) ||
+            is_same(record, "handshake_id", filter->handshake)) &&
            (filter->trace_id == NULL || is_of_trace(record, filter->trace_id)) &&
            (filter->caller == NULL || is_of_caller(record, filter->caller)) &&
            (!filter->has_since || (time != NULL && strcmp(time, query->since) >= 0)) &&

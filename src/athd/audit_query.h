@@ -15,6 +15,7 @@
 struct audit_filter {
     const char *event;
     const char *key;      /* a key's name, or its thumbprint */
+    const char *handshake; /* b64u(T5), or the handshake_id that it has at this side */
     const char *trace_id; /* 32 hexadecimal digits */
     const char *caller;   /* uid, executable, unit or grant of the caller */
     bool has_since, has_until;

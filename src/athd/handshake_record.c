@@ -80,6 +80,8 @@ handshake_record_step(struct athd *athd, const struct handshake *handshake,
     json_array_begin(&sent);
     for (size_t i = 0; i < handshake->need.send_count; i++)
         json_put_string(&sent, NULL, type_of(handshake->need.send[i]));
+    if (handshake->need.confirm != NULL) /* M6, to the user */
+        json_put_string(&sent, NULL, type_of(handshake->need.confirm));
     json_put_maker(&record, "sent", &sent);
     json_put_string(&record, "state", state);
     audit_record_note(athd, &record);

@@ -171,6 +171,7 @@ method_audit_query(struct request *request)
         return;
     filter.event = json_get_string(reading->params, "event");
     filter.key = json_get_string(reading->params, "key");
+    filter.handshake = json_get_string(reading->params, "handshake");
     filter.caller = json_get_string(reading->params, "caller");
     filter.has_since = json_get_int(reading->params, "since", &filter.since);
     filter.has_until = json_get_int(reading->params, "until", &filter.until);

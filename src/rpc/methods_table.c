@@ -224,6 +224,7 @@ static const struct rpc_param params_AUDIT_QUERY[] = {
     INT("limit", OPTIONAL, QUERY_LIMIT),
     TEXT("event", OPTIONAL, TEXT_LEN),
     TEXT("key", OPTIONAL, TEXT_LEN),
+    TEXT("handshake", OPTIONAL, TEXT_LEN),
     TEXT("caller", OPTIONAL, URI_LEN),
     INT("since", OPTIONAL, YEAR_9999),
     INT("until", OPTIONAL, YEAR_9999),
