@@ -7,7 +7,8 @@
  * Errors of every call: ATH_ERR_HSM_UNAVAILABLE (the device is gone: the helper ends and is started
  * again), ATH_ERR_HSM_BUSY (try again), ATH_ERR_HSM_ERROR (the hardware refused; native code kept),
  * ATH_ERR_PIN_* , ATH_ERR_UNSUPPORTED_ALGORITHM, ATH_ERR_INVALID_PARAMS (a blob or argument that no
- * retry will mend), ATH_ERR_NOMEM, ATH_ERR_CRYPTO.
+ * retry will mend), ATH_ERR_KEY_NOT_FOUND (the hardware has no such key), ATH_ERR_NOMEM,
+ * ATH_ERR_CRYPTO.
  */
 #ifndef HSM_HSM_H
 #define HSM_HSM_H

@@ -160,7 +160,7 @@ test_deleted_key_leaves_nothing_but_its_certificate(void **state)
     assert_int_equal(fixture_count_objects(fixture, CKO_CERTIFICATE), 1);
     fixture_must_sign(fixture, 0, other);
     assert_int_equal(fixture_key_open(fixture, ath_buf_text(&blob), &fault, &again),
-                     ATH_ERR_INVALID_PARAMS);
+                     ATH_ERR_KEY_NOT_FOUND);
     fixture_must_say(&fault, "no such private key");
     pkcs11_backend_ops.key_close(fixture->hsm, other);
     ath_buf_done(&blob);
@@ -347,7 +347,7 @@ test_foreign_key_is_opened_by_id_or_label_with_its_facts(void **state)
     assert_int_equal(fixture_key_open(fixture, "pkcs11:token=agent;id=%07", &fault, &key), ATH_OK);
     pkcs11_backend_ops.key_close(fixture->hsm, key);
     assert_int_equal(fixture_key_open(fixture, "pkcs11:id=%07;object=yours", &fault, &key),
-                     ATH_ERR_INVALID_PARAMS);
+                     ATH_ERR_KEY_NOT_FOUND);
 }
 
 static void
@@ -693,7 +693,7 @@ test_search_that_lies_is_an_error(void **state)
     fixture_must_say(&fault, "without a handle");
     fake->C_FindObjects = fixture_real->C_FindObjects;
     assert_int_equal(fixture_key_open(fixture, "pkcs11:object=k", &fault, &key),
-                     ATH_ERR_INVALID_PARAMS);
+                     ATH_ERR_KEY_NOT_FOUND);
 }
 
 /* ---- memory ---- */

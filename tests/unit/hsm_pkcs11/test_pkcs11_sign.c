@@ -70,7 +70,7 @@ test_key_that_was_deleted_by_others_is_missed(void **state)
     assert_int_equal(fixture->token->module->f->C_DestroyObject(
                          fixture->token->sessions[PKCS11_MAIN_SESSION], key->handle),
                      CKR_OK);
-    assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), ATH_ERR_KEY_NOT_FOUND);
     fixture_must_say(&fault, "no such private key");
     pkcs11_backend_ops.key_close(fixture->hsm, key);
 }
