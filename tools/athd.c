@@ -63,6 +63,8 @@ check(const struct config *config)
         return fail(err, &why);
     if (err != ATH_OK)
         fprintf(stderr, "athd: note: %s\n", why_text(&why, err));
+    if ((err = config_check_tokens(config, &why)) != ATH_OK)
+        return fail(err, &why);
     puts("athd: the configuration is good");
     return 0;
 }

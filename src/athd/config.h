@@ -78,6 +78,8 @@ void config_done(struct config *config);
 /* config_check.c: are the programs there that athd runs? ATH_ERR_INVALID_PARAMS with why. */
 ath_err config_check_helper(const struct config *config, struct why *why) ATH_MUST_USE;
 ath_err config_check_prompter(const struct config *config, struct why *why) ATH_MUST_USE;
+/* Are the files there that PKCS#11 URIs name: modules, PINs? Errors as above. */
+ath_err config_check_tokens(const struct config *config, struct why *why) ATH_MUST_USE;
 
 /* config_source.c: remembers a file that was read; moves what is remembered; forgets it. */
 ath_err config_source_add(struct config *config, const char *path,

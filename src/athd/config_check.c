@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include "athd/config.h"
+#include "hsm/wire/pkcs11_uri.h"
 
 static bool
 is_program(const char *path)
@@ -56,4 +57,37 @@ config_check_prompter(const struct config *config, struct why *why)
                    "there is no prompter program %s%s: nobody can be asked (install pinentry, or "
                    "give --prompter)",
                    prompter, is_path ? "" : " in $PATH");
+}
+
+static bool
+is_readable_file(const char *path)
+{
+    struct stat st;
+
+    return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) == 0;
+}
+
+ath_err
+config_check_tokens(const struct config *config, struct why *why)
+{
+    struct pkcs11_uri uri;
+    size_t i;
+
+    for (i = 0; i < config->hsm_count; i++) {
+        const struct config_hsm *hsm = &config->hsms[i];
+
+        if (pkcs11_uri_parse(ath_slice_of_string(hsm->uri), NULL, &uri) != ATH_OK)
+            continue; /* a TPM */
+        if (uri.module_path[0] != '\0' && !is_readable_file(uri.module_path))
+            return why_set(
+                why, ATH_ERR_INVALID_PARAMS,
+                "hsm %s: there is no PKCS#11 module %s; module-path names the one of the "
+                "token's maker, or OpenSC's opensc-pkcs11.so",
+                hsm->name, uri.module_path);
+        if (uri.pin_file[0] != '\0' && !is_readable_file(uri.pin_file))
+            return why_set(why, ATH_ERR_INVALID_PARAMS,
+                           "hsm %s: the file of its pin-source, %s, cannot be read", hsm->name,
+                           uri.pin_file);
+    }
+    return ATH_OK;
 }

@@ -355,18 +355,20 @@ may_be_repeated(const struct hsm_job *job)
 {
     if (job->op == HSM_OP_COUNTER && (job->count > 0 || job->data.len == 0))
         return false;
-    if (job->wants_pin && job->pin_from != HSM_PIN_KEPT && !job->unit->was_removed)
+    if (job->wants_pin && job->pin_from != HSM_PIN_NONE && !job->unit->was_removed)
         return false;
     return !job->is_repeated && (job->op != HSM_OP_KEY_CREATE || !job->unit->is_token);
 }
 
-/* A job whose helper was lost. */
+/* A job whose helper was lost. A PIN that it was trying may have been wrong. */
 static void
 lose(struct hsm_unit *unit, struct hsm_job *job)
 {
     struct why why;
 
     land(unit, job);
+    if (job->wants_pin && job->pin_from != HSM_PIN_NONE && !unit->was_removed && !unit->is_closing)
+        hsm_login_count_wrong(unit, NULL, NULL, NULL);
     if (job->done == NULL && !job->deferred.waiting) {
         hsm_job_free(job);
     } else if (job->done != NULL && !job->deferred.waiting && may_be_repeated(job) &&

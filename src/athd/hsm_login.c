@@ -335,7 +335,7 @@ take_success(struct hsm_unit *unit)
 
     end_dialogue(login);
     login->stage = HSM_LOGIN_IDLE;
-    login->is_in = true;
+    login->is_in = unit->has_served = true;
     login->since_ms = clock_monotonic_ms();
     hsm_login_count_right(unit, login->from);
     if (login->ttl_s > 0)

@@ -206,6 +206,8 @@ test_tokens_are_named_and_their_pin_has_its_time(void **state)
     assert_string_equal(config.hsms[1].name, "pkcs11-2");
     assert_int_equal(config.hsms[0].pin_ttl_s, 0);
     assert_int_equal(config.hsms[1].pin_ttl_s, 300);
+    assert_int_equal(config_check_tokens(&config, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "/m.so"));
     assert_int_equal(config_add_hsm(&other, "pkcs11", config.hsms[0].uri, &why), ATH_OK);
     assert_true(config_needs_start(&config, &other));
     config_done(&other);

@@ -123,6 +123,41 @@ test_key_is_the_same_after_a_restart(void **state)
     json_free(after);
 }
 
+/* A token's key: its URI is in the JSON, which is the only file. */
+static void
+test_key_of_a_token_is_one_file_and_the_same_after_a_restart(void **state)
+{
+    static const char uri[] = "pkcs11:token=t;serial=01;id=%01;object=card";
+    struct fixture *f = *state;
+    struct key *key = make_key("card", DID_CLIENT, "a"), *found;
+    struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
+    struct json *info = NULL;
+    struct hsm_key_facts facts = {.generated_inside = true, .always_authenticate = true};
+    struct stat st;
+
+    ath_buf_put_string(&blob, uri);
+    key_attach(key, &blob, 7);
+    key_set_facts(key, &facts);
+    key->is_token = key->pin = true;
+    assert_int_equal(key_store_reserve(f->store, "card"), ATH_OK);
+    assert_int_equal(put(f, key), ATH_OK);
+    key_store_release(f->store, "card");
+    key_free(key);
+    assert_int_equal(stat(stores_path(&f->stores, "keys/card.json"), &st), 0);
+    assert_int_not_equal(stat(stores_path(&f->stores, "keys/card.pem"), &st), 0);
+    restart(f);
+    assert_non_null(found = key_store_find(f->store, "card"));
+    assert_true(found->is_token && found->pin && found->ref.wants_pin);
+    assert_int_equal(found->ref.blob.len, strlen(uri));
+    assert_memory_equal(found->ref.blob.data, uri, strlen(uri));
+    assert_int_equal(key_info(found, NULL, &info), ATH_OK);
+    assert_string_equal(json_get_string(info, "hsm_kind"), "pkcs11");
+    assert_string_equal(json_get_string(info, "uri"), uri);
+    assert_true(json_is_true(json_get(json_get(info, "hardware"), "always_authenticate")));
+    assert_null(json_get(json_get(info, "hardware"), "fixed_tpm"));
+    json_free(info);
+}
+
 static void
 test_name_is_given_away_once(void **state)
 {
@@ -257,6 +292,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_key_is_the_same_after_a_restart),
+        TEST(test_key_of_a_token_is_one_file_and_the_same_after_a_restart),
         TEST(test_name_is_given_away_once),
         TEST(test_one_key_does_not_get_two_names),
         TEST(test_deleted_key_is_gone_from_disk_and_the_name_is_free),
