@@ -686,6 +686,39 @@ test_one_signature_that_hangs_is_seen_though_others_are_answered(void **state)
     end();
 }
 
+/* ---- little memory ---- */
+
+/* Nobody waits for ever, whatever cannot be allocated, and the next request is served. */
+static void
+test_each_failing_allocation_ends_the_job_one_way_or_the_other(void **state)
+{
+    const struct hsm_key_ref ref = {.number = 3, .hsm = "one", .blob = ath_slice_of_string("URI")};
+    bool happened = true;
+    unsigned nth;
+
+    (void)state;
+    for (nth = 1; happened && nth < 100; nth++) {
+        struct hsm_job_params params;
+        ath_err err;
+
+        begin("pkcs11:token=pin", "yes");
+        run_until_state("locked");
+        params = params_of(0);
+        fail_allocation(nth);
+        err = hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("a"), &params, NULL);
+        if (err == ATH_OK)
+            fixture_run_until(&fixture, &completions, 1);
+        happened = fail_allocation_happened();
+        fail_allocation(0);
+        assert_true(happened || results[0].err == ATH_OK);
+        sign(1, "b", false);
+        fixture_run_until(&fixture, &completions, err == ATH_OK ? 2 : 1);
+        assert_int_equal(results[1].err, ATH_OK);
+        end();
+    }
+    assert_false(happened);
+}
+
 /* ---- keys ---- */
 
 static void
@@ -754,6 +787,7 @@ main(void)
         cmocka_unit_test(test_signature_under_way_when_the_token_goes_is_repeated_once),
         cmocka_unit_test(test_answers_out_of_order_find_their_jobs),
         cmocka_unit_test(test_one_signature_that_hangs_is_seen_though_others_are_answered),
+        cmocka_unit_test(test_each_failing_allocation_ends_the_job_one_way_or_the_other),
         cmocka_unit_test(test_key_is_destroyed_with_its_key_open),
         cmocka_unit_test(test_key_made_for_nobody_is_destroyed),
     };
