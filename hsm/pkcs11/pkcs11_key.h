@@ -17,8 +17,9 @@ struct hsm_key {
     unsigned generation;
 };
 
-/* Looks the private key up and reads it. ATH_ERR_INVALID_PARAMS: no such URI, one of another token
- * or module, no such key or more than one, a key without public half, one that does not sign;
+/* Looks the private key up and reads it. ATH_ERR_KEY_NOT_FOUND: the token has none that fits;
+ * ATH_ERR_INVALID_PARAMS: no such URI, one of another token or module, one that fits several keys,
+ * a key without public half, one that does not sign;
  * ATH_ERR_UNSUPPORTED_ALGORITHM; ATH_ERR_PIN_REQUIRED: nobody is logged in, and so it is not to be
  * seen. */
 ath_err pkcs11_key_open(struct pkcs11_token *token, struct ath_slice blob, struct hsm_fault *fault,

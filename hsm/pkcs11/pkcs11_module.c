@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "base/log.h"
+#include "hsm/pkcs11/pkcs11_mutex.h"
 
 /* What we call (PKCS #11 2.40, 5.4 to 5.13). A 2.x list has the same layout up to these. */
 #define OFFSET(function) offsetof(CK_FUNCTION_LIST, function)
@@ -78,8 +79,7 @@ load(struct pkcs11_module *module, struct hsm_fault *fault)
 static ath_err
 initialise(struct pkcs11_module *module, struct hsm_fault *fault)
 {
-    CK_C_INITIALIZE_ARGS arguments = {.flags = CKF_OS_LOCKING_OK};
-    CK_RV rv = module->f->C_Initialize(&arguments);
+    CK_RV rv = module->f->C_Initialize(pkcs11_mutex_arguments());
 
     if (rv == CKR_CANT_LOCK || rv == CKR_ARGUMENTS_BAD) {
         module->one_at_a_time = true;

@@ -59,7 +59,10 @@ recover(struct pkcs11_token *token, unsigned index, bool again, ath_err err,
 
     if (action == PKCS11_ACTION_REPORT)
         return err;
-    if (pkcs11_token_check(token, &gone) != ATH_OK) {
+    /* Only what ends in an error can wait: a lost session is no sign of a removal by itself. */
+    if ((action == PKCS11_ACTION_CHECK && err != ATH_ERR_PIN_REQUIRED
+             ? pkcs11_token_check_slowly(token, &gone)
+             : pkcs11_token_check(token, &gone)) != ATH_OK) {
         gone.native = fault->native;
         *fault = gone;
         return ATH_ERR_HSM_UNAVAILABLE;

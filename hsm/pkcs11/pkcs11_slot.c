@@ -3,9 +3,11 @@
 #include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
+#include <time.h>
 
 #define SLOTS_MAX 256u
 #define LIST_MAX 160u
+#define STEP_MS 100u
 
 static const char doing_list[] = "list the tokens";
 
@@ -193,13 +195,27 @@ pkcs11_slot_find(const struct pkcs11_module *module, const struct pkcs11_uri *wa
     return err;
 }
 
+/* OpenSC looks at its readers only when it is asked for the number of slots; to C_GetTokenInfo it
+ * goes on telling of a card that is gone. */
+static CK_RV
+look_again(const struct pkcs11_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *ret_info)
+{
+    CK_SLOT_INFO info = {.flags = 0};
+    CK_ULONG count = 0;
+
+    (void)module->f->C_GetSlotList(CK_TRUE, NULL, &count);
+    if (module->f->C_GetSlotInfo(slot, &info) == CKR_OK && (info.flags & CKF_TOKEN_PRESENT) == 0)
+        return CKR_TOKEN_NOT_PRESENT;
+    return module->f->C_GetTokenInfo(slot, ret_info);
+}
+
 ath_err
 pkcs11_slot_check(const struct pkcs11_module *module, const struct pkcs11_place *place,
                   struct hsm_fault *fault, CK_TOKEN_INFO *ret_info)
 {
     CK_TOKEN_INFO info = {.flags = 0};
     struct pkcs11_uri name;
-    CK_RV rv = module->f->C_GetTokenInfo(place->slot, &info);
+    CK_RV rv = look_again(module, place->slot, &info);
 
     if (rv == CKR_OK) {
         name = name_of(&info);
@@ -213,4 +229,30 @@ pkcs11_slot_check(const struct pkcs11_module *module, const struct pkcs11_place 
     return why_set(&fault->why, ATH_ERR_HSM_UNAVAILABLE,
                    "the token \"%s\" (serial %s) was taken out", place->name.token,
                    place->name.serial);
+}
+
+static bool
+can_be_taken_out(const struct pkcs11_module *module, CK_SLOT_ID slot)
+{
+    CK_SLOT_INFO info = {.flags = 0};
+
+    return module->f->C_GetSlotInfo(slot, &info) != CKR_OK ||
+           (info.flags & CKF_REMOVABLE_DEVICE) != 0;
+}
+
+/* pcscd asks its readers every 400 ms. */
+ath_err
+pkcs11_slot_check_slowly(const struct pkcs11_module *module, const struct pkcs11_place *place,
+                         struct hsm_fault *fault, CK_TOKEN_INFO *ret_info)
+{
+    const struct timespec step = {.tv_nsec = STEP_MS * 1000000L};
+    ath_err err = pkcs11_slot_check(module, place, fault, ret_info);
+
+    if (err != ATH_OK || !can_be_taken_out(module, place->slot))
+        return err;
+    for (unsigned waited = 0; err == ATH_OK && waited < PKCS11_SLOT_NOTICE_MS; waited += STEP_MS) {
+        (void)nanosleep(&step, NULL);
+        err = pkcs11_slot_check(module, place, fault, ret_info);
+    }
+    return err;
 }

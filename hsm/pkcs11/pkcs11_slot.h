@@ -21,6 +21,13 @@ ath_err pkcs11_slot_find(const struct pkcs11_module *module, const struct pkcs11
 ath_err pkcs11_slot_check(const struct pkcs11_module *module, const struct pkcs11_place *place,
                           struct hsm_fault *fault, CK_TOKEN_INFO *ret_info) ATH_MUST_USE;
 
+/* The same, after a failure that may come of a removal which the reader has not noticed yet: where
+ * tokens can be taken out it is given a moment. May block for PKCS11_SLOT_NOTICE_MS. */
+#define PKCS11_SLOT_NOTICE_MS 800u
+ath_err pkcs11_slot_check_slowly(const struct pkcs11_module *module,
+                                 const struct pkcs11_place *place, struct hsm_fault *fault,
+                                 CK_TOKEN_INFO *ret_info) ATH_MUST_USE;
+
 /* A field of CK_TOKEN_INFO and its like, as text: up to the first NUL, without the blanks at the
  * end. text has room for size + 1. */
 void pkcs11_slot_text(const unsigned char *field, size_t size, char *text);

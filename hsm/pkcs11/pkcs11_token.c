@@ -56,18 +56,32 @@ pkcs11_token_close(struct pkcs11_token *token)
     free(token);
 }
 
-ath_err
-pkcs11_token_check(struct pkcs11_token *token, struct hsm_fault *fault)
+static ath_err
+keep_now(struct pkcs11_token *token, ath_err err, const CK_TOKEN_INFO *now)
 {
-    CK_TOKEN_INFO now;
-    ath_err err = pkcs11_slot_check(token->module, &token->place, fault, &now);
-
     if (err != ATH_OK)
         return err;
     (void)pthread_mutex_lock(&token->lock);
-    token->now = now;
+    token->now = *now;
     (void)pthread_mutex_unlock(&token->lock);
     return ATH_OK;
+}
+
+ath_err
+pkcs11_token_check(struct pkcs11_token *token, struct hsm_fault *fault)
+{
+    CK_TOKEN_INFO now = {.flags = 0};
+
+    return keep_now(token, pkcs11_slot_check(token->module, &token->place, fault, &now), &now);
+}
+
+ath_err
+pkcs11_token_check_slowly(struct pkcs11_token *token, struct hsm_fault *fault)
+{
+    CK_TOKEN_INFO now = {.flags = 0};
+
+    return keep_now(token, pkcs11_slot_check_slowly(token->module, &token->place, fault, &now),
+                    &now);
 }
 
 CK_TOKEN_INFO

@@ -36,6 +36,9 @@ void pkcs11_token_close(struct pkcs11_token *token); /* NULL is fine */
 /* Reads the token's flags anew. ATH_ERR_HSM_UNAVAILABLE: it was taken out, or is another one. */
 ath_err pkcs11_token_check(struct pkcs11_token *token, struct hsm_fault *fault) ATH_MUST_USE;
 
+/* The same after a failure: see pkcs11_slot_check_slowly. */
+ath_err pkcs11_token_check_slowly(struct pkcs11_token *token, struct hsm_fault *fault) ATH_MUST_USE;
+
 /* The flags and PIN lengths as they were last read. */
 CK_TOKEN_INFO pkcs11_token_now(struct pkcs11_token *token);
 

@@ -227,6 +227,21 @@ test_another_token_in_the_same_slot_is_not_taken_for_ours(void **state)
     assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
 }
 
+/* OpenSC goes on telling of a card that is gone, while its slot is empty. */
+static void
+test_token_of_an_empty_slot_is_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_FUNCTION_LIST *fake = fixture_fake(fixture);
+    struct hsm_fault fault = {0};
+
+    fake->C_GetSlotInfo = lying_slot_info;
+    slot_lie.flags = CKF_TOKEN_PRESENT | CKF_REMOVABLE_DEVICE;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
+    slot_lie.flags = CKF_REMOVABLE_DEVICE;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
+}
+
 static void
 test_counts_beyond_all_measure_are_refused(void **state)
 {
@@ -317,6 +332,7 @@ main(void)
         WITH(fixture_setup_empty, test_open_works_once_the_token_is_there),
         WITH(fixture_setup_login, test_token_that_is_taken_out_is_missed_and_works_when_it_is_back),
         WITH(fixture_setup, test_another_token_in_the_same_slot_is_not_taken_for_ours),
+        WITH(fixture_setup, test_token_of_an_empty_slot_is_gone),
         WITH(fixture_setup, test_counts_beyond_all_measure_are_refused),
         WITH(fixture_setup, test_flags_become_login_and_tries),
         WITH(fixture_setup, test_workers_are_as_many_as_the_token_has_sessions_for),
