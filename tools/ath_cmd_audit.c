@@ -51,10 +51,11 @@ static const struct cmd_option no_options[] = {{0}};
 static const struct cmd_option verify_options[] = {
     STATE_DIR_OPTION,
     {"--key", "FILE|JKT", CMD_LIST, NULL, false, NULL,
-     "the audit key that may have signed it: a JWK or PEM file, or a thumbprint you noted; may be "
-     "repeated"},
+     "the audit key that may have signed it: a JWK or PEM file, or a thumbprint you noted"},
     {"--from", "FILE", CMD_TEXT, NULL, false, NULL,
      "an older checkpoint, kept elsewhere, that the log must continue"},
+    {"--offline", NULL, CMD_TRUE, NULL, false, NULL,
+     "do not ask athd, where it runs, for a checkpoint of now"},
     {0},
 };
 
@@ -135,7 +136,9 @@ const struct cmd cmd_audit_group[] = {
               "that is\n"
               "wrong, if the log is not what the audit key signed. What was written since the "
               "newest checkpoint\n"
-              "is not covered yet; it says how much that is.",
+              "is not covered yet; it says how much that is. Without --state-dir and --offline an "
+              "athd that runs\n"
+              "makes a checkpoint first, with the TPM's counter of now.",
      .examples = "  ath audit verify\n"
                  "  ath audit verify --key 8Ux2cVfT1Hj9l0mYp0dVQ9sYv0oN1vYJ3d1aXg4Tq0c --from "
                  "checkpoint.note\n"},

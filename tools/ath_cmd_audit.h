@@ -16,6 +16,10 @@ int cmd_audit_fail(const char *dir, ath_err err, const struct why *why);
  * after saying why not. */
 bool cmd_audit_write(const struct cmd_context *context, const char *flag, struct ath_slice text);
 
+/* A checkpoint that athd, if it runs, makes now; false: there is none, and it has been said why
+ * where athd runs. */
+bool cmd_audit_fresh_checkpoint(const struct cmd_context *context, struct ath_buf *note);
+
 /* ---- one record in another form, appended; ATH_ERR_PARSE: it is no record of ours ---- */
 
 ath_err cmd_audit_put_journal(struct ath_slice line, struct ath_buf *out) ATH_MUST_USE;

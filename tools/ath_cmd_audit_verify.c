@@ -14,7 +14,7 @@ struct verifying {
     char jkts[AUDIT_MAX_KEYS][JKT_LEN + 1];
     const char *jkt_list[AUDIT_MAX_KEYS];
     struct audit_older older[AUDIT_MAX_OLDER];
-    struct ath_buf from;
+    struct ath_buf from, fresh; /* notes */
     struct audit_report report;
 };
 
@@ -84,6 +84,19 @@ read_from(const struct cmd_context *context, struct verifying *verifying)
     verifying->older[verifying->options.older_count++] =
         (struct audit_older){ath_buf_slice(&verifying->from), path};
     return ATH_OK;
+}
+
+/* Of the athd whose log this is: the one that runs with the usual state directory. */
+static void
+read_fresh(const struct cmd_context *context, struct verifying *verifying)
+{
+    if (json_is_true(json_get(context->extra, "--offline")) ||
+        json_get(context->extra, "--state-dir") != NULL ||
+        !cmd_audit_fresh_checkpoint(context, &verifying->fresh))
+        return;
+    verifying->older[verifying->options.older_count++] =
+        (struct audit_older){ath_buf_slice(&verifying->fresh),
+                             "the checkpoint that athd made now (without it: --offline)"};
 }
 
 /* ---- what was found ---- */
@@ -220,6 +233,7 @@ cmd_run_audit_verify(struct cmd_context *context)
         status = ath_err_exit_status(err);
         goto out;
     }
+    read_fresh(context, verifying);
     err = audit_verify(&verifying->options, &verifying->report);
     if (err != ATH_OK && err != ATH_ERR_INVALID_EVIDENCE) {
         status = cmd_audit_fail(dir, err, &verifying->report.wrong.why);
@@ -233,8 +247,10 @@ cmd_run_audit_verify(struct cmd_context *context)
     else
         show_wrong(&verifying->report.wrong);
 out:
-    if (verifying != NULL)
+    if (verifying != NULL) {
         ath_buf_done(&verifying->from);
+        ath_buf_done(&verifying->fresh);
+    }
     free(verifying);
     free(dir);
     return status;

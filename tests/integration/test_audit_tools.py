@@ -111,24 +111,59 @@ class AuditTools(unittest.TestCase):
         self.assertEqual(done.returncode, 1)
         self.assertIn(f"there is no audit log in {self.tmp}", done.stderr.decode())
 
-    def test_random_changes_of_a_larger_log_are_found(self):
+    @staticmethod
+    def attack(draw, path, content):
+        """Other bytes for the file, None to remove it; and what that is called."""
+        kind = draw.choice(["byte", "byte", "byte", "cut", "insert", "delete", "unlink"] + ["line"] * 4 * path.endswith(".jsonl"))
+        at, end = sorted(draw.choices(range(len(content)), k=2))
+        if kind == "byte":
+            return content[:at] + bytes([content[at] ^ draw.randrange(1, 256)]) + content[at + 1:], kind
+        if kind == "cut":
+            return content[:at], kind
+        if kind == "insert":
+            return content[:at] + bytes([draw.randrange(256)]) + content[at:], kind
+        if kind == "delete":
+            return content[:at] + content[end + 1:], kind
+        if kind == "unlink":
+            return None, kind
+        lines = content.splitlines(keepends=True)
+        first, second = draw.sample(range(len(lines)), 2)
+        kind = draw.choice(["line moved", "line again", "line gone", "lines exchanged"])
+        if kind == "lines exchanged":
+            lines[first], lines[second] = lines[second], lines[first]
+        elif kind == "line again":
+            lines.insert(second, lines[first])
+        elif kind == "line gone":
+            del lines[first]
+        else:
+            lines.insert(second, lines.pop(first))
+        return b"".join(lines), kind
+
+    def test_random_attacks_on_a_log_of_100_000_records_are_found(self):
         state = self.path("large")
         os.mkdir(state)
-        run(GENERATOR, os.path.join(state, "audit"), "20000", "160", "3000", "1500", "tpm")
-        files = [os.path.join(top, name) for top, _, names in os.walk(state) for name in names]
-        draw = random.Random(5)
-        for _ in range(40):
-            path = draw.choice(files)
-            with open(path, "r+b") as file:
+        run(GENERATOR, os.path.join(state, "audit"), "100000", "160", "30000", "7000", "tpm")
+        files = sorted(os.path.join(top, name) for top, _, names in os.walk(state) for name in names)
+        segments = [path for path in files if path.endswith(".jsonl")]
+        draw = random.Random(os.environ.get("ATH_TEST_SEED", "5"))
+        for _ in range(int(os.environ.get("ATH_TEST_ATTACKS", "24"))):
+            path = draw.choice(draw.choice([files, segments]))
+            with open(path, "rb") as file:
                 content = file.read()
-                at = draw.randrange(len(content))
-                file.seek(at)
-                file.write(bytes([content[at] ^ draw.randrange(1, 256)]))
-                file.flush()
-                done = run(ATH, "audit", "verify", "--state-dir", state, "--json")
-                self.assertEqual(done.returncode, 1, f"{path} at {at}")
+            changed, kind = self.attack(draw, path, content)
+            if changed == content:
+                continue
+            if changed is None:
+                os.unlink(path)
+            else:
+                with open(path, "wb") as file:
+                    file.write(changed)
+            done = run(ATH, "audit", "verify", "--state-dir", state, "--json")
+            self.assertEqual(done.returncode, 1, f"{kind} of {path}")
+            self.assertNotEqual(json.loads(done.stdout)["wrong"]["reason"], "")
+            if kind == "byte":
                 self.assertIn(json.loads(done.stdout)["wrong"]["file"], path)
-                file.seek(0)
+            with open(path, "wb") as file:
                 file.write(content)
         self.assertEqual(run(ATH, "audit", "verify", "--state-dir", state).returncode, 0)
 
