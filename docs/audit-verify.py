@@ -54,10 +54,15 @@ def sha(data):
     return hashlib.sha256(data).digest()
 
 
-def b64u(text):
-    data = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
-    need(base64.urlsafe_b64encode(data).rstrip(b"=").decode() == text, "bad base64url: " + text)
+def b64(text):
+    data = base64.b64decode(text, validate=True)
+    need(base64.b64encode(data).decode() == text, "not the one base64 form: " + text)
     return data
+
+
+def b64u(text):
+    need(not set("+/=") & set(text), "no base64url: " + text)
+    return b64(text.replace("-", "+").replace("_", "/") + "=" * (-len(text) % 4))
 
 
 def der_integers(der):
@@ -84,10 +89,10 @@ def check_note(note, jwk):
     need(lines[0] == "athd.audit/" + jkt, "the checkpoint is of another key: " + lines[0])
     key_id = sha(SPKI + b64u(jwk["x"]) + b64u(jwk["y"]))[:4]
     for line in signatures.split("\n"):
-        blob = base64.b64decode(line.rsplit(" ", 1)[-1], validate=True)
+        blob = b64(line.rsplit(" ", 1)[-1])
         if line.startswith("\u2014 " + lines[0] + " ") and blob[:4] == key_id:
             need(ecdsa_holds(key, text.encode(), *der_integers(blob[4:])), "the signature is wrong")
-            return jkt, int(lines[1]), base64.b64decode(lines[2], validate=True)
+            return jkt, int(lines[1]), b64(lines[2])
     raise ValueError("the key's signature is missing")
 
 
@@ -95,40 +100,30 @@ def node(left, right):
     return sha(b"\1" + left + right)
 
 
-def from_path(index, size, leaf, path):  # RFC 9162 2.1.3.2
-    at, last = index, size - 1
+def climb(at, last, old, new, path):
+    """The roots of the older and the newer tree that the path gives (RFC 9162, 2.1.3.2 and 2.1.4.2)."""
     for sibling in path:
         need(last > 0, "the path is too long")
         if at & 1 or at == last:
-            leaf = node(sibling, leaf)
+            old, new = node(sibling, old), node(sibling, new)
             while not at & 1 and at:
                 at, last = at >> 1, last >> 1
         else:
-            leaf = node(leaf, sibling)
+            new = node(new, sibling)
         at, last = at >> 1, last >> 1
     need(last == 0, "the path is too short")
-    return leaf
+    return old, new
 
 
-def check_consistency(first, old, second, new, path):  # RFC 9162 2.1.4.2
-    if first == second or first == 0:
-        return need(not path and (first == 0 or old == new), "the roots differ")
+def check_consistency(first, old, second, new, path):
+    if first in (0, second):
+        return need(not path and old == (new if first == second else mth([])), "the roots differ")
     path = ([old] if first & (first - 1) == 0 else []) + path
     need(first < second and path, "the sizes do not fit")
     at, last = first - 1, second - 1
     while at & 1:
         at, last = at >> 1, last >> 1
-    a = b = path[0]
-    for sibling in path[1:]:
-        need(last > 0, "the path is too long")
-        if at & 1 or at == last:
-            a, b = node(sibling, a), node(sibling, b)
-            while not at & 1 and at:
-                at, last = at >> 1, last >> 1
-        else:
-            b = node(b, sibling)
-        at, last = at >> 1, last >> 1
-    need(last == 0 and a == old and b == new, "the newer checkpoint does not continue the older one")
+    need(climb(at, last, path[0], path[0], path[1:]) == (old, new), "the newer does not continue the older log")
 
 
 def check_proof(proof):
@@ -144,41 +139,39 @@ def check_proof(proof):
     jkt, size, root = check_note(proof["checkpoint"], proof["key"])
     index, leaf = proof["index"], proof["leaf"].encode()
     need(size == proof["size"] and 0 <= index < size, "the size is not the one signed")
-    need(from_path(index, size, sha(b"\0" + leaf), path) == root, "the record is not in the log")
+    leaf_hash = sha(b"\0" + leaf)
+    need(climb(index, size - 1, leaf_hash, leaf_hash, path)[1] == root, "the record is not in the log")
     need(json.loads(leaf)["index"] == index, "the record has another index")
     return {jkt}, f"this is record {index} of {size}:\n{leaf.decode()}"
 
 
 def tile(base, level, n, width):
-    parts = [f"{n % 1000:03}"]
+    name = f"{n % 1000:03}" + (f".p/{width}" if width < 256 else "")
     while n >= 1000:
         n //= 1000
-        parts.insert(0, f"x{n % 1000:03}")
-    with open(os.path.join(base, "tile", level, *parts) + (f".p/{width}" if width < 256 else ""), "rb") as file:
+        name = f"x{n % 1000:03}/{name}"
+    with open(os.path.join(base, "tile", level, name), "rb") as file:
         return file.read()
 
 
 def check_log(base):
     with open(os.path.join(base, "checkpoint"), newline="") as file, open(os.path.join(base, "key.json")) as key:
         jkt, size, root = check_note(file.read(), json.load(key))
-    hashes, index = [], 0
+    hashes = []
     for n in range(-(-size // 256)):
-        bundle, rest = [], tile(base, "entries", n, min(256, size - 256 * n))
+        rest = tile(base, "entries", n, min(256, size - 256 * n))
         while rest:
-            entry, rest = rest[2:2 + int.from_bytes(rest[:2], "big")], rest[2 + int.from_bytes(rest[:2], "big"):]
-            need(json.loads(entry)["index"] == index, f"record {index} is not in its place")
-            bundle.append(sha(b"\0" + entry))
-            index += 1
-        hashes += bundle
-    need(index == size, f"{index} records instead of {size}")
-    level, stack = 0, hashes
-    while stack:  # each level: its tiles are what the level below gives
-        for n in range(-(-len(stack) // 256)):
-            part = stack[256 * n:256 * n + 256]
+            end = 2 + int.from_bytes(rest[:2], "big")
+            need(json.loads(rest[2:end])["index"] == len(hashes), f"record {len(hashes)} is not in its place")
+            hashes.append(sha(b"\0" + rest[2:end]))
+            rest = rest[end:]
+    need(len(hashes) == size and mth(hashes) == root, "the records are not those that were signed")
+    level, row = 0, hashes
+    while row:  # the tiles of each level are what the level below gives
+        for n in range(-(-len(row) // 256)):
+            part = row[256 * n:256 * n + 256]
             need(tile(base, str(level), n, len(part)) == b"".join(part), f"tile {level}/{n} is wrong")
-        stack = [mth(stack[i:i + 256]) for i in range(0, len(stack) - 255, 256)]
-        level += 1
-    need(mth(hashes) == root, "the records are not those that were signed")
+        level, row = level + 1, [mth(row[i:i + 256]) for i in range(0, len(row) - 255, 256)]
     return {jkt}, f"all {size} records are those that were signed"
 
 

@@ -204,7 +204,7 @@ class AuditTools(unittest.TestCase):
                 changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, len(value), 1 + len(value) // 80)]
                 if name.endswith("checkpoint"):  # what only the TPM's line says is not the script's concern
                     end = value.index("\n\n") + 2 + value[value.index("\n\n") + 2:].index("\n")
-                    changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, end, 5)]
+                    changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, end)]
             elif isinstance(value, list):
                 changed = [value[1:], value[:-1], value + [value[0]], value[::-1]]
                 changed += [value[:i] + [value[i - 1]] + value[i + 1:] for i in range(len(value))]
