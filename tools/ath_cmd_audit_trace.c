@@ -78,7 +78,7 @@ static const struct {
     const char *event, *words;
 } sentences[] = {
     {"authorization_started", "it begins"},
-    {"handshake_step", "a message"},
+    {"handshake_step", "a step"},
     {"signature", "signed"},
     {"credential_issued", "the user's grant, signed"},
     {"attestation_issued", "an attestation, signed"},
@@ -97,10 +97,26 @@ static const struct {
     {"session_opened", "a session is open"},
     {"session_closed", "the session is closed"},
     {"session_expired", "the session has expired"},
-    {"session_token_given", "the access token is given to a caller"},
+    {"session_token_given", "a caller gets the token"},
     {"scope_violation", "a scope that the token does not hold"},
     {"token_refused", "the token is refused"},
 };
+
+/* "came: identity_result; went: scope_request" */
+static void
+put_messages(const struct json *record, struct ath_buf *out)
+{
+    const struct json *received = json_get(record, "received"), *sent = json_get(record, "sent");
+
+    if (received != NULL) {
+        ath_buf_put_string(out, "came: ");
+        cmd_print_value("received", received, out);
+    }
+    if (json_first(sent) != NULL) {
+        ath_buf_put_string(out, received != NULL ? "; went: " : "went: ");
+        cmd_print_value("sent", sent, out);
+    }
+}
 
 static const char *
 words_of(const char *event)
@@ -176,7 +192,10 @@ tell(void *ctx, const struct json *record)
     for (size_t width = strlen(words); width < NAME_WIDTH; width++)
         putchar(' ');
     printf("  ");
-    cmd_audit_put_members(record, left_out, &text);
+    if (json_get(record, "sent") != NULL)
+        put_messages(record, &text);
+    else
+        cmd_audit_put_members(record, left_out, &text);
     cmd_print_text(stdout, ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "");
     printf("\n");
     ath_buf_done(&text);

@@ -90,7 +90,7 @@ class AuditCommands(unittest.TestCase):
             self.assertIn("access is granted", text)
         self.assertIn("the user's yes, signed", mine)
         # by T5 as well: what came before it was known is found by the id
-        self.assertIn("sent=handshake_response", theirs)
+        self.assertIn("went: handshake_response", theirs)
         self.assertIn("authorization_confirmation_request", theirs)
         self.assertLess(theirs.index("it begins"), theirs.index("access is granted"))
         self.assertNotIn(OTHER, mine + theirs)

@@ -45,6 +45,10 @@ class Quickstart(unittest.TestCase):
         self.assertIn("Booked: seats 12A and 12B.", text)
         self.assertRegex(text, r"scope +flights:search flights:book\n")
         self.assertIn("protects nothing", text)
+        trace_id = re.search(r"It had the trace-id ([0-9a-f]{32})", text).group(1)
+        self.assertEqual(text.count(f"trace        00-{trace_id}-"), 2)  # the same handshake in both logs
+        self.assertEqual(len(set(re.findall(r"handshake    ([A-Za-z0-9_-]{43})", text))), 1)
+        self.assertEqual(text.count("all as they were written"), 2)
 
     def assert_nothing_left(self):
         self.assertEqual(glob.glob(os.path.join(self.tmp, "athd-quickstart.*")), [])
