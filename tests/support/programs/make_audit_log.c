@@ -23,8 +23,8 @@ main(int argc, char **argv)
     every = strtoull(argv[5], NULL, 10);
     if (every == 0 || crypto_init() != ATH_OK)
         return EXIT_FAILURE;
-    scene = audit_scene_new(argv[1], "audit", strtoull(argv[4], NULL, 10),
-                            strcmp(argv[6], "tpm") == 0);
+    scene =
+        audit_scene_new(argv[1], "audit", strtoull(argv[4], NULL, 10), strcmp(argv[6], "tpm") == 0);
     audit_scene_checkpoint(scene);
     while (audit_scene_size(scene) < records) {
         uint64_t rest = records - audit_scene_size(scene);
