@@ -345,14 +345,25 @@ take_success(struct hsm_unit *unit)
     hsm_unit_pump(unit);
 }
 
+/* What a module answers to a PIN says nothing of the request that waits for it. */
+static ath_err
+reason_of(ath_err err)
+{
+    return err == ATH_ERR_INVALID_PARAMS || err == ATH_ERR_UNSUPPORTED_ALGORITHM ||
+                   err == ATH_ERR_NOMEM
+               ? ATH_ERR_HSM_ERROR
+               : err;
+}
+
 static void
 fill_failure(const struct hsm_unit *unit, const struct hsm_response *response,
              struct hsm_outcome *failure)
 {
     const struct hsm_unit_login *login = &unit->login;
 
-    *failure = (struct hsm_outcome){
-        .err = response->err, .native = response->native, .tries_left = response->tries_left};
+    *failure = (struct hsm_outcome){.err = reason_of(response->err),
+                                    .native = response->native,
+                                    .tries_left = response->tries_left};
     if (response->sentence.len > 0)
         why_set(&failure->why, response->err, "%.*s", (int)response->sentence.len,
                 (const char *)response->sentence.data);

@@ -167,4 +167,4 @@ class TokenAthd(CheckedAthd):
 
     def forget_wrong_pins(self):
         """While it does not run: as if time had gone by."""
-        shutil.rmtree(os.path.join(self.state, "throttle"), ignore_errors=True)
+        shutil.rmtree(os.path.join(self.state, "pins"), ignore_errors=True)
