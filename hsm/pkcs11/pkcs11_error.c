@@ -18,8 +18,8 @@ static const char never_asked[] = "the module answered what was not asked";
 
 /* PKCS #11 2.40 and 3.1, 5.1 (return values). */
 static const struct pkcs11_error errors[] = {
-    ROW(CKR_CANCEL, REPORT, USER_DENIED, "the PIN entry was cancelled"),
-    ROW(CKR_HOST_MEMORY, REPORT, NOMEM, "out of memory"),
+    ROW(CKR_CANCEL, REPORT, HSM_ERROR, "the PIN entry was cancelled"),
+    ROW(CKR_HOST_MEMORY, REPORT, HSM_ERROR, "the module is out of memory"),
     ROW(CKR_SLOT_ID_INVALID, CHECK, HSM_ERROR, "the slot is not there any more"),
     ROW(CKR_GENERAL_ERROR, CHECK, HSM_ERROR, "the token failed without saying why"),
     ROW(CKR_FUNCTION_FAILED, CHECK, HSM_ERROR, "the token failed without saying why"),
@@ -41,7 +41,7 @@ static const struct pkcs11_error errors[] = {
     ROW(CKR_ENCRYPTED_DATA_INVALID, REPORT, HSM_ERROR, never_asked),
     ROW(CKR_ENCRYPTED_DATA_LEN_RANGE, REPORT, HSM_ERROR, never_asked),
     ROW(CKR_AEAD_DECRYPT_FAILED, REPORT, HSM_ERROR, never_asked),
-    ROW(CKR_FUNCTION_CANCELED, REPORT, USER_DENIED, "it was cancelled at the token or its reader"),
+    ROW(CKR_FUNCTION_CANCELED, REPORT, HSM_ERROR, "it was cancelled at the token or its reader"),
     ROW(CKR_FUNCTION_NOT_PARALLEL, REPORT, HSM_ERROR, never_asked),
     ROW(CKR_FUNCTION_NOT_SUPPORTED, REPORT, UNSUPPORTED_ALGORITHM, "the token cannot do this"),
     ROW(CKR_KEY_HANDLE_INVALID, FIND_AGAIN, HSM_ERROR, "the token does not know the key any more"),
@@ -129,7 +129,7 @@ static const struct pkcs11_error errors[] = {
     NAMED(0x1b8UL, "CKR_PIN_TOO_WEAK", REPORT, HSM_ERROR, never_asked),
     NAMED(0x1b9UL, "CKR_PUBLIC_KEY_INVALID", REPORT, HSM_ERROR,
           "the token holds a broken public key"),
-    ROW(CKR_FUNCTION_REJECTED, REPORT, USER_DENIED, "it was refused at the token"),
+    ROW(CKR_FUNCTION_REJECTED, REPORT, HSM_ERROR, "it was refused at the token"),
     ROW(CKR_TOKEN_RESOURCE_EXCEEDED, REPORT, HSM_BUSY, "the token has no room for this now"),
     ROW(CKR_OPERATION_CANCEL_FAILED, NEW_SESSION, HSM_ERROR,
         "the session is busy with something else"),
