@@ -47,6 +47,15 @@ log_in(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_USER_TYPE type,
     return rv;
 }
 
+/* What a key may not have is no matter of a login. */
+static ath_err
+report(CK_RV rv, struct hsm_fault *fault)
+{
+    ath_err err = pkcs11_error_report(rv, doing_login, fault);
+
+    return err == ATH_ERR_UNSUPPORTED_ALGORITHM ? ATH_ERR_HSM_ERROR : err;
+}
+
 static ath_err
 login_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg,
            struct hsm_fault *fault)
@@ -58,7 +67,7 @@ login_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg,
         return ATH_OK;
     if (rv == CKR_OK)
         pkcs11_token_new_generation(token);
-    return pkcs11_error_report(rv, doing_login, fault);
+    return report(rv, fault);
 }
 
 ath_err
@@ -91,6 +100,5 @@ pkcs11_login_for_signature(struct pkcs11_token *token, CK_SESSION_HANDLE session
 
     if ((err = check_length(token, pin, fault)) != ATH_OK)
         return err;
-    return pkcs11_error_report(log_in(token, session, CKU_CONTEXT_SPECIFIC, pin), doing_login,
-                               fault);
+    return report(log_in(token, session, CKU_CONTEXT_SPECIFIC, pin), fault);
 }
