@@ -257,6 +257,21 @@ send_job(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_pin_reques
     return ATH_OK;
 }
 
+/* Those that the hardware is at, in the order they were sent. */
+static void
+tell_begun(const struct hsm_unit *unit)
+{
+    struct hsm_job *job = TAILQ_FIRST(&unit->flying);
+
+    for (unsigned i = 0; job != NULL && i < unit->parallel; i++, job = TAILQ_NEXT(job, flying)) {
+        void (*sent)(void *ctx) = job->sent;
+
+        job->sent = NULL;
+        if (sent != NULL && job->done != NULL)
+            sent(job->ctx);
+    }
+}
+
 void
 hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_pin_request *pin)
 {
@@ -265,8 +280,8 @@ hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_p
     if (err != ATH_OK) {
         hsm_pin_sign_end(job);
         hsm_job_fail_later(job, err, NULL);
-    } else if (job->sent != NULL && job->done != NULL) {
-        job->sent(job->ctx);
+    } else {
+        tell_begun(unit);
     }
 }
 
@@ -510,6 +525,7 @@ hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
 
     move_up(job);
     land(unit, job);
+    tell_begun(unit);
     measure(unit, response);
     fill_outcome(job, response, &outcome);
     unit->has_served = unit->has_served || response->err == ATH_OK;

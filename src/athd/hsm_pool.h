@@ -56,8 +56,8 @@ struct hsm_job_params {
     uint64_t deadline_ms; /* clock_monotonic_ms; HSM_UNAVAILABLE or HSM_BUSY when it is over */
     hsm_done_fn *done;
     void *ctx;
-    /* The helper has it; NULL: not asked. May come from inside submit, and again where a helper is
-     * lost. */
+    /* The helper has it and the hardware begins: no more than it does at once were sent before it.
+     * NULL: not asked. May come from inside submit; not at all where it ends before. */
     void (*sent)(void *ctx);
     /* For the question for a PIN: who asks, with which key. Borrowed until done; NULL: not said.
      * The request's deadline stands still while a person is asked, the job's too. */

@@ -63,7 +63,7 @@ struct hsm_job {
     struct hsm_outcome failed;     /* err: its key could not be opened, or what run_failed tells */
     hsm_done_fn *done;             /* NULL: the pool's own, or its completion has been called */
     void *ctx;
-    void (*sent)(void *ctx); /* NULL: not asked */
+    void (*sent)(void *ctx); /* NULL: not asked, or told */
     struct request *request; /* borrowed until the completion; NULL: athd itself asks */
     const char *key_name;    /* likewise */
 };
