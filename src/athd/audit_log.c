@@ -17,6 +17,7 @@
 #define HEAD_MAX 80u /* bytes of index and timestamp in front of a record's own members */
 #define RECORD_MAX (AUDIT_LINE_MAX - HEAD_MAX)
 #define WAITING_MAX (16u * 1024u * 1024u) /* bytes: a disk that hangs must not eat the memory */
+#define KEPT_MAX (1024u * 1024u)          /* bytes, of what nobody waits for: not all of it */
 #define GROUP_MAX (1024u * 1024u)         /* bytes; a group of one may not be longer either */
 
 struct record {
@@ -112,11 +113,49 @@ tell_watches(struct audit_log *log)
     }
 }
 
+/* Who waits for a record is told and can say what failed. What nobody waits for (a refusal, an end)
+ * stays for the next group, in its order, until there is room on the disk or athd ends. */
+static void
+keep_unawaited(struct audit_log *log)
+{
+    struct record_list kept = STAILQ_HEAD_INITIALIZER(kept), told = STAILQ_HEAD_INITIALIZER(told);
+    struct record *record;
+
+    while ((record = STAILQ_FIRST(&log->group)) != NULL) {
+        STAILQ_REMOVE_HEAD(&log->group, entry);
+        if (record->done != NULL || log->closed != NULL ||
+            log->waiting_len + record->body.len > KEPT_MAX) {
+            STAILQ_INSERT_TAIL(&told, record, entry);
+        } else {
+            log->waiting_len += record->body.len;
+            STAILQ_INSERT_TAIL(&kept, record, entry);
+        }
+    }
+    STAILQ_CONCAT(&kept, &log->waiting);
+    STAILQ_CONCAT(&log->waiting, &kept);
+    STAILQ_CONCAT(&log->group, &told);
+}
+
+static void
+tell_group(struct record_list *group, ath_err err)
+{
+    struct record *record;
+
+    while ((record = STAILQ_FIRST(group)) != NULL) {
+        STAILQ_REMOVE_HEAD(group, entry);
+        if (record->done != NULL)
+            record->done(record->ctx, err == ATH_OK ? ATH_OK : ATH_ERR_AUDIT_UNAVAILABLE);
+        else if (err != ATH_OK)
+            log_error("event=audit err=%s reason=\"a record that nobody waited for is lost\"",
+                      ath_err_reason(err));
+        record_free(record);
+    }
+}
+
 static void
 finish_group(struct audit_log *log, ath_err err)
 {
     struct record_list group = STAILQ_HEAD_INITIALIZER(group);
-    struct record *record;
 
     log->span = audit_segments_span(&log->segments);
     say_state(log, err);
@@ -125,15 +164,12 @@ finish_group(struct audit_log *log, ath_err err)
     if (err == ATH_OK)
         tell_watches(log);
     ath_buf_done(&log->group_text);
+    if (err != ATH_OK)
+        keep_unawaited(log);
     STAILQ_CONCAT(&group, &log->group);
     log->group_count = 0;
     log->is_writing = false;
-    while ((record = STAILQ_FIRST(&group)) != NULL) {
-        STAILQ_REMOVE_HEAD(&group, entry);
-        if (record->done != NULL)
-            record->done(record->ctx, err == ATH_OK ? ATH_OK : ATH_ERR_AUDIT_UNAVAILABLE);
-        record_free(record);
-    }
+    tell_group(&group, err);
     start_group_soon(log);
 }
 

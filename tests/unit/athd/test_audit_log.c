@@ -300,6 +300,42 @@ test_record_that_does_not_fit_fails_and_uses_no_index(void **state)
     free(text);
 }
 
+/* A refusal has no answer that could wait for its record. */
+static void
+test_record_that_nobody_waits_for_is_written_when_there_is_room_again(void **state)
+{
+    struct result bad, good;
+    struct json_maker record;
+    const char *first, *second;
+    char *text;
+
+    (void)state;
+    signal(SIGXFSZ, SIG_IGN);
+    limit_file_size(10);
+    audit_record_begin(&record, "refusal", NULL);
+    audit_append(fixture.athd.audit, &record, NULL, NULL);
+    append("bad", &bad);
+    fixture_run_until(&fixture, &completions, 1);
+    audit_record_begin(&record, "refusal_too", NULL);
+    audit_append(fixture.athd.audit, &record, NULL, NULL);
+    append("bad", &bad);
+    fixture_run_until(&fixture, &completions, 2);
+    assert_int_equal(bad.err, ATH_ERR_AUDIT_UNAVAILABLE);
+    limit_file_size(RLIM_INFINITY);
+    append("good", &good);
+    fixture_run_until(&fixture, &completions, 3);
+    assert_int_equal(good.err, ATH_OK);
+    text = fixture_read(&fixture, LOG_NAME);
+    first = strstr(text, "{\"index\":0,");
+    second = strstr(text, "{\"index\":1,");
+    assert_true(first != NULL && second != NULL);
+    assert_true(strstr(first, "\"refusal\"") < second);
+    assert_non_null(strstr(second, "\"refusal_too\""));
+    assert_null(strstr(text, "bad"));
+    assert_int_equal(audit_log_size(fixture.athd.audit), 3);
+    free(text);
+}
+
 /* The loop does not turn: nothing gets onto the disk, as with one that hangs. */
 static void
 test_a_disk_that_hangs_does_not_eat_the_memory(void **state)
@@ -399,6 +435,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_only_a_torn_line_is_an_empty_log, begin, end),
         cmocka_unit_test_setup_teardown(test_record_that_does_not_fit_fails_and_uses_no_index,
                                         begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_record_that_nobody_waits_for_is_written_when_there_is_room_again, begin, end),
         cmocka_unit_test_setup_teardown(test_a_disk_that_hangs_does_not_eat_the_memory, begin, end),
         cmocka_unit_test_setup_teardown(test_log_that_was_cut_by_somebody_else_takes_no_more, begin,
                                         end),
