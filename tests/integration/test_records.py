@@ -16,6 +16,8 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from peer.agent import Connection, Failed  # noqa: E402
 from peer.keys import Key  # noqa: E402
 from peer.scene import NO, YES, CheckedAthd, Scene  # noqa: E402
+from peer.token import WRONG  # noqa: E402
+from peer.token_case import TokenTest  # noqa: E402
 
 SOURCE = os.environ["ATH_SOURCE"]
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -232,6 +234,38 @@ class Caller(Records):
             denied = self.last(athd, "policy_denied")
             self.assertEqual((denied["caller"]["uid"], denied["method"], denied["rule"]), (65534, "key.list", "default"))
             self.assertIn("missing", denied)
+
+
+class Logins(TokenTest):
+    """PINs: what came of them, and never they."""
+
+    def logins(self, athd, count):
+        def found():
+            with open(os.path.join(athd.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
+                records = [json.loads(line) for line in file if line.endswith("\n")]
+            logins = [r for r in records if r["event"] == "login"]
+            return len(logins) >= count and (logins, records)
+        return wait_for(found, f"not {count} logins")
+
+    def test_right_and_wrong_pins(self):
+        token = self.new_token()
+        athd = self.new_athd(token)
+        self.create(athd)
+        (first,), _ = self.logins(athd, 1)
+        self.assertTrue(first["success"])
+        athd.stop()
+        athd.answers_pin(WRONG)
+        athd.start()
+        with self.assertRaises(Failed) as caught:
+            self.attest(athd)
+        self.assertEqual(caught.exception.reason, "PIN_INCORRECT")
+        logins, records = self.logins(athd, 2)
+        self.assertEqual((logins[1]["success"], logins[1]["denial_reason"]), (False, "PIN_INCORRECT"))
+        text = json.dumps(records)
+        self.assertNotIn(token.pin, text)
+        self.assertEqual({r["event"] for r in records} - listed_events(), set())
+        states = [r["state"] for r in records if r["event"] == "hsm_state"]
+        self.assertIn("locked", states)  # a PIN was needed
 
 
 if __name__ == "__main__":
