@@ -10,7 +10,7 @@ static struct fixture fixture;
 
 /* What a job's completion said. */
 struct result {
-    int done;
+    int done, begun;
     int place; /* the how many-eth completion it was */
     ath_err err;
     struct why why;
@@ -86,6 +86,47 @@ sign(struct result *result, uint32_t key, uint64_t identity, enum hsm_priority p
         ATH_OK);
     assert_int_equal(result->done, 0); /* never from inside */
     return job;
+}
+
+static void
+on_sent(void *ctx)
+{
+    struct result *result = ctx;
+
+    result->begun++;
+}
+
+/* What still queues in the helper has not begun: its audit record may wait for others. */
+static void
+test_hardware_begins_with_no_more_than_it_does_at_once(void **state)
+{
+    static const char *const messages[] = {"first", "hang", "behind it"};
+    const struct hsm_key_ref ref = {.number = 3, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    struct result results[3] = {{0}};
+
+    (void)state;
+    begin("swtpm:");
+    for (int i = 0; i < 3; i++) {
+        const struct hsm_job_params params = {.caller_identity = 1,
+                                              .priority = HSM_PRIORITY_NORMAL,
+                                              .deadline_ms = clock_monotonic_ms() + 30000,
+                                              .done = on_done,
+                                              .ctx = &results[i],
+                                              .sent = on_sent};
+
+        assert_int_equal(
+            hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string(messages[i]), &params, NULL),
+            ATH_OK);
+    }
+    fixture_run_until(&fixture, &results[1].begun, 1);
+    assert_int_equal(results[0].done, 1);
+    assert_int_equal(results[0].begun, 1);
+    for (int i = 0; i < 20; i++) {
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
+    assert_int_equal(results[2].begun, 0);
+    end();
 }
 
 static void
@@ -521,6 +562,7 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_hardware_begins_with_no_more_than_it_does_at_once),
         cmocka_unit_test(test_sign_opens_the_key_once_a_helper_life),
         cmocka_unit_test(test_key_create_gives_blob_and_kind_is_known),
         cmocka_unit_test(test_counter_is_stepped_with_its_key_open),
