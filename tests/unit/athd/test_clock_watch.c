@@ -1,6 +1,9 @@
 /* The wall clock's jumps, told from its drift and from sleep. */
-#include "tests/support/support.h"
+#include "fixture_stores.h"
 
+#include <stdio.h>
+
+#include "athd/audit_log.h"
 #include "athd/clock_watch.h"
 
 static void
@@ -54,10 +57,39 @@ test_sleep_and_slow_drift_are_no_jump(void **state)
     }
 }
 
+/* As if the clock had been an hour behind at the last look. */
+static void
+test_jump_is_on_record_once(void **state)
+{
+    static struct stores stores;
+    struct clock_watch *watch = &stores.athd.clock;
+    char line[512] = "";
+    FILE *file;
+
+    (void)state;
+    stores_begin(&stores);
+    assert_int_equal(clock_watch_init(watch, &stores.athd), ATH_OK);
+    clock_watch_look(watch);
+    watch->offset_ms -= 3600000;
+    clock_watch_look(watch);
+    clock_watch_look(watch);
+    clock_watch_close(watch);
+    clock_watch_look(watch); /* nothing any more */
+    while (audit_log_size(stores.athd.audit) < 1 && uv_run(&stores.loop, UV_RUN_ONCE) != 0)
+        ;
+    assert_int_equal(audit_log_size(stores.athd.audit), 1);
+    assert_non_null(file = fopen(stores_path(&stores, "audit/00000001.jsonl"), "r"));
+    assert_non_null(fgets(line, sizeof(line), file));
+    (void)fclose(file);
+    assert_non_null(strstr(line, "\"event\":\"clock_jump\",\"by_ms\":3600"));
+    stores_end(&stores);
+}
+
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_jump_is_on_record_once),
         cmocka_unit_test(test_first_look_only_remembers),
         cmocka_unit_test(test_jump_is_told_once_with_its_direction),
         cmocka_unit_test(test_two_seconds_are_no_jump_and_more_are),
