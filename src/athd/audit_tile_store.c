@@ -9,10 +9,12 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 
+#define OLD_MS 600000u        /* a reader of the log is done by then */
 #define TEMPORARY ".tmp-tile" /* one writer: one name, replaced after a kill */
 
 static ath_err
@@ -86,13 +88,15 @@ replace(struct audit_tile_store *store, char *path, struct ath_slice content)
 /* "067.p" with all that is in it: the full tile says the same. What cannot be removed does no harm.
  */
 static void
-remove_partials(const char *full_path)
+remove_partials(const struct audit_tile_store *store, const struct audit_tile *tile)
 {
     struct ath_buf path = {.max = 8192};
+    char name[AUDIT_TILE_MAX_PATH];
     struct dirent *entry;
     DIR *dir = NULL;
 
-    ath_buf_printf(&path, "%s.p", full_path);
+    audit_tile_path(tile, name);
+    ath_buf_printf(&path, "%s/%s.p", store->dir, name);
     if (ath_buf_text(&path) == NULL || (dir = opendir((const char *)path.data)) == NULL)
         goto out;
     while ((entry = readdir(dir)) != NULL)
@@ -103,6 +107,36 @@ remove_partials(const char *full_path)
         log_debug("event=audit reason=\"a directory of partial tiles stays\"");
 out:
     ath_buf_done(&path);
+}
+
+static bool
+has_partials(const char *full_path)
+{
+    struct ath_buf path = {.max = 8192};
+    bool has;
+
+    ath_buf_printf(&path, "%s.p", full_path);
+    has = ath_buf_text(&path) != NULL && access((const char *)path.data, F_OK) == 0;
+    ath_buf_done(&path);
+    return has;
+}
+
+static void
+age(struct audit_tile_store *store, const struct audit_tile *filled, const char *path)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+    size_t last;
+
+    while (store->old_count > 0 && now_ms - store->old_since_ms[store->old_first] >= OLD_MS) {
+        remove_partials(store, &store->old[store->old_first]);
+        store->old_first = (store->old_first + 1) % AUDIT_TILES_OLD_MAX;
+        store->old_count--;
+    }
+    if (store->old_count == AUDIT_TILES_OLD_MAX || !has_partials(path))
+        return;
+    last = (store->old_first + store->old_count++) % AUDIT_TILES_OLD_MAX;
+    store->old[last] = *filled;
+    store->old_since_ms[last] = now_ms;
 }
 
 ath_err
@@ -121,7 +155,7 @@ audit_tile_store_put(void *ctx, const struct audit_tile *tile, const uint8_t *ha
     if (err == ATH_OK)
         store->unsynced[store->unsynced_count++] = *tile;
     if (err == ATH_OK && tile->width == AUDIT_TILE_WIDTH)
-        remove_partials(path);
+        age(store, tile, path);
     free(path);
     return err;
 }

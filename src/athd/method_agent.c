@@ -80,7 +80,8 @@ put_audit(struct json_maker *result, const struct athd *athd, const struct audit
     struct json_maker audit;
 
     json_object_begin(&audit);
-    json_put_int(&audit, "size", (int64_t)(head != NULL ? head->size : audit_log_size(athd->audit)));
+    json_put_int(&audit, "size",
+                 (int64_t)(head != NULL ? head->size : audit_log_size(athd->audit)));
     if (head != NULL)
         json_put_base64url(&audit, "root", ath_slice_of(head->root, SHA256_LEN));
     if (athd->checkpoints != NULL)

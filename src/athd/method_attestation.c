@@ -1,7 +1,9 @@
 /* attestation.*: the JWTs that the ATH HTTP API wants. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "athd/audit_checkpoint.h"
 #include "athd/dispatch.h"
 #include "athd/method_support.h"
 #include "athd/replay_store.h"
@@ -67,6 +69,27 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
     request_finish_maker(request, &result);
 }
 
+/* Of the newest checkpoint: whoever gets the attestation can tell later that the log still holds
+ * what it held now. NULL: not wanted, or there is none yet. */
+static ath_err
+make_log_head(const struct athd *athd, struct json **ret_head)
+{
+    const struct checkpoint *newest =
+        athd->checkpoints == NULL ? NULL : audit_checkpoints_newest(athd->checkpoints);
+    char origin[CHECKPOINT_ORIGIN_LEN + 1];
+    struct json_maker maker;
+
+    *ret_head = NULL;
+    if (!athd->config->audit.witness || newest == NULL)
+        return ATH_OK;
+    snprintf(origin, sizeof(origin), "%s%s", CHECKPOINT_ORIGIN, newest->jkt);
+    json_object_begin(&maker);
+    json_put_string(&maker, "origin", origin);
+    json_put_int(&maker, "size", (int64_t)newest->size);
+    json_put_base64url(&maker, "root", ath_slice_of(newest->root, SHA256_LEN));
+    return json_maker_end(&maker, ret_head);
+}
+
 /* Made when the user has said yes: iat is the time of the signature. */
 static ath_err
 make_input(struct creation *creation)
@@ -85,14 +108,19 @@ make_input(struct creation *creation)
         .ttl = ATTESTATION_TTL_DEFAULT_S,
         .jti = creation->jti,
     };
+    struct json *head = NULL;
     ath_err err;
 
     (void)json_get_int(request->params, "ttl", &params.ttl);
     creation->expires_at = params.issued_at + params.ttl;
-    if ((err = random_base64url(JTI_BYTES, creation->jti)) != ATH_OK)
+    if ((err = random_base64url(JTI_BYTES, creation->jti)) != ATH_OK ||
+        (err = make_log_head(request->athd, &head)) != ATH_OK)
         return err;
+    params.log = head;
     creation->input.max = JWS_MAX_LEN;
-    return attestation_signing_input(&params, creation->key->public_key, &creation->input);
+    err = attestation_signing_input(&params, creation->key->public_key, &creation->input);
+    json_free(head);
+    return err;
 }
 
 static void

@@ -96,6 +96,8 @@ make_claims(const struct attestation_params *params, struct json **ret_claims)
     json_put_string(&maker, "jti", params->jti);
     if (params->capabilities != NULL)
         json_put_copy(&maker, "capabilities", params->capabilities);
+    if (params->log != NULL)
+        json_put_copy(&maker, "ath_log", params->log);
     err = json_maker_end(&maker, ret_claims);
 out:
     ath_buf_done(&issuer);

@@ -15,6 +15,7 @@ struct attestation_params {
     size_t audience_count;
     bool audience_is_array;          /* one audience written as an array of one */
     const struct json *capabilities; /* array of strings or NULL */
+    const struct json *log;          /* the head of an audit log, claim ath_log; or NULL */
     int64_t issued_at, ttl;
     const char *jti;
 };
