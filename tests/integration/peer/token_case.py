@@ -20,7 +20,7 @@ ON_PURPOSE = re.compile(r"^==\d+==ERROR: \w+Sanitizer: SEGV on unknown address 0
 
 # Each leak report of a sanitizer, to its summary; and what shows that our code had a part in it.
 LEAKS = re.compile(r"^==\d+==ERROR: LeakSanitizer: .*?^SUMMARY: .*?$", re.MULTILINE | re.DOTALL)
-OURS = re.compile(r"/(?:hsm|src|tools)/\w|\(.*ath-hsm-helper|\(.*athd\+")
+OURS = re.compile(r"/(?:hsm|src|tools)/(?!libsanitizer)\w|\(.*ath-hsm-helper|\(.*athd\+")
 
 
 def decode(text):
