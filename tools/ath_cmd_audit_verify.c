@@ -45,7 +45,6 @@ read_keys(const struct cmd_context *context, struct verifying *verifying)
 {
     const struct json *keys = json_get(context->extra, "--key"), *key;
     struct audit_verify_options *options = &verifying->options;
-    ath_err err;
 
     for (key = json_first(keys); key != NULL; key = json_next(key)) {
         struct ath_slice text = ath_slice_of_string(json_string(key));
@@ -57,7 +56,7 @@ read_keys(const struct cmd_context *context, struct verifying *verifying)
         }
         if (base64url_is_alphabet(text, JKT_LEN, JKT_LEN))
             memcpy(jkt, text.data, JKT_LEN);
-        else if ((err = read_key_file(json_string(key), jkt)) != ATH_OK)
+        else if (read_key_file(json_string(key), jkt) != ATH_OK)
             return ATH_ERR_USAGE;
         verifying->jkt_list[options->jkt_count++] = jkt;
     }

@@ -272,7 +272,7 @@ static ath_err
 line_behind(struct audit_reader *reader, uint64_t offset, struct why *why, uint64_t *ret_index,
             uint64_t *ret_offset)
 {
-    struct audit_record record;
+    struct audit_record record = {0};
     struct audit_line line;
     ath_err err;
 
