@@ -165,7 +165,7 @@ show_json(const struct audit_report *report, ath_err err)
 static void
 show_wrong(const struct audit_wrong *wrong)
 {
-    printf("The audit log is NOT what was signed.\n");
+    printf("The audit log does NOT hold.\n");
     if (wrong->has_index)
         printf("record %" PRIu64 ", in %s at byte %" PRIu64 ": ", wrong->index, wrong->file,
                wrong->offset);

@@ -21,7 +21,7 @@ audit_wrong_set(struct audit_wrong *wrong, const char *file, const char *fmt, ..
     if (vsnprintf(text, sizeof(text), fmt, args) < 0)
         text[0] = '\0';
     va_end(args);
-    wrong->has_index = false;
+    wrong->has_index = wrong->is_between = false;
     wrong->offset = 0;
     snprintf(wrong->file, sizeof(wrong->file), "%s", file == NULL ? "" : file);
     return why_set(&wrong->why, ATH_ERR_INVALID_EVIDENCE, "%s", text);
@@ -284,27 +284,53 @@ out:
     return err;
 }
 
+/* What stands in the place of the newest note: the one before it (or none, before the first) is
+ * what a kill leaves, or a reader meets, when the newest was just written. */
+static ath_err
+wrong_newest(struct loading *loading, const uint8_t *digest)
+{
+    const struct audit_notes *notes = loading->notes;
+    const struct audit_note *newest = audit_notes_newest(notes);
+    ath_err err;
+
+    if (newest == NULL)
+        return audit_wrong_set(loading->wrong, "checkpoint",
+                               digest != NULL ? "its file in checkpoints/ is missing"
+                                              : "there is none (yet): nothing shows that the "
+                                                "records are those that were written");
+    if (digest == NULL)
+        err = audit_wrong_set(loading->wrong, "checkpoint", "the file is missing");
+    else
+        err = audit_wrong_set(loading->wrong, "checkpoint",
+                              "it is not the newest of checkpoints/, the one of %llu records (athd "
+                              "mends that when it starts, if it was killed in between)",
+                              (unsigned long long)newest->checkpoint.size);
+    loading->wrong->is_between =
+        notes->count == 1 || (digest != NULL && memcmp(digest, newest[-1].digest, SHA256_LEN) == 0);
+    return err;
+}
+
 /* dir/checkpoint has the bytes of the newest note. */
 static ath_err
 check_newest(struct loading *loading)
 {
     const struct audit_note *newest = audit_notes_newest(loading->notes);
+    char *path = file_path(loading->dir, "checkpoint");
     struct ath_buf content = {.max = CHECKPOINT_MAX_LEN};
     uint8_t digest[SHA256_LEN];
     ath_err err;
 
-    if ((err = read_below(loading, "checkpoint", &content)) != ATH_OK ||
-        (err = sha256(ath_buf_slice(&content), digest)) != ATH_OK)
-        goto out;
-    if (newest == NULL)
-        err = audit_wrong_set(loading->wrong, "checkpoint", "its file in checkpoints/ is missing");
-    else if (memcmp(digest, newest->digest, sizeof(digest)) != 0)
-        err = audit_wrong_set(loading->wrong, "checkpoint",
-                              "it is not the newest of checkpoints/, the one of %llu records "
-                              "(athd mends that when it starts, if it was killed in between)",
-                              (unsigned long long)newest->checkpoint.size);
-out:
+    if (path == NULL)
+        return ATH_ERR_NOMEM;
+    err = file_read(path, &content, &loading->wrong->why);
+    if (err == ATH_ERR_NOT_FOUND)
+        err = wrong_newest(loading, NULL);
+    else if ((err = wrong_read(loading->wrong, "checkpoint", err)) == ATH_OK &&
+             (err = sha256(ath_buf_slice(&content), digest)) == ATH_OK &&
+             (newest == NULL || memcmp(digest, newest->digest, sizeof(digest)) != 0))
+        err = wrong_newest(loading, digest);
     ath_buf_done(&content);
+    free(path);
     return err;
 }
 

@@ -13,8 +13,9 @@ struct audit_wrong {
     char file[AUDIT_MAX_NAME]; /* below the log's directory; "" : the log as a whole */
     uint64_t offset;           /* byte in it where the wrong line begins; 0 for other files */
     bool has_index;
-    uint64_t index; /* of the record */
-    struct why why; /* what is wrong with it */
+    uint64_t index;  /* of the record */
+    bool is_between; /* so it is for a moment when athd writes a checkpoint */
+    struct why why;  /* what is wrong with it */
 };
 
 /* Sets all of it and returns ATH_ERR_INVALID_EVIDENCE. file may be NULL. */

@@ -4,11 +4,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/file.h"
 #include "protocol/audit_run.h"
 
-#define TRIES 5 /* while athd writes checkpoints under our hands */
+#define TRIES 8   /* while athd writes checkpoints under our hands */
+#define PAUSES 50 /* of 20 ms, for one that is being written */
 
 /* ---- records ---- */
 
@@ -316,21 +318,40 @@ read_newest(const char *dir, struct ath_buf *content)
     free(path);
 }
 
+/* Has athd written another checkpoint since? Then what was seen was of two times. Where one was
+ * half written, with its file in checkpoints/ and not yet in its place, athd is given time for it.
+ */
+static bool
+went_on(const char *dir, const struct audit_wrong *wrong, struct ath_slice before)
+{
+    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
+    struct ath_buf after = {.max = CHECKPOINT_MAX_LEN};
+    unsigned pauses = wrong->is_between ? PAUSES : 0;
+    bool is_other;
+
+    for (;;) {
+        read_newest(dir, &after);
+        is_other = !ath_slice_equal(ath_buf_slice(&after), before);
+        if (is_other || pauses-- == 0)
+            break;
+        nanosleep(&pause, NULL);
+    }
+    ath_buf_done(&after);
+    return is_other;
+}
+
 ath_err
 audit_verify(const struct audit_verify_options *options, struct audit_report *report)
 {
-    struct ath_buf before = {.max = CHECKPOINT_MAX_LEN}, after = {.max = CHECKPOINT_MAX_LEN};
-    ath_err err;
+    struct ath_buf before = {.max = CHECKPOINT_MAX_LEN};
     int tries = 0;
+    ath_err err;
 
     do {
         read_newest(options->dir, &before);
         err = verify_once(options, report);
-        if (err == ATH_OK)
-            break;
-        read_newest(options->dir, &after); /* athd went on: what was seen was of two times */
-    } while (!ath_slice_equal(ath_buf_slice(&before), ath_buf_slice(&after)) && ++tries < TRIES);
+    } while (err != ATH_OK && err != ATH_ERR_NOT_FOUND && ++tries < TRIES &&
+             went_on(options->dir, &report->wrong, ath_buf_slice(&before)));
     ath_buf_done(&before);
-    ath_buf_done(&after);
     return err;
 }

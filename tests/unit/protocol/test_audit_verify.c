@@ -224,7 +224,8 @@ test_what_is_no_log_is_said(void **state)
     assert_int_equal(mkdir(dir, 0700), 0);
     assert_int_equal(verify(dir, &report), ATH_ERR_INVALID_EVIDENCE);
     assert_string_equal(report.wrong.file, "checkpoint");
-    assert_string_equal(report.wrong.why.text, "the file is missing");
+    assert_string_equal(report.wrong.why.text, "there is none (yet): nothing shows that the "
+                                               "records are those that were written");
     temp_dir_remove(&temp);
 }
 
