@@ -284,10 +284,27 @@ out:
     return err;
 }
 
-/* What stands in the place of the newest note: the one before it (or none, before the first) is
- * what a kill leaves, or a reader meets, when the newest was just written. */
+/* What a kill leaves, or a reader meets, while athd writes a checkpoint: the note before the newest
+ * (or none, before the first), an older one of the same size; or one that is newer than the names
+ * that were read. */
+static bool
+is_between(const struct audit_notes *notes, struct ath_slice content)
+{
+    const struct audit_note *before = &notes->notes[notes->count - (notes->count > 1 ? 2 : 1)];
+    const struct public_key *key;
+    struct checkpoint_note note;
+
+    if (content.len == 0)
+        return notes->count == 1;
+    return checkpoint_decode(content, NULL, &note) == ATH_OK &&
+           note.checkpoint.size >= before->checkpoint.size &&
+           (key = audit_keys_find(&notes->keys, note.checkpoint.jkt)) != NULL &&
+           checkpoint_verify(&note, key, NULL) == ATH_OK;
+}
+
+/* content: empty where there is no file. */
 static ath_err
-wrong_newest(struct loading *loading, const uint8_t *digest)
+wrong_newest(struct loading *loading, struct ath_slice content)
 {
     const struct audit_notes *notes = loading->notes;
     const struct audit_note *newest = audit_notes_newest(notes);
@@ -295,18 +312,17 @@ wrong_newest(struct loading *loading, const uint8_t *digest)
 
     if (newest == NULL)
         return audit_wrong_set(loading->wrong, "checkpoint",
-                               digest != NULL ? "its file in checkpoints/ is missing"
-                                              : "there is none (yet): nothing shows that the "
-                                                "records are those that were written");
-    if (digest == NULL)
-        err = audit_wrong_set(loading->wrong, "checkpoint", "the file is missing");
+                               content.len != 0 ? "its file in checkpoints/ is missing"
+                                                : "there is none (yet): nothing shows that the "
+                                                  "records are those that were written");
+    if (content.len == 0)
+        err = audit_wrong_set(loading->wrong, "checkpoint", "the file is missing or empty");
     else
         err = audit_wrong_set(loading->wrong, "checkpoint",
                               "it is not the newest of checkpoints/, the one of %llu records (athd "
                               "mends that when it starts, if it was killed in between)",
                               (unsigned long long)newest->checkpoint.size);
-    loading->wrong->is_between =
-        notes->count == 1 || (digest != NULL && memcmp(digest, newest[-1].digest, SHA256_LEN) == 0);
+    loading->wrong->is_between = is_between(notes, content);
     return err;
 }
 
@@ -324,11 +340,11 @@ check_newest(struct loading *loading)
         return ATH_ERR_NOMEM;
     err = file_read(path, &content, &loading->wrong->why);
     if (err == ATH_ERR_NOT_FOUND)
-        err = wrong_newest(loading, NULL);
+        err = wrong_newest(loading, (struct ath_slice){0});
     else if ((err = wrong_read(loading->wrong, "checkpoint", err)) == ATH_OK &&
              (err = sha256(ath_buf_slice(&content), digest)) == ATH_OK &&
              (newest == NULL || memcmp(digest, newest->digest, sizeof(digest)) != 0))
-        err = wrong_newest(loading, digest);
+        err = wrong_newest(loading, ath_buf_slice(&content));
     ath_buf_done(&content);
     free(path);
     return err;

@@ -9,8 +9,9 @@
 #include "base/file.h"
 #include "protocol/audit_run.h"
 
-#define TRIES 8   /* while athd writes checkpoints under our hands */
-#define PAUSES 50 /* of 20 ms, for one that is being written */
+#define TRIES 64    /* while athd writes checkpoints under our hands */
+#define WHOLE_TRY 8 /* what one costs that went through the records */
+#define PAUSES 250  /* of 20 ms, for a checkpoint that is being written */
 
 /* ---- records ---- */
 
@@ -344,13 +345,14 @@ ath_err
 audit_verify(const struct audit_verify_options *options, struct audit_report *report)
 {
     struct ath_buf before = {.max = CHECKPOINT_MAX_LEN};
-    int tries = 0;
+    unsigned tries = 0;
     ath_err err;
 
     do {
         read_newest(options->dir, &before);
         err = verify_once(options, report);
-    } while (err != ATH_OK && err != ATH_ERR_NOT_FOUND && ++tries < TRIES &&
+        tries += report->wrong.is_between ? 1 : WHOLE_TRY;
+    } while (err != ATH_OK && err != ATH_ERR_NOT_FOUND && tries < TRIES &&
              went_on(options->dir, &report->wrong, ath_buf_slice(&before)));
     ath_buf_done(&before);
     return err;
