@@ -1,6 +1,7 @@
 /* The words of a question. What strangers chose stands in quotes, is cut at 256 characters, and can
  * neither begin a line of its own nor change the direction of ours. */
 #include <inttypes.h>
+#include <unistd.h>
 
 #include "athd/consent.h"
 #include "base/utf8.h"
@@ -69,12 +70,25 @@ consent_text_line(struct consent_text *text, const char *label, const char *valu
 void
 consent_text_caller(struct consent_text *text, const struct caller *caller)
 {
-    ath_buf_printf(&text->text, "Asked by: process %ld", (long)caller->pid);
+    if (caller->pid != 0)
+        ath_buf_printf(&text->text, "Asked by: process %ld", (long)caller->pid);
+    else
+        ath_buf_put_string(&text->text, "Asked by: a process that cannot be seen from here");
     if (caller->exe[0] != '\0') {
         ath_buf_put_string(&text->text, ", ");
         put_words(&text->text, caller->exe, CONSENT_STRANGER); /* a path anybody may choose */
     }
+    if (caller->unit[0] != '\0') {
+        ath_buf_put_string(&text->text, ", unit ");
+        put_words(&text->text, caller->unit, CONSENT_STRANGER);
+    }
+    if (caller->name_space == CALLER_OTHER)
+        ath_buf_put_string(&text->text, ", in a container");
+    if (caller->uid != geteuid())
+        ath_buf_printf(&text->text, ", user %lu", (unsigned long)caller->uid);
     ath_buf_put_byte(&text->text, '\n');
+    if (caller->grant[0] != '\0')
+        consent_text_line(text, "By its grant", caller->grant, CONSENT_OURS);
 }
 
 void

@@ -16,20 +16,6 @@
 
 #define API_VERSION 1
 
-static void
-put_you(struct json_maker *result, const struct caller *caller)
-{
-    struct json_maker you;
-
-    json_object_begin(&you);
-    json_put_int(&you, "pid", caller->pid);
-    json_put_int(&you, "uid", caller->uid);
-    json_put_int(&you, "gid", caller->gid);
-    if (caller->exe[0] != '\0')
-        json_put_string(&you, "exe", caller->exe);
-    json_put_maker(result, "you", &you);
-}
-
 /* What this athd can do: the names of its methods. */
 static void
 put_capabilities(struct json_maker *result)
@@ -53,7 +39,7 @@ method_agent_hello(struct request *request)
     json_put_string(&result, "server", "athd");
     json_put_string(&result, "version", ATH_VERSION);
     json_put_int(&result, "api", API_VERSION);
-    put_you(&result, request->caller);
+    caller_put_all(request->caller, &result, "you");
     put_capabilities(&result);
     request_finish_maker(request, &result);
 }

@@ -1,5 +1,7 @@
 #include "tests/support/support.h"
 
+#include <unistd.h>
+
 #include "athd/consent.h"
 
 static struct consent_text text;
@@ -113,7 +115,8 @@ test_durations_are_for_people(void **state)
 static void
 test_caller_is_named_by_process_and_quoted_program(void **state)
 {
-    struct caller caller = {.pid = 42, .exe = "/tmp/a\"b"};
+    struct caller caller = {
+        .pid = 42, .uid = geteuid(), .name_space = CALLER_SAME, .exe = "/tmp/a\"b"};
 
     (void)state;
     consent_text_caller(&text, &caller);
@@ -123,6 +126,30 @@ test_caller_is_named_by_process_and_quoted_program(void **state)
     caller.exe[0] = '\0';
     consent_text_caller(&text, &caller);
     assert_string_equal(ath_buf_text(&text.text), "Asked by: process 42\n");
+}
+
+static void
+test_caller_is_named_by_unit_grant_and_container_and_unseen_is_said(void **state)
+{
+    struct caller caller = {.pid = 42,
+                            .uid = geteuid() + 7,
+                            .name_space = CALLER_OTHER,
+                            .unit = "shop.service",
+                            .grant = "travel"};
+    char expected[160];
+
+    (void)state;
+    snprintf(expected, sizeof(expected),
+             "Asked by: process 42, unit \"shop.service\", in a container, user %lu\n"
+             "By its grant: travel\n",
+             (unsigned long)caller.uid);
+    consent_text_caller(&text, &caller);
+    assert_string_equal(ath_buf_text(&text.text), expected);
+    consent_text_done(&text);
+    text = (struct consent_text){{0}};
+    consent_text_caller(&text, &(struct caller){.uid = geteuid()});
+    assert_string_equal(ath_buf_text(&text.text),
+                        "Asked by: a process that cannot be seen from here\n");
 }
 
 int
@@ -137,6 +164,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_strangers_words_are_cut_at_256_characters, begin, end),
         cmocka_unit_test_setup_teardown(test_scopes_stand_one_a_line_in_quotes, begin, end),
         cmocka_unit_test_setup_teardown(test_durations_are_for_people, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_caller_is_named_by_unit_grant_and_container_and_unseen_is_said, begin, end),
         cmocka_unit_test_setup_teardown(test_caller_is_named_by_process_and_quoted_program, begin,
                                         end),
     };
