@@ -47,12 +47,15 @@ log_in(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_USER_TYPE type,
     return rv;
 }
 
-/* What a key may not have is no matter of a login. */
+/* What a key may not have is no matter of a login. Cancelled at a pad: a person has said no. */
 static ath_err
-report(CK_RV rv, struct hsm_fault *fault)
+report(CK_RV rv, struct ath_slice pin, struct hsm_fault *fault)
 {
+    bool is_no = rv == CKR_FUNCTION_CANCELED || rv == CKR_FUNCTION_REJECTED || rv == CKR_CANCEL;
     ath_err err = pkcs11_error_report(rv, doing_login, fault);
 
+    if (is_no && pin.len == 0)
+        return ATH_ERR_USER_DENIED;
     return err == ATH_ERR_UNSUPPORTED_ALGORITHM ? ATH_ERR_HSM_ERROR : err;
 }
 
@@ -67,7 +70,7 @@ login_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg,
         return ATH_OK;
     if (rv == CKR_OK)
         pkcs11_token_new_generation(token);
-    return report(rv, fault);
+    return report(rv, *pin, fault);
 }
 
 ath_err
@@ -100,5 +103,5 @@ pkcs11_login_for_signature(struct pkcs11_token *token, CK_SESSION_HANDLE session
 
     if ((err = check_length(token, pin, fault)) != ATH_OK)
         return err;
-    return report(log_in(token, session, CKU_CONTEXT_SPECIFIC, pin), fault);
+    return report(log_in(token, session, CKU_CONTEXT_SPECIFIC, pin), pin, fault);
 }

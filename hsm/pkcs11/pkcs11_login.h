@@ -6,7 +6,7 @@
 
 /* Logs the user in. An empty PIN is for a reader with a pad, which asks itself. Being logged in
  * already is ATH_OK. ATH_ERR_PIN_INCORRECT (a PIN that the token would not take for its length is
- * not tried), ATH_ERR_PIN_LOCKED, ATH_ERR_HSM_ERROR (cancelled at the pad, too); what is left is in
+ * not tried), ATH_ERR_PIN_LOCKED, ATH_ERR_USER_DENIED (cancelled at the pad); what is left is in
  * the token's flags, read anew. */
 ath_err pkcs11_login(struct pkcs11_token *token, struct ath_slice pin,
                      struct hsm_fault *fault) ATH_MUST_USE;

@@ -148,5 +148,6 @@ pkcs11_public_read(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_OBJ
     if (found == ATH_ERR_NOT_FOUND)
         return why_set(&fault->why, ATH_ERR_INVALID_PARAMS,
                        "the token has no public key or certificate beside this private key");
-    return found;
+    /* to callers INVALID_PUBLIC_KEY is a peer's; this one is the token's */
+    return found == ATH_ERR_INVALID_PUBLIC_KEY ? ATH_ERR_HSM_ERROR : found;
 }

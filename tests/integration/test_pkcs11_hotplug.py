@@ -14,6 +14,7 @@ from peer.wire import Wire, children, descriptors, memory, reason, request, wait
 CYCLES = int(os.environ.get("ATH_TEST_CYCLES", "30"))
 SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 GONE = {"HSM_UNAVAILABLE"}
+OTHER = {"KEY_NOT_FOUND", "HSM_ERROR", "HSM_UNAVAILABLE"}  # the key lies in another token
 
 
 class HotPlug(TokenTest):
@@ -121,7 +122,7 @@ class Once(HotPlug):
         with self.assertRaises(Failed) as caught:
             for _ in range(3):
                 self.attest(self.athd, pem=self.info["public_pem"])
-        self.assertIn(caught.exception.reason, ("KEY_NOT_FOUND", "HSM_UNAVAILABLE"), caught.exception)
+        self.assertIn(caught.exception.reason, OTHER, caught.exception)
         for name in os.listdir(self.token.store):
             shutil.rmtree(os.path.join(self.token.store, name))
         self.rename_in()
@@ -131,7 +132,7 @@ class Once(HotPlug):
                 self.attest(self.athd, pem=self.info["public_pem"])
                 break
             except Failed as failed:
-                self.assertIn(failed.reason, ("KEY_NOT_FOUND", "HSM_UNAVAILABLE"))
+                self.assertIn(failed.reason, OTHER)
                 self.assertLess(time.monotonic(), deadline, self.athd.read_log())
             time.sleep(0.05)
 
@@ -181,36 +182,39 @@ class Cycles(HotPlug):
         wait_for(lambda: load.signed > signed + 3 or load.wrong, 30)
 
     def usage(self):
-        """What must not grow: athd's descriptors, memory and processes, each helper's descriptors."""
+        """athd's descriptors and memory, between two loads; and it has its two helpers, no more."""
         wait_for(lambda: len(children(self.athd.process.pid)) == 2)
         pid = self.athd.process.pid
         return descriptors(pid), memory(pid)
 
-    def test_removed_and_inserted_under_load_without_a_wrong_answer_or_a_leak(self):
-        print(f"seed {SEED}, {CYCLES} cycles")
-        choices = random.Random(SEED)
-        began = time.monotonic()
+    def under_load(self, cycles, choices):
         load = Load(self.athd, self.info["public_pem"])
         try:
-            for turn in range(CYCLES):
+            for _ in range(cycles):
                 self.cycle(load, choices)
                 self.assertEqual(load.wrong, [])
-                if turn == min(9, CYCLES // 3):
-                    first = self.usage()
         finally:
             load.end()
         self.assertEqual(load.wrong, [])
         self.assertLessEqual(set(load.errors), GONE, load.errors)
+        return load
+
+    def test_removed_and_inserted_under_load_without_a_wrong_answer_or_a_leak(self):
+        print(f"seed {SEED}, {CYCLES} cycles")
+        choices = random.Random(SEED)
+        self.under_load(10, choices)
+        first, began = self.usage(), time.monotonic()
+        load = self.under_load(CYCLES, choices)
+        wait_for(lambda: self.usage()[0] <= first[0])  # a file may be open for a moment
         last = self.usage()
         print(f"{load.signed} signatures, {load.errors}, {time.monotonic() - began:.0f} s; "
               f"descriptors {first[0]} to {last[0]}, memory {first[1] >> 10} to {last[1] >> 10} KiB")
-        self.assertLessEqual(last[0], first[0])
-        self.assertLess(last[1] - first[1], (8 << 20) + CYCLES * (8 << 10) * self.is_sanitized())
+        if not self.is_sanitized():  # its allocator keeps what was freed
+            self.assertLess(last[1] - first[1], 2 << 20)
         self.assertEqual(set(self.token.logins()), {0})
         self.attest(self.athd, pem=self.info["public_pem"])
 
     def is_sanitized(self):
-        """Its allocator keeps what was freed for a while."""
         with open(f"/proc/{self.athd.process.pid}/maps", encoding="utf-8") as file:
             return "libasan" in file.read()
 

@@ -65,6 +65,12 @@ class Tpm2Token:
                               env={**os.environ, **self.environment, "TSS2_LOG": "all+none"}, stdin=subprocess.DEVNULL,
                               capture_output=True, text=True).stdout
 
+    def flush(self):
+        """What the module leaves behind at each C_Finalize takes one of the TPM's three slots; a resource
+        manager (/dev/tpmrm0) frees it."""
+        subprocess.run(["tpm2_flushcontext", "--transient-object", "--tcti", self.environment["TPM2_PKCS11_TCTI"]],
+                       check=True, timeout=30, capture_output=True)
+
     def uri(self, query="", module=None):
         return f"pkcs11:token={self.label.replace(' ', '%20')}?module-path={module or TPM2_PKCS11}{query}"
 
@@ -75,6 +81,8 @@ class Tpm2Token:
 
 
 class Tpm2Pkcs11(TokenTest):
+    module_leaks = True  # 1.9.0 does: a point for each signature
+
     def test_key_is_made_used_found_again_and_destroyed(self):
         token = Tpm2Token()
         self.addCleanup(token.close)
@@ -84,6 +92,7 @@ class Tpm2Pkcs11(TokenTest):
         for _ in range(10):
             self.attest(athd, pem=info["public_pem"])
         athd.stop()
+        token.flush()
         athd.start()
         self.attest(athd, pem=info["public_pem"])
         self.assertEqual(athd.pins_asked(), 2)
@@ -92,8 +101,10 @@ class Tpm2Pkcs11(TokenTest):
         self.assertEqual(caught.exception.reason, "UNSUPPORTED_ALGORITHM", caught.exception)
         athd.call("key.delete", name="agent")
         athd.stop()
-        self.assertNotIn("Private Key Object", token.tool("--token-label", token.label, "--login", "--pin", token.pin,
-                                                          "--list-objects", "--type", "privkey"))
+        token.flush()
+        self.assertNotRegex(token.tool("--token-label", token.label, "--login", "--pin", token.pin, "--list-objects",
+                                       "--type", "privkey"), "label: +agent")
+        token.flush()
         athd.answers_pin(WRONG)
         athd.start()
         with self.assertRaises(Failed) as caught:
@@ -105,7 +116,9 @@ class P11Kit(TokenTest):
     def check(self, query):
         token = self.new_token(module=SOFTHSM)
         token.uri = lambda **_more: f"pkcs11:token={token.label.replace(' ', '%20')}?{query}"
-        athd = self.new_athd(token)
+        athd = self.new_athd(token, start=False)
+        athd.environment["TPM2_PKCS11_STORE"] = token.dir  # the proxy loads that module too
+        athd.start()
         info = self.create(athd)
         self.attest(athd, pem=info["public_pem"])
         athd.stop()
@@ -136,6 +149,8 @@ class Card:
 
 @unittest.skipUnless(OWN_RUN in os.environ, "is run by Cards, in a mount namespace")
 class OpenSc(TokenTest):
+    module_leaks = True  # 0.23.0 does, when a card is taken out
+
     @classmethod
     def setUpClass(cls):
         subprocess.run(["mount", "-t", "tmpfs", "tmpfs", "/run"], check=True)
@@ -193,16 +208,27 @@ class OpenSc(TokenTest):
         self.assertEqual(self.card.verifications[:2], [0x63C2, 0x9000])
 
     def test_card_is_never_locked_by_a_loop(self):
-        self.adopt("agent", "01")
-        self.again()
-        self.athd.answers_pin(WRONG.replace("wrong-$pin", "000000"))
-        self.card.verifications.clear()
-        began = time.monotonic()
+        self.athd.stop()
+        path = os.path.join(self.reader.dir, "pin")
+        with open(path, "w", encoding="utf-8", opener=lambda name, flags: os.open(name, flags, 0o600)) as file:
+            file.write("000000")
+        self.athd = self.new_athd(self.token, query=f"&pin-source=file:{path}", pin=CANCELLED)
         for _ in range(30):
             with self.assertRaises(Failed):
+                self.adopt("agent", "01")
+        self.assertEqual(self.card.verifications, [0x63C2])
+
+    def gone(self):
+        """Soon: pcscd looks for a card now and then, and until it has, OpenSC says many things."""
+        began = time.monotonic()
+        while True:
+            with self.assertRaises(Failed) as caught:
                 self.attest(self.athd)
-        self.assertLessEqual(len(self.card.verifications), 2 + int(time.monotonic() - began))
-        self.assertGreater(self.card.tries, 0)
+            if caught.exception.reason == "HSM_UNAVAILABLE":
+                break
+            self.assertEqual(caught.exception.reason, "HSM_ERROR", caught.exception)
+            self.assertLess(time.monotonic() - began, 6)
+        self.assertLess(time.monotonic() - began, 6)
 
     def test_card_is_taken_out_and_put_back(self):
         info = self.adopt("agent", "01")
@@ -210,9 +236,7 @@ class OpenSc(TokenTest):
         for _ in range(3):
             self.attest(self.athd, pem=info["public_pem"])
             self.reader.remove()
-            began = time.monotonic()
-            self.attest_refused("HSM_UNAVAILABLE", self.athd)
-            self.assertLess(time.monotonic() - began, 6)
+            self.gone()
             self.attest(self.athd, key="other")
             self.reader.insert(self.card)
             self.athd.wait_for_hsm("locked", "ready")
@@ -221,7 +245,7 @@ class OpenSc(TokenTest):
     def test_another_card_is_not_taken_for_it(self):
         info = self.adopt("agent", "01")
         self.reader.remove()
-        self.attest_refused("HSM_UNAVAILABLE", self.athd)
+        self.gone()
         other = PivCard(self.token.pin)
         self.reader.insert(other)
         time.sleep(1.0)  # in which it must not be taken

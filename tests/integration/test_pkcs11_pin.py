@@ -116,6 +116,11 @@ class ByPrompter(PinTest):
         last = failed[-1]
         self.assertEqual(last.reason, "PIN_LOCKED")
         self.assertGreater(last.data["retry_after"], 0)
+        deadline = time.monotonic() + 20
+        while len(self.counts()[1]) < 3 and time.monotonic() < deadline:
+            self.outcome()
+            time.sleep(0.1)
+        asked, tried = self.counts()
         self.again()
         failed = self.outcome()
         self.assertEqual(self.counts(), (asked, tried), "the pause outlives athd")

@@ -171,8 +171,12 @@ class Reader:
         """vpcd's protocol: u16 length and an APDU; of length 1: 0 off, 1 on, 2 reset, 4 ATR."""
         card.reset()
         file = connection.makefile("rb")
-        while len(head := file.read(2)) == 2:
-            message = file.read(struct.unpack(">H", head)[0])
+        while True:
+            try:
+                head = file.read(2)
+                message = file.read(struct.unpack(">H", head)[0])
+            except (OSError, struct.error):
+                return
             if len(message) > 1:
                 answer = card.exchange(message)
             elif message == b"\x04":
