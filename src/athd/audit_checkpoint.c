@@ -186,6 +186,8 @@ open_parts(struct audit_checkpoints *checkpoints, struct why *why)
     ath_err err;
 
     memcpy(head.root, checkpoints->newest.root, SHA256_LEN);
+    if ((err = audit_retention_new(athd, &checkpoints->retention)) != ATH_OK)
+        return err;
     if ((err = audit_key_open(athd, on_key_ready, checkpoints, why, &checkpoints->key)) != ATH_OK ||
         (err = audit_follower_new(athd, checkpoints->newest_counts ? &head : NULL,
                                   &checkpoints->follower)) != ATH_OK)
@@ -299,6 +301,7 @@ audit_checkpoints_free(struct audit_checkpoints *checkpoints)
 {
     if (checkpoints == NULL)
         return;
+    audit_retention_free(checkpoints->retention);
     audit_counter_free(checkpoints->counter);
     audit_follower_free(checkpoints->follower);
     audit_key_free(checkpoints->key);

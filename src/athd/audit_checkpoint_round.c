@@ -94,6 +94,7 @@ on_written(void *ctx, ath_err err, const struct why *why)
     checkpoints->newest_note = checkpoints->note; /* ownership moves */
     checkpoints->note = (struct ath_buf){.max = CHECKPOINT_MAX_LEN};
     audit_counter_commit(checkpoints->counter);
+    audit_retention_covered(checkpoints->retention, checkpoints->newest.size);
     checkpoints->retry_ms = 0;
     checkpoints->sign_failures = 0;
     checkpoints->step = STEP_IDLE;
@@ -320,6 +321,7 @@ audit_round_is_due(const struct audit_checkpoints *checkpoints)
     if (size == 0 || (checkpoints->newest_counts && checkpoints->newest.size == size))
         return false;
     return !checkpoints->newest_counts || checkpoints->is_finishing || checkpoints->is_wanted ||
+           audit_retention_wants_checkpoint(checkpoints->retention) ||
            !TAILQ_EMPTY(&checkpoints->waiting) || size - checkpoints->newest.size >= RECORDS_MAX;
 }
 

@@ -11,6 +11,7 @@
 #include "athd/audit_checkpoint.h"
 #include "athd/audit_counter.h"
 #include "athd/audit_key.h"
+#include "athd/audit_retention.h"
 #include "athd/deferred.h"
 
 #define AUDIT_NEWEST_NAME "checkpoint"
@@ -32,6 +33,7 @@ struct audit_checkpoints {
     struct audit_follower *follower;
     struct audit_key *key;
     struct audit_counter *counter;
+    struct audit_retention *retention;
     char *newest_path, *dir;
     bool has_newest;
     bool

@@ -39,6 +39,7 @@ struct audit_log {
     uint64_t group_count;
     struct ath_buf group_text;
     struct audit_span span; /* what is on disk, as the loop knows it */
+    uint32_t first;         /* segment that was not removed */
     uv_work_t work;
     ath_err work_err;
     bool is_writing;
@@ -102,6 +103,14 @@ publish(const struct audit_log *log)
     events_publish(log->athd, EVENT_AUDIT, &event);
 }
 
+/* While no thread writes. */
+static void
+take_span(struct audit_log *log)
+{
+    log->span = audit_segments_span(&log->segments);
+    log->span.first = log->first;
+}
+
 static void
 tell_watches(struct audit_log *log)
 {
@@ -157,7 +166,7 @@ finish_group(struct audit_log *log, ath_err err)
 {
     struct record_list group = STAILQ_HEAD_INITIALIZER(group);
 
-    log->span = audit_segments_span(&log->segments);
+    take_span(log);
     say_state(log, err);
     if (err == ATH_OK)
         publish(log);
@@ -343,7 +352,8 @@ audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
     STAILQ_INIT(&log->group);
     if ((err = audit_segments_open(&log->segments, dir, &limits, why)) != ATH_OK)
         goto out;
-    log->span = audit_segments_span(&log->segments);
+    log->first = log->segments.first;
+    take_span(log);
     record_torn(log);
     *ret_log = log;
     log = NULL;
@@ -393,6 +403,12 @@ const char *
 audit_log_dir(const struct audit_log *log)
 {
     return log->segments.dir;
+}
+
+void
+audit_log_set_first(struct audit_log *log, uint32_t number)
+{
+    log->first = log->span.first = number;
 }
 
 const char *

@@ -39,6 +39,9 @@ struct audit_span audit_log_span(const struct audit_log *log);
 /* Of the log; lives as long as it. */
 const char *audit_log_dir(const struct audit_log *log);
 
+/* Segments before this one were removed. */
+void audit_log_set_first(struct audit_log *log, uint32_t number);
+
 /* Why records cannot be written; NULL: they are. */
 const char *audit_log_failure(const struct audit_log *log);
 

@@ -264,6 +264,25 @@ class Audit(unittest.TestCase):
         self.athd.stop()
         self.assert_verified()
 
+    def test_old_segments_go_when_the_record_of_it_is_covered(self):
+        self.start(segment_size=4096, keep_segments=3)
+        self.sign(60)
+        first = self.athd.call("audit.proof", index=0, size=read_note(self.athd.call("audit.checkpoint")["checkpoint"])["size"])
+        self.assertIn("record", first)
+        self.sign()
+        self.wait_until(lambda: len(self.segments()) <= 5 and not os.path.exists(self.path("00000001.jsonl")))
+        record = self.events("audit_retention")[-1]
+        self.assertEqual(json.loads(self.lines()[0])["index"], record["kept_from"])
+        self.athd.call("audit.checkpoint")
+        proof = self.athd.call("audit.proof", index=0)  # without its line
+        self.assertEqual((proof["leaf"], "record" in proof), (first["leaf"], False))
+        self.assertEqual(self.athd.call("audit.query", limit=1)["records"][0]["index"], record["kept_from"])
+        self.restart()
+        self.sign()
+        self.assertEqual(self.athd.call("agent.status")["damaged"], [])
+        self.athd.stop()
+        self.assert_verified()
+
     # ---- old logs, missing tiles ----
 
     def test_log_without_tree_is_taken_over(self):
