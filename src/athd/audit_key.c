@@ -352,11 +352,6 @@ try(struct audit_key *key)
         err = ATH_ERR_HSM_NOT_FOUND;
     } else if (!hsm_pool_is_open(key->athd->hsms, key->hsm)) {
         /* a job would ask somebody for the PIN; audit_key_poke comes when it is open */
-        why_set(&key->why, ATH_ERR_HSM_UNAVAILABLE,
-                hsm_pool_needs_pin(key->athd->hsms, key->hsm)
-                    ? "the audit key waits until somebody has logged in to %s"
-                    : "the audit key waits for %s",
-                key->hsm);
         key->state = STATE_WAITING;
         return;
     } else if (key->is_unrecorded) {
@@ -416,9 +411,15 @@ audit_key_is_ready(const struct audit_key *key)
 const char *
 audit_key_failure(const struct audit_key *key)
 {
-    return key->state == STATE_READY  ? NULL
-           : key->why.text[0] != '\0' ? key->why.text
-                                      : "the audit key is being made ready";
+    if (audit_key_is_ready(key))
+        return NULL;
+    if (key->hsm == NULL)
+        return "no hsm is configured that could hold the audit key";
+    if (!hsm_pool_is_open(key->athd->hsms, key->hsm))
+        return hsm_pool_needs_pin(key->athd->hsms, key->hsm)
+                   ? "the audit key waits until somebody has logged in to its hsm"
+                   : "the audit key waits for its hsm";
+    return key->why.text[0] != '\0' ? key->why.text : "the audit key is being made ready";
 }
 
 const struct public_key *
