@@ -13,12 +13,14 @@
 #include <openssl/bn.h>
 
 #include "crypto/algorithms.h"
+#include "crypto/order_inverse.h"
 
 #define TABLES_MAX 16u
 #define NUMBER_LEN 32
 
 struct point_table {
     EC_GROUP *group; /* P-256, but for its generator */
+    struct order_inverse inverse;
 };
 
 static atomic_uint tables;
@@ -43,11 +45,24 @@ precompute(EC_GROUP *group, struct ath_slice bytes)
 #endif
 }
 
+static ath_err
+prepare_inverse(struct point_table *table, const EC_GROUP *plain)
+{
+    BN_CTX *ctx = BN_CTX_new();
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (ctx != NULL)
+        err = order_inverse_init(&table->inverse, EC_GROUP_get0_order(plain), ctx);
+    BN_CTX_free(ctx);
+    return err;
+}
+
 ath_err
 point_table_new(struct ath_slice point, struct point_table **ret_table)
 {
     const struct algorithms *algorithms = algorithms_get();
     struct point_table *table;
+    ath_err err;
 
     if (algorithms == NULL)
         return ATH_ERR_CRYPTO;
@@ -65,6 +80,10 @@ point_table_new(struct ath_slice point, struct point_table **ret_table)
         (void)openssl_failed("EC_GROUP_precompute_mult");
         return ATH_ERR_UNSUPPORTED_ALGORITHM;
     }
+    if ((err = prepare_inverse(table, algorithms->p256)) != ATH_OK) {
+        point_table_free(table);
+        return err;
+    }
     *ret_table = table;
     return ATH_OK;
 }
@@ -74,13 +93,14 @@ point_table_free(struct point_table *table)
 {
     if (table == NULL)
         return;
+    order_inverse_done(&table->inverse);
     EC_GROUP_free(table->group);
     free(table);
     atomic_fetch_sub(&tables, 1);
 }
 
 struct numbers {
-    BIGNUM *e, *r, *s, *w, *u1, *u2, *x;
+    BIGNUM *e, *r, *s, *w, *u1, *u2, *x, *z;
 };
 
 static bool
@@ -88,10 +108,10 @@ read_numbers(BN_CTX *ctx, const uint8_t *digest, const uint8_t *signature,
              struct numbers *ret_numbers)
 {
     struct numbers n = {BN_CTX_get(ctx), BN_CTX_get(ctx), BN_CTX_get(ctx), BN_CTX_get(ctx),
-                        BN_CTX_get(ctx), BN_CTX_get(ctx), BN_CTX_get(ctx)};
+                        BN_CTX_get(ctx), BN_CTX_get(ctx), BN_CTX_get(ctx), BN_CTX_get(ctx)};
 
     *ret_numbers = n;
-    return n.x != NULL && /* the last: after a failure all are NULL */
+    return n.z != NULL && /* the last: after a failure all are NULL */
            BN_bin2bn(digest, SHA256_LEN, n.e) != NULL &&
            BN_bin2bn(signature, NUMBER_LEN, n.r) != NULL &&
            BN_bin2bn(signature + NUMBER_LEN, NUMBER_LEN, n.s) != NULL;
@@ -111,22 +131,50 @@ add_multiples(const struct point_table *table, const EC_GROUP *plain, const stru
     return done;
 }
 
+/* X / Z^2 for r + n, too, where that is less than p: a number modulo n has one or two of them
+ * modulo p. Compared is X with r Z^2, which needs no division. 1: r is it, 0: it is not, -1:
+ * openssl's failure. */
+static int
+is_r(const EC_GROUP *plain, const EC_POINT *sum, struct numbers *n, BN_CTX *ctx)
+{
+#ifdef OPENSSL_NO_DEPRECATED_3_0
+    (void)plain, (void)sum, (void)n, (void)ctx;
+    return -1; /* there are no tables */
+#else
+    const BIGNUM *order = EC_GROUP_get0_order(plain), *field = EC_GROUP_get0_field(plain);
+
+    if (EC_POINT_get_Jprojective_coordinates_GFp(plain, sum, n->x, NULL, n->z, ctx) != 1 ||
+        BN_mod_sqr(n->z, n->z, field, ctx) != 1 || BN_mod_mul(n->w, n->r, n->z, field, ctx) != 1 ||
+        BN_add(n->u1, n->r, order) != 1)
+        return -1;
+    if (BN_cmp(n->w, n->x) == 0)
+        return 1;
+    if (BN_cmp(n->u1, field) >= 0)
+        return 0;
+    if (BN_mod_mul(n->w, n->u1, n->z, field, ctx) != 1)
+        return -1;
+    return BN_cmp(n->w, n->x) == 0;
+#endif
+}
+
 static ath_err
 verify(const struct point_table *table, const EC_GROUP *plain, struct numbers *n, BN_CTX *ctx,
        EC_POINT *sum)
 {
     const BIGNUM *order = EC_GROUP_get0_order(plain);
+    ath_err err;
+    int result;
 
-    if (BN_mod_inverse(n->w, n->s, order, ctx) == NULL ||
-        BN_mod_mul(n->u1, n->e, n->w, order, ctx) != 1 ||
+    if ((err = order_inverse(&table->inverse, n->s, ctx, n->w)) != ATH_OK)
+        return err;
+    if (BN_mod_mul(n->u1, n->e, n->w, order, ctx) != 1 ||
         BN_mod_mul(n->u2, n->r, n->w, order, ctx) != 1 || !add_multiples(table, plain, n, ctx, sum))
         return openssl_failed("EC_POINT_mul");
     if (EC_POINT_is_at_infinity(plain, sum) == 1)
         return ATH_ERR_INVALID_SIGNATURE;
-    if (EC_POINT_get_affine_coordinates(plain, sum, n->x, NULL, ctx) != 1 ||
-        BN_nnmod(n->x, n->x, order, ctx) != 1)
-        return openssl_failed("EC_POINT_get_affine_coordinates");
-    return BN_cmp(n->x, n->r) == 0 ? ATH_OK : ATH_ERR_INVALID_SIGNATURE;
+    if ((result = is_r(plain, sum, n, ctx)) < 0)
+        return openssl_failed("EC_POINT_get_Jprojective_coordinates_GFp");
+    return result == 1 ? ATH_OK : ATH_ERR_INVALID_SIGNATURE;
 }
 
 ath_err
