@@ -151,7 +151,10 @@ helper_sandbox_enter(const char *uri)
         log_warning("event=sandbox state=off reason=memory");
         return;
     }
-    rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, sizeof(deadly) / sizeof(deadly[0]));
+    /* threads that are there already are in it, too: modules start some when they are opened */
+    rc = seccomp_attr_set(filter, SCMP_FLTATR_CTL_TSYNC, 1);
+    if (rc == 0)
+        rc = add_all(filter, SCMP_ACT_KILL_PROCESS, deadly, sizeof(deadly) / sizeof(deadly[0]));
     if (rc == 0 && strict)
         rc = add_all(filter, SCMP_ACT_ALLOW, needed, sizeof(needed) / sizeof(needed[0]));
     if (rc == 0 && strict)

@@ -90,8 +90,8 @@ struct hsm_ops {
     /* The rest may be NULL. */
 
     /* Tries the PIN, once (empty: the reader's pad asks). ATH_ERR_PIN_INCORRECT,
-     * ATH_ERR_PIN_LOCKED; hsm_info.tries_left says what is left. Being logged in already is ATH_OK.
-     */
+     * ATH_ERR_PIN_LOCKED; hsm_info.tries_left says what is left. It is tried also when
+     * somebody is logged in. */
     ath_err (*login)(struct hsm *hsm, struct ath_slice pin, struct hsm_fault *fault);
     void (*logout)(struct hsm *hsm);
     /* Now and then, while nothing else is to do: ATH_ERR_HSM_UNAVAILABLE when the token was taken

@@ -44,7 +44,8 @@ ask_person(struct helper *helper, const struct hsm_request *request, const struc
 
 /* ---- LOGIN, LOGOUT ---- */
 
-/* Tries it, once, and answers. `pin` is used up if it is to be kept. */
+/* Tries it, once, and answers. `pin` is used up if it is right: from then on it is the one that is
+ * kept, or none is. */
 static ath_err
 try_login(struct helper *helper, struct hsm_response *response, enum hsm_pin_from from,
           const char *stamp, bool keep, struct ath_secret *pin)
@@ -60,7 +61,9 @@ try_login(struct helper *helper, struct hsm_response *response, enum hsm_pin_fro
     }
     pthread_mutex_unlock(&pins->lock);
     response->tries_left = tries_left(&helper->info);
-    if (response->err == ATH_OK && keep && pin->data != NULL)
+    if (response->err == ATH_OK && !keep)
+        ath_secret_done(pin);
+    if (response->err == ATH_OK) /* an older one may not be right any more */
         hsm_pins_keep(pins, pin);
     if (response->err != ATH_OK)
         response->stamp = ath_slice_of_string(stamp);

@@ -22,7 +22,7 @@ static const char usage_text[] =
     "Holds one TPM or PKCS#11 token for athd, which starts it with sockets as its standard\n"
     "input and output. There is nothing to be done with it by hand.\n"
     "\n"
-    "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:\n"
+    "  --uri URI          tpm:device=/dev/tpmrm0, tpm:tcti=CONF, swtpm:, pkcs11:token=NAME\n"
     "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
     "  --log-level LEVEL  error, warning, info (default), debug\n";
 

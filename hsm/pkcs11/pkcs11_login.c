@@ -59,13 +59,35 @@ report(CK_RV rv, struct ath_slice pin, struct hsm_fault *fault)
     return err == ATH_ERR_UNSUPPORTED_ALGORITHM ? ATH_ERR_HSM_ERROR : err;
 }
 
+/* Any session will do: they share the login, and the first one may have been dropped. */
+void
+pkcs11_logout(struct pkcs11_token *token)
+{
+    const size_t count = sizeof(token->sessions) / sizeof(token->sessions[0]);
+    CK_RV rv = CKR_SESSION_HANDLE_INVALID;
+
+    for (size_t i = 0; i < count && rv != CKR_OK && rv != CKR_USER_NOT_LOGGED_IN; i++) {
+        if (token->sessions[i] != CK_INVALID_HANDLE)
+            rv = token->module->f->C_Logout(token->sessions[i]);
+    }
+    pkcs11_token_new_generation(token);
+}
+
+/* Who is logged in already is logged out first: a token judges no PIN then (PKCS #11 2.40, 5.6,
+ * C_Login), and one that nobody has judged must not pass for right. */
 static ath_err
 login_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg,
            struct hsm_fault *fault)
 {
     const struct ath_slice *pin = arg;
-    CK_RV rv = log_in(token, session, CKU_USER, *pin);
+    CK_RV rv;
 
+    if (pkcs11_session_is_logged_in(token, session)) {
+        if (pin->len == 0)
+            return ATH_OK; /* the pad has asked */
+        pkcs11_logout(token);
+    }
+    rv = log_in(token, session, CKU_USER, *pin);
     if (rv == CKR_USER_ALREADY_LOGGED_IN)
         return ATH_OK;
     if (rv == CKR_OK)
@@ -83,16 +105,6 @@ pkcs11_login(struct pkcs11_token *token, struct ath_slice pin, struct hsm_fault 
     if ((err = check_length(token, pin, fault)) != ATH_OK)
         return err;
     return pkcs11_session_run_once(token, PKCS11_MAIN_SESSION, login_step, &pin, fault);
-}
-
-void
-pkcs11_logout(struct pkcs11_token *token)
-{
-    CK_SESSION_HANDLE session = token->sessions[PKCS11_MAIN_SESSION];
-
-    if (session != CK_INVALID_HANDLE)
-        (void)token->module->f->C_Logout(session);
-    pkcs11_token_new_generation(token);
 }
 
 ath_err

@@ -118,6 +118,20 @@ pkcs11_session_run_once(struct pkcs11_token *token, unsigned index, pkcs11_step 
     return err != ATH_OK ? err : run(token, index, step, arg, true, fault);
 }
 
+static bool
+is_user(CK_STATE state)
+{
+    return state == CKS_RW_USER_FUNCTIONS || state == CKS_RO_USER_FUNCTIONS;
+}
+
+bool
+pkcs11_session_is_logged_in(struct pkcs11_token *token, CK_SESSION_HANDLE session)
+{
+    CK_SESSION_INFO info = {.flags = 0};
+
+    return token->module->f->C_GetSessionInfo(session, &info) == CKR_OK && is_user(info.state);
+}
+
 ath_err
 pkcs11_session_need_login(struct pkcs11_token *token, CK_SESSION_HANDLE session,
                           struct hsm_fault *fault)
@@ -129,7 +143,7 @@ pkcs11_session_need_login(struct pkcs11_token *token, CK_SESSION_HANDLE session,
         return ATH_OK;
     if ((rv = token->module->f->C_GetSessionInfo(session, &info)) != CKR_OK)
         return pkcs11_error_report(rv, "use the session", fault);
-    if (info.state == CKS_RW_USER_FUNCTIONS || info.state == CKS_RO_USER_FUNCTIONS)
+    if (is_user(info.state))
         return ATH_OK;
     fault->native = 0;
     return why_set(&fault->why, ATH_ERR_PIN_REQUIRED, "the token \"%s\" wants its PIN",

@@ -29,6 +29,9 @@ ath_err pkcs11_session_run_once(struct pkcs11_token *token, unsigned index, pkcs
 /* Closes the session: it is in the middle of something, or not known any more. */
 void pkcs11_session_drop(struct pkcs11_token *token, unsigned index);
 
+/* A step's part: is the user logged in, as far as the token says? */
+bool pkcs11_session_is_logged_in(struct pkcs11_token *token, CK_SESSION_HANDLE session);
+
 /* A step's part: ATH_ERR_PIN_REQUIRED where the token wants a login and has none. */
 ath_err pkcs11_session_need_login(struct pkcs11_token *token, CK_SESSION_HANDLE session,
                                   struct hsm_fault *fault) ATH_MUST_USE;

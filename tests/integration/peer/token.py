@@ -47,7 +47,8 @@ class Token:
 
     @property
     def environment(self):
-        return {"SOFTHSM2_CONF": self.conf}
+        """The second is for tpm2-pkcs11, which p11-kit's proxy starts too: it lays files wherever it may."""
+        return {"SOFTHSM2_CONF": self.conf, "TPM2_PKCS11_STORE": self.dir}
 
     def run(self, *arguments, **more):
         return subprocess.run(arguments, env={**os.environ, **self.environment}, timeout=60, check=True,

@@ -40,6 +40,8 @@ bool token_wait(const unsigned *number, unsigned wanted);
 void token_hold(bool holds);
 unsigned token_read(const unsigned *number);
 
+void token_reset(void);
+
 /* Is it the PIN? Without having it in one piece. */
 bool token_is_pin(struct ath_slice pin);
 /* Writes the PIN, made from its parts, in `line` ("D " and LF around it); len in *ret_len. */

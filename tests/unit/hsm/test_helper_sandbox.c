@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <pthread.h>
 #include <signal.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
@@ -83,6 +84,19 @@ start_program(void)
     return OTHERWISE;
 }
 
+static int gate[2];
+
+static void *
+start_program_when_told(void *arg)
+{
+    char byte;
+
+    (void)arg;
+    if (read(gate[0], &byte, 1) == 1)
+        (void)start_program();
+    return NULL;
+}
+
 static int
 trace(void)
 {
@@ -130,6 +144,36 @@ test_starting_programs_and_tracing_is_deadly_in_every_helper(void **state)
     }
 }
 
+/* Modules start threads before the sandbox is there. */
+static void
+test_threads_that_were_there_before_are_in_it_too(void **state)
+{
+    static const char *const uris[] = {"tpm:tcti=x", "pkcs11:"};
+
+    (void)state;
+    if (UNDER_SANITIZER)
+        skip();
+    for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
+        pthread_t thread;
+        int status;
+        pid_t pid = fork();
+
+        assert_true(pid >= 0);
+        if (pid == 0) {
+            if (pipe(gate) != 0 ||
+                pthread_create(&thread, NULL, start_program_when_told, NULL) != 0)
+                _exit(OTHERWISE);
+            helper_sandbox_enter(uris[i]);
+            (void)!write(gate[1], "", 1);
+            (void)pthread_join(thread, NULL);
+            _exit(OTHERWISE);
+        }
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFSIGNALED(status));
+        assert_int_equal(WTERMSIG(status), SIGSYS);
+    }
+}
+
 int
 main(void)
 {
@@ -137,6 +181,7 @@ main(void)
         cmocka_unit_test(test_helper_of_a_tpm_may_only_compute_and_talk),
         cmocka_unit_test(test_helper_of_foreign_code_may_dial_and_open),
         cmocka_unit_test(test_starting_programs_and_tracing_is_deadly_in_every_helper),
+        cmocka_unit_test(test_threads_that_were_there_before_are_in_it_too),
     };
 
     log_set_level(LOG_LEVEL_ERROR);

@@ -1,10 +1,9 @@
-/* PINs: from people, from files, kept; tried once; and found nowhere afterwards. */
+/* PINs from people, and kept ones; tried once. */
 #include "fixture_token.h"
 
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -15,13 +14,6 @@ from_person(uint32_t timeout_s)
     return (struct hsm_pin_request){.from = HSM_PIN_PROMPTER,
                                     .timeout_s = timeout_s,
                                     .text = ath_slice_of_string("to sign for alice")};
-}
-
-static struct hsm_pin_request
-from_source(const char *refused)
-{
-    return (struct hsm_pin_request){.from = HSM_PIN_SOURCE,
-                                    .refused = ath_slice_of_string(refused)};
 }
 
 static const struct hsm_pin_request kept = {.from = HSM_PIN_KEPT};
@@ -322,120 +314,22 @@ test_pin_that_is_not_to_be_kept_is_not(void **state)
     (void)scene_answer(scene, 100, ATH_ERR_PIN_REQUIRED);
 }
 
-/* ---- files ---- */
-
-struct pin_file {
-    char dir[64], path[96], uri[160];
-};
-
+/* It may be an older one, that is wrong by now. */
 static void
-make_file(struct scene *scene, struct pin_file *file)
-{
-    (void)snprintf(file->dir, sizeof(file->dir), "/tmp/test-hsm-login-XXXXXX");
-    assert_non_null(mkdtemp(file->dir));
-    (void)snprintf(file->path, sizeof(file->path), "%s/pin", file->dir);
-    (void)snprintf(file->uri, sizeof(file->uri), "pkcs11:token=double?pin-source=file:%s",
-                   file->path);
-    scene->options.uri = file->uri;
-}
-
-static void
-write_pin(const struct pin_file *file, bool is_right)
-{
-    uint8_t line[32];
-    size_t len;
-    int fd = open(file->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-
-    assert_true(fd >= 0);
-    token_put_pin_line(line, &len);
-    line[2] = is_right ? line[2] : (uint8_t)'X';
-    assert_int_equal(fd_write_all(fd, ath_slice_of(line + 2, len - 2)), ATH_OK);
-    explicit_bzero(line, sizeof(line));
-    close(fd);
-}
-
-static void
-remove_file(const struct pin_file *file)
-{
-    (void)unlink(file->path);
-    assert_int_equal(rmdir(file->dir), 0);
-}
-
-static void
-test_pin_from_a_file_logs_in_and_signs(void **state)
+test_pin_that_was_kept_is_forgotten_at_a_login_that_keeps_none(void **state)
 {
     struct scene *scene = *state;
-    struct pin_file file;
 
-    make_file(scene, &file);
-    write_pin(&file, true);
     scene_start(scene);
     scene_open(scene, "card");
-    ask_login(scene, 3, from_source(""), false);
-    (void)scene_answer(scene, 3, ATH_OK);
-    scene_sign(scene, 100, from_source(""));
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    (void)login(scene, 4, PERSON_WRONG, false, ATH_ERR_PIN_INCORRECT);
+    scene_sign(scene, 100, kept);
     (void)scene_answer(scene, 100, ATH_OK);
-    remove_file(&file);
-    scene_sign(scene, 101, from_source(""));
+    (void)login(scene, 5, PERSON_RIGHT, false, ATH_OK);
+    scene_sign(scene, 101, kept);
     (void)scene_answer(scene, 101, ATH_ERR_PIN_REQUIRED);
-}
-
-static void
-test_pin_in_a_file_is_refused_once_only(void **state)
-{
-    struct scene *scene = *state;
-    struct hsm_response response;
-    struct pin_file file;
-    char stamp[HSM_WIRE_MAX_STAMP + 1] = "";
-
-    make_file(scene, &file);
-    write_pin(&file, false);
-    scene_start(scene);
-    scene_open(scene, "card");
-    ask_login(scene, 3, from_source(""), true);
-    response = scene_answer(scene, 3, ATH_ERR_PIN_INCORRECT);
-    assert_int_equal(response.tries_left, 2);
-    assert_true(response.stamp.len > 10);
-    memcpy(stamp, response.stamp.data, response.stamp.len);
-    ask_login(scene, 4, from_source(stamp), false); /* athd remembers, */
-    (void)scene_answer(scene, 4, ATH_ERR_PIN_REQUIRED);
-    ask_login(scene, 5, from_source(""), false); /* and if it did not, we do */
-    (void)scene_answer(scene, 5, ATH_ERR_PIN_REQUIRED);
-    assert_int_equal(token_read(&token.wrong_pins), 1);
-    write_pin(&file, true);
-    ask_login(scene, 6, from_source(stamp), false);
-    (void)scene_answer(scene, 6, ATH_OK);
-    remove_file(&file);
-}
-
-static void
-test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait(void **state)
-{
-    struct scene *scene = *state;
-    struct pin_file file;
-    unsigned incorrect = 0, required = 0;
-
-    make_file(scene, &file);
-    write_pin(&file, false);
-    token.parallel = 4;
-    token.holds = true;
-    scene_start(scene);
-    scene_open(scene, "card");
-    for (uint32_t i = 0; i < 70; i++)
-        scene_sign(scene, 100 + i, from_source(""));
-    assert_true(token_wait(&token.signing, 1));
-    token_hold(false);
-    for (unsigned i = 0; i < 70; i++) {
-        struct hsm_response response = scene_take(scene);
-
-        incorrect += response.err == ATH_ERR_PIN_INCORRECT && response.stamp.len > 0 &&
-                     response.tries_left == 2;
-        required += response.err == ATH_ERR_PIN_REQUIRED;
-    }
-    assert_int_equal(incorrect, 1);
-    assert_int_equal(required, 69);
-    assert_int_equal(token.wrong_pins, 1);
-    remove_file(&file);
+    assert_int_equal(token.pin_signatures, 1);
 }
 
 static void
@@ -463,55 +357,6 @@ test_kept_pin_that_became_wrong_costs_one_try(void **state)
     assert_int_equal(token.wrong_pins, 1);
 }
 
-/* ---- where PINs are ---- */
-
-static void
-test_pin_is_in_locked_memory_only_and_nowhere_after_logout(void **state)
-{
-    struct scene *scene = *state;
-    unsigned locked, unlocked;
-
-    scene_start(scene);
-    scene_open(scene, "card");
-    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
-    scene_sign(scene, 100, kept);
-    (void)scene_answer(scene, 100, ATH_OK);
-    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
-    assert_int_equal(locked, 1); /* the search can find it */
-    assert_int_equal(unlocked, 0);
-    scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});
-    (void)scene_answer(scene, 4, ATH_OK);
-    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
-    assert_int_equal(locked + unlocked, 0);
-}
-
-static void
-test_pin_that_was_used_is_nowhere(void **state)
-{
-    struct scene *scene = *state;
-    unsigned locked, unlocked;
-    struct pin_file file;
-    pid_t pid;
-
-    make_file(scene, &file);
-    write_pin(&file, true);
-    scene_start(scene);
-    scene_open(scene, "card");
-    (void)login(scene, 3, PERSON_RIGHT, false, ATH_OK);
-    ask_login(scene, 4, from_source(""), false);
-    (void)scene_answer(scene, 4, ATH_OK);
-    scene_sign(scene, 100, from_source(""));
-    (void)scene_answer(scene, 100, ATH_OK);
-    pid = scene_pass_prompter(scene, 101, PERSON_RIGHT, -1);
-    scene_sign(scene, 101, from_person(60));
-    (void)scene_answer(scene, 101, ATH_OK);
-    scene_wait_prompter(pid);
-    assert_int_equal(scene_end(scene), ATH_OK);
-    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
-    assert_int_equal(locked + unlocked, 0);
-    remove_file(&file);
-}
-
 #define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
 
 int
@@ -533,12 +378,8 @@ main(void)
         TEST(test_pin_for_one_key_is_not_used_with_another),
         TEST(test_kept_pin_signs_until_logout),
         TEST(test_pin_that_is_not_to_be_kept_is_not),
-        TEST(test_pin_from_a_file_logs_in_and_signs),
-        TEST(test_pin_in_a_file_is_refused_once_only),
-        TEST(test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait),
+        TEST(test_pin_that_was_kept_is_forgotten_at_a_login_that_keeps_none),
         TEST(test_kept_pin_that_became_wrong_costs_one_try),
-        TEST(test_pin_is_in_locked_memory_only_and_nowhere_after_logout),
-        TEST(test_pin_that_was_used_is_nowhere),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

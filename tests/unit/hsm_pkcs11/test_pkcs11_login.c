@@ -71,6 +71,52 @@ test_being_logged_in_already_is_fine(void **state)
     assert_int_equal(fixture_login(fixture, FIXTURE_PIN, &fault), ATH_OK);
 }
 
+/* A token that has somebody logged in judges no PIN (CKR_USER_ALREADY_LOGGED_IN). */
+static void
+test_wrong_pin_is_wrong_though_somebody_is_logged_in(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+    struct hsm_fault fault;
+
+    fixture_must_sign(fixture, 1, key);
+    fixture_fake(fixture);
+    assert_int_equal(fixture_login(fixture, "13572468", &fault), ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(fixture_logins, 1);
+    assert_int_equal(fixture_sign(fixture, 1, key, FIXTURE_PIN, &fault), ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(fixture_login(fixture, FIXTURE_PIN, &fault), ATH_OK);
+    fixture_must_sign(fixture, 1, key);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
+static void
+test_pad_that_has_asked_does_not_ask_again(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_fault fault;
+
+    fixture_fake(fixture);
+    fixture->token->info.login = HSM_LOGIN_PAD;
+    assert_int_equal(fixture_login(fixture, "", &fault), ATH_OK);
+    assert_int_equal(fixture_logins, 0);
+}
+
+/* The login is all sessions': that of a worker holds it, too. */
+static void
+test_logout_is_one_also_when_the_first_session_was_lost(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+    struct hsm_fault fault;
+
+    fixture_must_sign(fixture, 1, key);
+    pkcs11_session_drop(fixture->token, PKCS11_MAIN_SESSION);
+    fixture_must_sign(fixture, 1, key);
+    pkcs11_backend_ops.logout(fixture->hsm);
+    assert_int_equal(fixture_sign(fixture, 1, key, FIXTURE_PIN, &fault), ATH_ERR_PIN_REQUIRED);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
 /* ---- tokens that lock, have a pad, or none at all ---- */
 
 static CK_RV login_answer;
@@ -277,6 +323,9 @@ main(void)
         WITH(fixture_setup, test_pin_of_impossible_length_is_not_tried),
         WITH(fixture_setup, test_limits_that_make_no_sense_are_none),
         WITH(fixture_setup, test_being_logged_in_already_is_fine),
+        WITH(fixture_setup_login, test_wrong_pin_is_wrong_though_somebody_is_logged_in),
+        WITH(fixture_setup_login, test_pad_that_has_asked_does_not_ask_again),
+        WITH(fixture_setup_login, test_logout_is_one_also_when_the_first_session_was_lost),
         WITH(fixture_setup, test_tries_left_are_read_again_after_each_try),
         WITH(fixture_setup, test_token_that_says_locked_without_the_flag_is_locked),
         WITH(fixture_setup, test_no_answer_of_a_token_makes_us_try_again),

@@ -15,7 +15,9 @@ test_mutex_is_locked_again_by_the_thread_that_has_it(void **state)
     assert_int_equal(f->LockMutex(mutex), CKR_OK);
     assert_int_equal(f->UnlockMutex(mutex), CKR_OK);
     assert_int_equal(f->UnlockMutex(mutex), CKR_OK);
+#ifndef __SANITIZE_THREAD__ /* which reports what is wrong here on purpose */
     assert_int_equal(f->UnlockMutex(mutex), CKR_MUTEX_NOT_LOCKED);
+#endif
     assert_int_equal(f->DestroyMutex(mutex), CKR_OK);
 }
 
