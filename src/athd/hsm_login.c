@@ -170,7 +170,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
 
-    hsm_pin_text_make(first == NULL ? NULL : job_of(first),
+    hsm_pin_text_make(unit, first == NULL ? NULL : job_of(first),
                       unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
     if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
         send_login(unit, &pin);

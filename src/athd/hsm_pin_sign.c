@@ -52,7 +52,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     uint32_t id = hsm_unit_next_id(unit);
 
-    hsm_pin_text_make(job, 0, &words, &pin);
+    hsm_pin_text_make(unit, job, 0, &words, &pin);
     if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
         leave_asking(unit, job);
         job->id = id;

@@ -19,12 +19,23 @@ put_asker(struct consent_text *text, const struct hsm_job *job)
     consent_text_caller(text, job->request->caller);
 }
 
+/* Whoever mistyped knows it then; whoever did not knows that somebody else tries. */
+static void
+put_wrong(struct consent_text *text, unsigned wrong)
+{
+    if (wrong == 1)
+        ath_buf_put_string(&text->text, "The last PIN was wrong.\n");
+    else if (wrong > 1)
+        ath_buf_printf(&text->text, "The last %u PINs were wrong.\n", wrong);
+}
+
 void
-hsm_pin_text_make(const struct hsm_job *first, unsigned others, struct ath_buf *words,
-                  struct hsm_pin_request *pin)
+hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
+                  struct ath_buf *words, struct hsm_pin_request *pin)
 {
     struct consent_text text = {{.max = HSM_WIRE_MAX_TEXT}};
 
+    put_wrong(&text, unit->login.throttle->wrong);
     put_asker(&text, first);
     if (others > 0)
         ath_buf_printf(&text.text, "And %u more request%s\n", others, others == 1 ? "" : "s");

@@ -219,8 +219,8 @@ bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
 
 /* ---- hsm_pin_text.c: the words of a PIN question ---- */
 /* Fills in text and terminal; `words` holds the text and is the caller's to free. */
-void hsm_pin_text_make(const struct hsm_job *first, unsigned others, struct ath_buf *words,
-                       struct hsm_pin_request *pin);
+void hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
+                       struct ath_buf *words, struct hsm_pin_request *pin);
 /* A job's deadlines, and its request's, stand still until a person has answered, or start anew. */
 void hsm_job_wait_for_person(struct hsm_job *job, uint64_t until_ms);
 void hsm_job_go_on(struct hsm_job *job);

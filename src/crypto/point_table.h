@@ -1,6 +1,6 @@
 /* Multiples of one P-256 point, computed beforehand: ECDSA signatures of this key are then verified
- * in half the time. For a signer that verifies all it signs; making one takes some 20 ms and 150
- * KiB. */
+ * in a third of the time. For a signer that verifies all it signs; making one takes some 20 ms and
+ * 150 KiB. */
 #ifndef CRYPTO_POINT_TABLE_H
 #define CRYPTO_POINT_TABLE_H
 

@@ -54,8 +54,8 @@ ath_err public_key_verify(const struct public_key *key, struct ath_slice message
                           struct ath_slice signature) ATH_MUST_USE;
 
 /* As public_key_verify, for who signs with this key and looks at each signature: after some hundred
- * ES256 signatures it prepares itself (once, 20 ms, 150 KiB), and then takes half the time. From any
- * thread. */
+ * ES256 signatures it prepares itself (once, 20 ms, 150 KiB), and then takes a third of the time.
+ * From any thread. */
 ath_err public_key_verify_own(const struct public_key *key, struct ath_slice message,
                               struct ath_slice signature) ATH_MUST_USE;
 

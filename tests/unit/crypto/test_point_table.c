@@ -127,60 +127,6 @@ test_what_is_no_point_gives_no_table(void **state)
     assert_null(table);
 }
 
-/* A point whose x is r + n, not r, as one of 2^128 is: a key and a signature are made to fit it, by
- * Q = (s R - e G) / r. */
-static void
-make_rare(uint8_t ret_point[POINT_LEN], uint8_t digest[SHA256_LEN], uint8_t signature[64])
-{
-    EC_GROUP *group = EC_GROUP_new_by_curve_name(NID_X9_62_prime256v1);
-    const BIGNUM *order = EC_GROUP_get0_order(group);
-    BIGNUM *x = BN_dup(order), *r = BN_new(), *s = BN_new(), *e = BN_new();
-    EC_POINT *point = EC_POINT_new(group), *base = EC_POINT_new(group);
-    BN_CTX *ctx = BN_CTX_new();
-
-    assert_non_null(ctx);
-    BN_zero(r);
-    do {
-        assert_int_equal(BN_add_word(x, 1) & BN_add_word(r, 1), 1);
-    } while (EC_POINT_set_compressed_coordinates(group, point, x, 0, NULL) != 1);
-    assert_int_equal(BN_set_word(s, 7) & BN_set_word(e, 5), 1);
-    assert_int_equal(BN_bn2binpad(e, digest, SHA256_LEN), SHA256_LEN);
-    assert_int_equal(BN_bn2binpad(r, signature, 32), 32);
-    assert_int_equal(BN_bn2binpad(s, signature + 32, 32), 32);
-    assert_int_equal(EC_POINT_mul(group, base, e, NULL, NULL, NULL), 1);
-    assert_int_equal(EC_POINT_invert(group, base, NULL), 1);
-    assert_int_equal(EC_POINT_mul(group, point, NULL, point, s, NULL), 1);
-    assert_int_equal(EC_POINT_add(group, point, point, base, NULL), 1);
-    assert_non_null(BN_mod_inverse(r, r, order, ctx));
-    assert_int_equal(EC_POINT_mul(group, point, NULL, point, r, NULL), 1);
-    assert_int_equal(
-        EC_POINT_point2oct(group, point, POINT_CONVERSION_UNCOMPRESSED, ret_point, POINT_LEN, NULL),
-        POINT_LEN);
-    EC_POINT_free(base);
-    EC_POINT_free(point);
-    BN_free(e);
-    BN_free(s);
-    BN_free(r);
-    BN_free(x);
-    BN_CTX_free(ctx);
-    EC_GROUP_free(group);
-}
-
-static void
-test_x_greater_than_the_order_is_taken_modulo_it(void **state)
-{
-    uint8_t point[POINT_LEN], digest[SHA256_LEN], signature[64];
-    struct point_table *table = NULL;
-
-    (void)state;
-    make_rare(point, digest, signature);
-    assert_int_equal(point_table_new(ath_slice_of(point, POINT_LEN), &table), ATH_OK);
-    assert_int_equal(point_table_verify(table, digest, signature), ATH_OK);
-    signature[31] ^= 1;
-    assert_int_equal(point_table_verify(table, digest, signature), ATH_ERR_INVALID_SIGNATURE);
-    point_table_free(table);
-}
-
 /* Before, at and behind the moment when the key prepares itself. */
 static void
 test_own_signatures_are_judged_alike_however_many_there_were(void **state)
@@ -427,7 +373,6 @@ main(void)
         cmocka_unit_test(test_good_signatures_are_good),
         cmocka_unit_test(test_each_flipped_bit_is_noticed),
         cmocka_unit_test(test_signature_of_another_key_is_bad),
-        cmocka_unit_test(test_x_greater_than_the_order_is_taken_modulo_it),
         cmocka_unit_test(test_tables_are_limited_and_come_free),
         cmocka_unit_test(test_what_is_no_point_gives_no_table),
         cmocka_unit_test(test_own_signatures_are_judged_alike_however_many_there_were),
