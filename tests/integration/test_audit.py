@@ -16,6 +16,7 @@ from peer.agent import BIN, Athd, Connection, Failed
 from peer.encoding import b64u_decode
 from peer.keys import PublicKey
 from peer.scene import Scene
+from peer.wire import open_files
 
 AGENT_ID = "https://agent.example/a.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -127,6 +128,16 @@ class Audit(unittest.TestCase):
         # nothing new: the same one again, and the counter stays where it is
         self.assertEqual(read_note(self.athd.call("audit.checkpoint")["checkpoint"]), second)
         self.assert_verified()
+
+    def test_a_log_that_is_used_leaves_no_files_open(self):
+        self.start(segment_size=65536)
+        for _ in range(40):
+            self.sign(10)
+            self.athd.call("audit.checkpoint")
+            self.athd.call("audit.query", limit=10)
+        self.assertGreater(len(self.segments()), 2)
+        # the segment that is written, the one that is read, the directories they lie in
+        self.wait_until(lambda: sum("/state/audit" in path for path in open_files(self.athd.process.pid)) <= 4)
 
     def test_many_who_ask_at_once_get_one_checkpoint(self):
         self.start()

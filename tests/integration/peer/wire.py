@@ -156,8 +156,21 @@ def kill(pid, number=signal.SIGKILL):
         pass
 
 
+def open_files(pid):
+    """What each descriptor leads to."""
+    paths = []
+    for number in os.listdir(f"/proc/{pid}/fd"):
+        try:
+            paths.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+        except FileNotFoundError:
+            pass  # closed meanwhile
+    return paths
+
+
 def descriptors(pid):
-    return len(os.listdir(f"/proc/{pid}/fd"))
+    """How many; without the audit log's, whose threads open and close its files when they get to it (test_audit.py
+    counts those)."""
+    return sum("/state/audit" not in path for path in open_files(pid))
 
 
 def memory(pid):
