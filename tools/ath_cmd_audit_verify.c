@@ -127,6 +127,8 @@ put_found(struct json_maker *result, const struct audit_report *report)
     json_put_int(result, "checkpoints", (int64_t)report->checkpoints);
     json_put_int(result, "torn", (int64_t)report->torn);
     json_put_string(result, "time", report->newest.time);
+    if (report->is_unfinished)
+        json_put_bool(result, "unfinished", true);
     if (report->newest.has_counter)
         json_put_int(result, "counter", (int64_t)report->newest.counter);
     json_array_begin(&keys);
@@ -200,6 +202,10 @@ show_found(const struct cmd_context *context, const struct audit_report *report,
     printf("%" PRIu64 " checkpoint%s, the newest of %s covers %" PRIu64 " records\n",
            report->checkpoints, report->checkpoints == 1 ? "" : "s", report->newest.time,
            report->covered);
+    if (report->is_unfinished)
+        printf(
+            "the newest checkpoint is being written: athd does the rest, at its next start if it "
+            "was killed in between\n");
     show_uncovered(report);
     if (report->newest.has_counter)
         printf("the TPM's counter %08" PRIx32 " stood at %" PRIu64 "\n",

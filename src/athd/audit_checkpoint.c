@@ -151,28 +151,43 @@ note_cut(struct audit_checkpoints *checkpoints)
     audit_round_note_damage(checkpoints, checkpoints->newest.size, size, &why);
 }
 
+/* A kill came between its two files, or one of them was lost: both are there again. */
+static void
+write_both(struct audit_checkpoints *checkpoints, const struct audit_newest *newest)
+{
+    struct ath_buf copy = {.max = CHECKPOINT_MAX_LEN};
+    char name[CHECKPOINT_NAME_LEN + 1];
+    char *path;
+
+    ath_buf_put_slice(&copy, ath_buf_slice(&newest->note));
+    checkpoint_name(newest->checkpoint.size, name);
+    path =
+        newest->is_ahead ? ath_strdup(checkpoints->newest_path) : file_path(checkpoints->dir, name);
+    if (path != NULL)
+        store_replace(checkpoints->athd, path, &copy, NULL, NULL);
+    ath_buf_done(&copy);
+    free(path);
+}
+
 static ath_err
 take_newest(struct audit_checkpoints *checkpoints)
 {
     struct athd *athd = checkpoints->athd;
     struct audit_newest newest;
-    struct ath_buf copy = {.max = CHECKPOINT_MAX_LEN};
     struct why why = {{0}};
     ath_err err = audit_newest_read(audit_log_dir(athd->audit), &why, &newest);
 
     if (err == ATH_ERR_NOMEM)
         return err;
-    if (err != ATH_OK)
-        audit_round_note_damage(checkpoints, 0, 0, &why);
+    if (newest.is_ahead || newest.is_unlisted)
+        write_both(checkpoints, &newest);
     checkpoints->has_newest = newest.found;
     checkpoints->newest = newest.checkpoint;
     checkpoints->newest_counts =
         newest.found && newest.checkpoint.size <= audit_log_size(athd->audit);
     checkpoints->newest_note = newest.note; /* ownership moves */
-    if (newest.is_ahead) {
-        ath_buf_put_slice(&copy, ath_buf_slice(&checkpoints->newest_note));
-        store_replace(athd, checkpoints->newest_path, &copy, NULL, NULL);
-    }
+    if (err != ATH_OK)
+        audit_round_note_damage(checkpoints, newest.checkpoint.size, 0, &why);
     note_cut(checkpoints);
     return ATH_OK;
 }
@@ -188,8 +203,7 @@ open_parts(struct audit_checkpoints *checkpoints, struct why *why)
     memcpy(head.root, checkpoints->newest.root, SHA256_LEN);
     if ((err = audit_retention_new(athd, &checkpoints->retention)) != ATH_OK)
         return err;
-    if ((err = audit_key_open(athd, on_key_ready, checkpoints, why, &checkpoints->key)) != ATH_OK ||
-        (err = audit_follower_new(athd, checkpoints->newest_counts ? &head : NULL,
+    if ((err = audit_follower_new(athd, checkpoints->newest_counts ? &head : NULL,
                                   &checkpoints->follower)) != ATH_OK)
         return err;
     return audit_counter_open(athd, checkpoints->key, checkpoints->follower, newest, why,
@@ -232,7 +246,9 @@ audit_checkpoints_open(struct athd *athd, struct why *why,
     }
     checkpoints->interval.data = checkpoints->retry.data = checkpoints;
     *ret_checkpoints = checkpoints; /* from here on closed and freed like one that runs */
+    /* the keys first: they put back what checkpoints are verified with */
     if ((err = open_dirs(checkpoints, why)) != ATH_OK ||
+        (err = audit_key_open(athd, on_key_ready, checkpoints, why, &checkpoints->key)) != ATH_OK ||
         (err = take_newest(checkpoints)) != ATH_OK ||
         (err = open_parts(checkpoints, why)) != ATH_OK)
         return err;

@@ -85,6 +85,47 @@ last_record(struct ath_slice tail, uint64_t *ret_index)
     return 0;
 }
 
+/* Is this the record that must stand here? One below `covered` is not looked into: a checkpoint
+ * tells of it. */
+static bool
+is_record(struct ath_slice line, uint64_t expected, uint64_t covered, uint64_t *ret_index)
+{
+    if (!audit_line_index(line, ret_index) ||
+        (expected != AUDIT_INDEX_UNKNOWN && *ret_index != expected))
+        return false;
+    return *ret_index < covered || json_check_object(line, &record_limits, NULL) == ATH_OK;
+}
+
+/*
+ * Power that fails while a group is written may leave its later blocks and not its first ones: a
+ * hole with whole lines behind it. Nobody was answered for any of them, since all of a group is
+ * synced before. Where the lines are not one record after the other, the log ends; but never
+ * within what a checkpoint covers, which was synced: what is wrong there, somebody has done.
+ * `expected`: the index of the first one, or AUDIT_INDEX_UNKNOWN.
+ */
+static size_t
+first_hole(struct ath_slice lines, uint64_t expected, uint64_t covered, uint64_t *ret_next_index)
+{
+    size_t at = 0;
+
+    while (at < lines.len) {
+        const uint8_t *end = memchr(lines.data + at, '\n', lines.len - at);
+        size_t len = end == NULL ? lines.len - at : (size_t)(end - lines.data) - at;
+        uint64_t index;
+
+        if (is_record(ath_slice_of(lines.data + at, len), expected, covered, &index)) {
+            expected = index + 1;
+        } else if (expected != AUDIT_INDEX_UNKNOWN && expected >= covered) {
+            *ret_next_index = expected;
+            return at;
+        } else {
+            expected = AUDIT_INDEX_UNKNOWN; /* what is told from here on is verify's */
+        }
+        at += len + 1;
+    }
+    return lines.len;
+}
+
 /* A beginning of a line, as a write that was cut off leaves it. */
 static bool
 is_cut_off_line(struct ath_slice rest)
@@ -137,13 +178,15 @@ cut(struct audit_file *file, struct ath_slice rest, struct why *why)
 }
 
 /* Finds the place behind the last good record: what follows it is *ret_rest of `tail`.
+ * file->next_index is what the first record of the file must be, or AUDIT_INDEX_UNKNOWN.
  * ATH_ERR_NOT_FOUND: there is no record. */
 static ath_err
-find_end(struct audit_file *file, struct ath_buf *tail, struct why *why, struct ath_slice *ret_rest)
+find_end(struct audit_file *file, uint64_t covered, struct ath_buf *tail, struct why *why,
+         struct ath_slice *ret_rest)
 {
     off_t begin = file->size > (off_t)TAIL_MAX ? file->size - (off_t)TAIL_MAX : 0;
-    uint64_t index = 0;
-    size_t end;
+    uint64_t index = 0, expected = begin == 0 ? file->next_index : AUDIT_INDEX_UNKNOWN;
+    size_t end, hole;
     ath_err err;
 
     if ((err = read_tail(file, begin, tail, why)) != ATH_OK)
@@ -152,11 +195,13 @@ find_end(struct audit_file *file, struct ath_buf *tail, struct why *why, struct 
     if (end == 0 && begin > 0)
         return why_set(why, ATH_ERR_IO, "%s: its last %u bytes hold no record; move it away",
                        file->path, TAIL_MAX);
-    file->size = begin + (off_t)end;
-    *ret_rest = ath_slice_of(tail->data + end, tail->len - end);
-    if (end == 0)
+    index++;
+    hole = first_hole(ath_slice_of(tail->data, end), expected, covered, &index);
+    file->size = begin + (off_t)hole;
+    *ret_rest = ath_slice_of(tail->data + hole, tail->len - hole);
+    if (hole == 0 && begin == 0)
         return ATH_ERR_NOT_FOUND;
-    file->next_index = index + 1;
+    file->next_index = index;
     return ATH_OK;
 }
 
@@ -208,7 +253,7 @@ init(struct audit_file *file, const char *dir, uint32_t number)
 
 ath_err
 audit_file_open(struct audit_file *file, const char *dir, uint32_t number, uint64_t next_index,
-                struct why *why)
+                uint64_t covered, struct why *why)
 {
     struct ath_buf tail = {.max = TAIL_MAX + 1};
     struct ath_slice rest = {0};
@@ -219,7 +264,9 @@ audit_file_open(struct audit_file *file, const char *dir, uint32_t number, uint6
         (err = sync_dir(dir, why)) != ATH_OK)
         goto out;
     file->next_index = next_index;
-    err = find_end(file, &tail, why, &rest);
+    err = find_end(file, covered, &tail, why, &rest);
+    if (err == ATH_ERR_NOT_FOUND && next_index == AUDIT_INDEX_UNKNOWN)
+        file->next_index = 0;
     if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
         err = cut(file, rest, why);
     if (err == ATH_OK)
@@ -240,8 +287,10 @@ audit_file_end(const char *dir, uint32_t number, struct why *why, uint64_t *ret_
     ath_err err;
 
     if ((err = init(&file, dir, number)) == ATH_OK &&
-        (err = open_fd(&file, O_RDONLY, why)) == ATH_OK)
-        err = find_end(&file, &tail, why, &rest);
+        (err = open_fd(&file, O_RDONLY, why)) == ATH_OK) {
+        file.next_index = AUDIT_INDEX_UNKNOWN;
+        err = find_end(&file, UINT64_MAX, &tail, why, &rest);
+    }
     if (err == ATH_OK)
         *ret_next_index = file.next_index;
     audit_file_close(&file);

@@ -23,15 +23,18 @@ struct audit_file {
 #define AUDIT_FILE_NAME_SIZE 32 /* bytes of "00000001.jsonl" and its NUL, with room */
 void audit_file_name(uint32_t number, char ret_name[AUDIT_FILE_NAME_SIZE]);
 
+#define AUDIT_INDEX_UNKNOWN UINT64_MAX
+
 /*
- * Opens dir/NUMBER.jsonl, makes it where it is missing, and goes on behind its last whole record;
- * where it has none, the next one gets `next_index`. A line that was cut off when athd or the
- * machine died was never answered for: it is dropped. What else stands there and is no record is
- * kept beside it (NUMBER.jsonl.damaged) and said, since it may be somebody's work. ATH_ERR_IO,
- * ATH_ERR_NOMEM.
+ * Opens dir/NUMBER.jsonl, makes it where it is missing, and goes on behind its last whole record.
+ * `next_index` is that of its first one, or AUDIT_INDEX_UNKNOWN (a file that has none then begins
+ * at 0). A line that was cut off when athd or the machine died was never answered for: it is
+ * dropped. What else stands there and is not the next record (from `covered` on: below it nothing
+ * is touched) is kept beside it (NUMBER.jsonl.damaged) with all that follows, and said, since it
+ * may be somebody's work. ATH_ERR_IO, ATH_ERR_NOMEM.
  */
 ath_err audit_file_open(struct audit_file *file, const char *dir, uint32_t number,
-                        uint64_t next_index, struct why *why) ATH_MUST_USE;
+                        uint64_t next_index, uint64_t covered, struct why *why) ATH_MUST_USE;
 
 /* The index behind the last whole record of dir/NUMBER.jsonl, which is only read.
  * ATH_ERR_NOT_FOUND: it has none; ATH_ERR_IO, ATH_ERR_NOMEM. */

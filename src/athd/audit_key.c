@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "protocol/audit_key.h"
 
 #define LABEL "athd audit"
 #define DEADLINE_MS 30000u
@@ -89,6 +90,30 @@ take(struct audit_key *key, struct public_key *taken_public, struct ath_buf *tak
                                     .blob = ath_buf_slice(&key->blob)};
 }
 
+/* The log has the public half of every key it ever had: one that was lost is put back, or no
+ * checkpoint of it could be believed any more. Blocking (start-up). */
+static ath_err
+restore_public(const struct audit_key *key, const struct public_key *public, struct why *why)
+{
+    char *path = store_file_path(key->public_dir, public_key_jkt(public), ".json");
+    struct ath_buf text = {.max = AUDIT_KEY_MAX_LEN}, there = {.max = AUDIT_KEY_MAX_LEN};
+    ath_err err = ATH_ERR_NOMEM;
+
+    audit_key_put_file(public, &text);
+    if (path == NULL || (err = text.err) != ATH_OK)
+        goto out;
+    err = file_read(path, &there, why);
+    if (err == ATH_OK && ath_slice_equal(ath_buf_slice(&there), ath_buf_slice(&text)))
+        goto out;
+    log_warning("event=audit reason=\"%s was lost or changed and is written again\"", path);
+    err = file_replace(path, ath_buf_slice(&text), why);
+out:
+    ath_buf_done(&there);
+    ath_buf_done(&text);
+    free(path);
+    return err;
+}
+
 /* The newest one of our hsm is ours; the newest of any is what a new one takes the place of. */
 static ath_err
 load(void *ctx, const char *stem, const struct json *object, struct why *why)
@@ -108,6 +133,8 @@ load(void *ctx, const char *stem, const struct json *object, struct why *why)
         err = why_set(why, ATH_ERR_PARSE, "its key is not that of the file's name");
         goto out;
     }
+    if ((err = restore_public(key, public, why)) != ATH_OK)
+        goto out;
     if (key->public != NULL && created_at < key->created_at)
         goto out;
     if ((err = read_blob(key, stem, &blob, why)) != ATH_OK)

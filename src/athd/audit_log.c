@@ -10,6 +10,7 @@
 
 #include "athd/athd.h"
 #include "athd/audit_line.h"
+#include "athd/audit_newest.h"
 #include "athd/events.h"
 #include "base/clock.h"
 #include "base/file.h"
@@ -335,12 +336,27 @@ record_torn(struct audit_log *log)
     audit_append(log, &record, NULL, NULL);
 }
 
+/* What is wrong with a checkpoint is said by who goes on from it. */
+static ath_err
+find_covered(const char *dir, uint64_t *ret_covered)
+{
+    struct audit_newest newest;
+    struct why why = {{0}};
+    ath_err err = audit_newest_read(dir, &why, &newest);
+
+    if (err == ATH_ERR_NOMEM)
+        return err;
+    *ret_covered = newest.checkpoint.size;
+    audit_newest_done(&newest);
+    return ATH_OK;
+}
+
 ath_err
 audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
                struct audit_log **ret_log)
 {
-    const struct audit_limits limits = {athd->config->audit.segment_size,
-                                        athd->config->audit.segment_age_s};
+    struct audit_limits limits = {athd->config->audit.segment_size,
+                                  athd->config->audit.segment_age_s, 0};
     struct audit_log *log = calloc(1, sizeof(*log));
     char *dir = file_path(state_dir, "audit");
     ath_err err = ATH_ERR_NOMEM;
@@ -350,7 +366,8 @@ audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
     log->athd = athd;
     STAILQ_INIT(&log->waiting);
     STAILQ_INIT(&log->group);
-    if ((err = audit_segments_open(&log->segments, dir, &limits, why)) != ATH_OK)
+    if ((err = find_covered(dir, &limits.covered)) != ATH_OK ||
+        (err = audit_segments_open(&log->segments, dir, &limits, why)) != ATH_OK)
         goto out;
     log->first = log->segments.first;
     take_span(log);

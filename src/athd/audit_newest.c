@@ -63,9 +63,12 @@ read_note(const char *dir, const char *folder, const char *name, struct audit_ne
     return err;
 }
 
-/* ---- the one that follows ---- */
+/* ---- those below checkpoints/ ---- */
+
+#define TRIES_MAX 16 /* newest ones that cannot be believed, before none is */
 
 struct largest {
+    uint64_t below; /* all are looked at where it is UINT64_MAX */
     bool found;
     uint64_t size;
 };
@@ -76,50 +79,94 @@ find_largest(void *ctx, const char *name)
     struct largest *largest = ctx;
     uint64_t size;
 
-    if (checkpoint_parse_name(name, &size) != ATH_OK || (largest->found && size <= largest->size))
-        return ATH_OK;
-    *largest = (struct largest){true, size};
+    if (checkpoint_parse_name(name, &size) == ATH_OK && size < largest->below &&
+        (!largest->found || size > largest->size)) {
+        largest->found = true;
+        largest->size = size;
+    }
     return ATH_OK;
 }
 
+/* The newest that can be believed; the others are ath audit verify's to name. */
 static ath_err
-read_successor(const char *dir, struct audit_newest *newest)
+read_largest(const char *dir, struct audit_newest *ret_newest)
 {
     char *folder = file_path(dir, "checkpoints");
-    struct largest largest = {0};
-    struct audit_newest next = {0};
+    struct largest largest = {.below = UINT64_MAX};
     char name[CHECKPOINT_NAME_LEN + 1];
-    ath_err err =
-        folder == NULL ? ATH_ERR_NOMEM : file_each(folder, "", find_largest, &largest, NULL);
+    ath_err err = folder == NULL ? ATH_ERR_NOMEM : ATH_OK;
 
-    free(folder);
-    if (err != ATH_OK || !largest.found ||
-        (newest->found && largest.size <= newest->checkpoint.size))
-        return err;
-    checkpoint_name(largest.size, name);
-    err = read_note(dir, "/checkpoints", name, &next, NULL);
-    if (err == ATH_OK && next.checkpoint.has_previous == newest->found &&
-        (!newest->found || next.checkpoint.previous == newest->checkpoint.size)) {
-        audit_newest_done(newest);
-        *newest = next; /* ownership moves */
-        newest->is_ahead = true;
-        next = (struct audit_newest){0};
+    for (unsigned i = 0; err == ATH_OK && !ret_newest->found && i < TRIES_MAX; i++) {
+        largest.found = false;
+        if (file_each(folder, "", find_largest, &largest, NULL) != ATH_OK || !largest.found)
+            break;
+        checkpoint_name(largest.size, name);
+        if (read_note(dir, "/checkpoints", name, ret_newest, NULL) == ATH_ERR_NOMEM)
+            err = ATH_ERR_NOMEM;
+        else if (ret_newest->found && ret_newest->checkpoint.size != largest.size)
+            audit_newest_done(ret_newest); /* another one under this name */
+        largest.below = largest.size;
     }
-    audit_newest_done(&next);
+    free(folder);
     return err;
+}
+
+/* ---- which of the two ---- */
+
+/* `checkpoint` is written last: what a kill leaves is the one before the newest, or an older one
+ * of its size. Anything else was done to it, and is said. */
+static void
+compare(const struct audit_newest *top, const struct checkpoint *next, struct why *why)
+{
+    const struct checkpoint *last = &top->checkpoint;
+
+    if (!top->found && next->has_previous)
+        why_set(why, ATH_ERR_INVALID_EVIDENCE,
+                "it was taken away; the newest of checkpoints/ covers %llu records",
+                (unsigned long long)next->size);
+    else if (top->found && last->size < next->size &&
+             (!next->has_previous || last->size != next->previous))
+        why_set(why, ATH_ERR_INVALID_EVIDENCE,
+                "it was put back to the one of %llu records, the newest of checkpoints/ covers "
+                "%llu",
+                (unsigned long long)last->size, (unsigned long long)next->size);
+}
+
+static void
+choose(struct audit_newest *top, struct audit_newest *listed, struct audit_newest *ret_newest)
+{
+    bool is_listed =
+        listed->found && (!top->found || listed->checkpoint.size >= top->checkpoint.size);
+    struct audit_newest *chosen = is_listed ? listed : top;
+
+    chosen->is_ahead =
+        is_listed && !ath_slice_equal(ath_buf_slice(&top->note), ath_buf_slice(&listed->note));
+    chosen->is_unlisted = !is_listed && top->found;
+    *ret_newest = *chosen; /* ownership moves */
+    *chosen = (struct audit_newest){0};
 }
 
 ath_err
 audit_newest_read(const char *dir, struct why *why, struct audit_newest *ret_newest)
 {
-    ath_err err;
+    struct audit_newest top = {0}, listed = {0};
+    struct why top_why = {{0}};
+    ath_err err = read_note(dir, "", NEWEST_NAME, &top, &top_why);
 
     *ret_newest = (struct audit_newest){0};
-    err = read_note(dir, "", NEWEST_NAME, ret_newest, why);
-    if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
-        return err;
-    /* what follows and cannot be read is ath audit verify's to name */
-    return read_successor(dir, ret_newest) == ATH_ERR_NOMEM ? ATH_ERR_NOMEM : ATH_OK;
+    if (err == ATH_ERR_NOT_FOUND)
+        top_why = (struct why){{0}};
+    if (err != ATH_ERR_NOMEM)
+        err = read_largest(dir, &listed);
+    if (err == ATH_OK && top_why.text[0] == '\0' && listed.found)
+        compare(&top, &listed.checkpoint, &top_why);
+    if (err == ATH_OK)
+        choose(&top, &listed, ret_newest);
+    if (err == ATH_OK && top_why.text[0] != '\0')
+        err = why_set(why, ATH_ERR_INVALID_EVIDENCE, "%s", top_why.text);
+    audit_newest_done(&listed);
+    audit_newest_done(&top);
+    return err;
 }
 
 void

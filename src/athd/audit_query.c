@@ -146,7 +146,10 @@ begin(struct audit_query *query, struct why *why)
     err = audit_cursor_first_index(query->cursor.dir, query->cursor.span.first, why, &oldest);
     if (err == ATH_OK && oldest > first)
         first = oldest;
-    return err == ATH_OK ? audit_cursor_seek(&query->cursor, first, why) : err;
+    if (err == ATH_OK)
+        err = audit_cursor_seek(&query->cursor, first, why);
+    /* it is there, so its segment was removed under our hands: no answer is not an empty one */
+    return err == ATH_ERR_NOT_FOUND ? ATH_ERR_IO : err;
 }
 
 static bool

@@ -49,10 +49,26 @@ find_end_before(const struct audit_segments *segments, uint32_t number, struct w
 {
     ath_err err = ATH_ERR_NOT_FOUND;
 
-    *ret_next_index = 0;
     while (err == ATH_ERR_NOT_FOUND && number > segments->first)
         err = audit_file_end(segments->dir, --number, why, ret_next_index);
-    return err == ATH_ERR_NOT_FOUND ? ATH_OK : err;
+    return err;
+}
+
+/* The last one; where the one before it cannot be read, that matters only if it must tell where
+ * the log ends. */
+static ath_err
+open_last(struct audit_segments *segments, struct why *why)
+{
+    uint64_t next_index = AUDIT_INDEX_UNKNOWN;
+    struct why before_why = {{0}};
+    ath_err before = find_end_before(segments, segments->last, &before_why, &next_index);
+    ath_err err = audit_file_open(&segments->file, segments->dir, segments->last, next_index,
+                                  segments->limits.covered, why);
+
+    if (err != ATH_OK || segments->file.size != 0 || before == ATH_OK ||
+        before == ATH_ERR_NOT_FOUND)
+        return err;
+    return why_set(why, before, "%s", before_why.text);
 }
 
 ath_err
@@ -70,9 +86,7 @@ audit_segments_open(struct audit_segments *segments, const char *dir,
         goto out;
     if (segments->last == 0)
         segments->first = segments->last = 1;
-    if ((err = audit_file_open(&segments->file, dir, segments->last, 0, why)) == ATH_OK &&
-        segments->file.size == 0)
-        err = find_end_before(segments, segments->last, why, &segments->file.next_index);
+    err = open_last(segments, why);
 out:
     if (err != ATH_OK)
         audit_segments_close(segments);
@@ -100,8 +114,8 @@ rotate(struct audit_segments *segments)
 {
     struct audit_file fresh;
     struct why why = {{0}};
-    ath_err err =
-        audit_file_open(&fresh, segments->dir, segments->last + 1, segments->file.next_index, &why);
+    ath_err err = audit_file_open(&fresh, segments->dir, segments->last + 1,
+                                  segments->file.next_index, segments->limits.covered, &why);
 
     if (err == ATH_OK && fresh.size != 0) {
         err = why_set(&why, ATH_ERR_IO, "%s is there already", fresh.path);

@@ -11,6 +11,7 @@
 struct audit_limits {
     int64_t segment_size;  /* bytes; the group that passes it is the segment's last; 0: any */
     int64_t segment_age_s; /* of its first record; 0: any */
+    uint64_t covered;      /* records that a checkpoint covers: none of them is ever cut off */
 };
 
 struct audit_segments {

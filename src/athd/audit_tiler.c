@@ -224,6 +224,12 @@ make_whole(struct audit_tiler *tiler, struct why *why)
 
     if (err == ATH_OK)
         err = audit_tile_store_sync(&tiler->tiles);
+    if (err == ATH_OK)
+        err = audit_tree_root(&tiler->tree, tiler->newest.root);
+    if (err == ATH_OK) { /* after a failure it goes on from here: older segments may be gone */
+        tiler->newest.size = tiler->tree.size;
+        tiler->has_newest = true;
+    }
     return err == ATH_OK ? ATH_OK : why_set(why, err, "%s", why_text(&tiler->tiles.why, err));
 }
 

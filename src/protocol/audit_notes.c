@@ -285,44 +285,59 @@ out:
 }
 
 /* What a kill leaves, or a reader meets, while athd writes a checkpoint: the note before the newest
- * (or none, before the first), an older one of the same size; or one that is newer than the names
- * that were read. */
+ * (or none, before the first), or an older one of the same size. Nothing is lost by it. */
 static bool
-is_between(const struct audit_notes *notes, struct ath_slice content)
+is_before(const struct audit_notes *notes, const struct checkpoint *there)
 {
-    const struct audit_note *before = &notes->notes[notes->count - (notes->count > 1 ? 2 : 1)];
+    const struct audit_note *newest = audit_notes_newest(notes);
+
+    if (there == NULL)
+        return newest != NULL && notes->count == 1;
+    return newest != NULL && (there->size == newest->checkpoint.size ||
+                              (notes->count > 1 && there->size == (newest - 1)->checkpoint.size));
+}
+
+/* Is it a checkpoint of this log's keys? */
+static bool
+read_signed(const struct audit_notes *notes, struct ath_slice content, struct checkpoint *ret)
+{
     const struct public_key *key;
     struct checkpoint_note note;
 
-    if (content.len == 0)
-        return notes->count == 1;
-    return checkpoint_decode(content, NULL, &note) == ATH_OK &&
-           note.checkpoint.size >= before->checkpoint.size &&
-           (key = audit_keys_find(&notes->keys, note.checkpoint.jkt)) != NULL &&
-           checkpoint_verify(&note, key, NULL) == ATH_OK;
+    if (checkpoint_decode(content, NULL, &note) != ATH_OK ||
+        (key = audit_keys_find(&notes->keys, note.checkpoint.jkt)) == NULL ||
+        checkpoint_verify(&note, key, NULL) != ATH_OK)
+        return false;
+    *ret = note.checkpoint;
+    return true;
 }
 
-/* content: empty where there is no file. */
 static ath_err
-wrong_newest(struct loading *loading, struct ath_slice content)
+check_other_newest(struct loading *loading, bool is_there, struct ath_slice content)
 {
-    const struct audit_notes *notes = loading->notes;
-    const struct audit_note *newest = audit_notes_newest(notes);
+    const struct audit_note *newest = audit_notes_newest(loading->notes);
+    struct checkpoint there = {0};
+    bool is_signed = read_signed(loading->notes, content, &there);
     ath_err err;
 
-    if (newest == NULL)
-        return audit_wrong_set(loading->wrong, "checkpoint",
-                               content.len != 0 ? "its file in checkpoints/ is missing"
-                                                : "there is none (yet): nothing shows that the "
-                                                  "records are those that were written");
-    if (content.len == 0)
+    if ((is_signed && is_before(loading->notes, &there)) ||
+        (!is_there && is_before(loading->notes, NULL))) {
+        loading->notes->is_unfinished = true;
+        return ATH_OK;
+    }
+    if (newest == NULL && content.len == 0)
+        err = audit_wrong_set(loading->wrong, "checkpoint",
+                              "there is none (yet): nothing shows that the records are those that "
+                              "were written");
+    else if (newest == NULL || (is_signed && there.size > newest->checkpoint.size))
+        err = audit_wrong_set(loading->wrong, "checkpoint", "its file in checkpoints/ is missing");
+    else if (content.len == 0)
         err = audit_wrong_set(loading->wrong, "checkpoint", "the file is missing or empty");
     else
         err = audit_wrong_set(loading->wrong, "checkpoint",
-                              "it is not the newest of checkpoints/, the one of %llu records (athd "
-                              "mends that when it starts, if it was killed in between)",
+                              "it is not the newest of checkpoints/, the one of %llu records",
                               (unsigned long long)newest->checkpoint.size);
-    loading->wrong->is_between = is_between(notes, content);
+    loading->wrong->is_between = is_signed;
     return err;
 }
 
@@ -340,11 +355,11 @@ check_newest(struct loading *loading)
         return ATH_ERR_NOMEM;
     err = file_read(path, &content, &loading->wrong->why);
     if (err == ATH_ERR_NOT_FOUND)
-        err = wrong_newest(loading, (struct ath_slice){0});
+        err = check_other_newest(loading, false, (struct ath_slice){0});
     else if ((err = wrong_read(loading->wrong, "checkpoint", err)) == ATH_OK &&
              (err = sha256(ath_buf_slice(&content), digest)) == ATH_OK &&
              (newest == NULL || memcmp(digest, newest->digest, sizeof(digest)) != 0))
-        err = wrong_newest(loading, ath_buf_slice(&content));
+        err = check_other_newest(loading, true, ath_buf_slice(&content));
     ath_buf_done(&content);
     free(path);
     return err;

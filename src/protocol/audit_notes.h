@@ -14,7 +14,7 @@ struct audit_wrong {
     uint64_t offset;           /* byte in it where the wrong line begins; 0 for other files */
     bool has_index;
     uint64_t index;  /* of the record */
-    bool is_between; /* so it is for a moment when athd writes a checkpoint */
+    bool is_between; /* so a reader sees it when athd has just written a checkpoint */
     struct why why;  /* what is wrong with it */
 };
 
@@ -38,6 +38,7 @@ struct audit_notes {
     struct audit_keys keys;
     struct audit_note *notes; /* by size, ascending; owned */
     size_t count;
+    bool is_unfinished; /* dir/checkpoint is not yet the newest: athd writes it, or was killed */
 };
 
 /* The key of this thumbprint; NULL: there is none. */
@@ -46,9 +47,9 @@ const struct public_key *audit_keys_find(const struct audit_keys *keys, const ch
 /*
  * Reads dir/keys, dir/checkpoints and dir/checkpoint, and checks all that needs no record: keys
  * that are what their names say; notes that are signed by them, are what their names say, follow
- * one another without a gap, count up, and end in dir/checkpoint. ATH_ERR_INVALID_EVIDENCE with
- * *wrong (also where there is no file at all); ATH_ERR_IO with wrong->why, ATH_ERR_NOMEM,
- * ATH_ERR_CRYPTO.
+ * one another without a gap, count up, and end in dir/checkpoint (or one later: is_unfinished).
+ * ATH_ERR_INVALID_EVIDENCE with *wrong (also where there is no file at all); ATH_ERR_IO with
+ * wrong->why, ATH_ERR_NOMEM, ATH_ERR_CRYPTO.
  */
 ath_err audit_notes_load(const char *dir, struct audit_wrong *wrong,
                          struct audit_notes *ret_notes) ATH_MUST_USE;

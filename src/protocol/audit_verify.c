@@ -4,14 +4,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "base/file.h"
 #include "protocol/audit_run.h"
 
 #define TRIES 64    /* while athd writes checkpoints under our hands */
 #define WHOLE_TRY 8 /* what one costs that went through the records */
-#define PAUSES 250  /* of 20 ms, for a checkpoint that is being written */
 
 /* ---- records ---- */
 
@@ -276,6 +274,7 @@ prepare(struct audit_run *run)
     report->checkpoints = run->notes.count;
     report->covered = audit_run_newest(run);
     report->newest = audit_notes_newest(&run->notes)->checkpoint;
+    report->is_unfinished = run->notes.is_unfinished;
     if ((err = check_keys(run)) != ATH_OK || (err = check_all_older(run)) != ATH_OK ||
         (err = audit_tile_list_load(dir, run->wrong, &run->tiles)) != ATH_OK)
         return err;
@@ -307,53 +306,60 @@ verify_once(const struct audit_verify_options *options, struct audit_report *rep
     return err;
 }
 
-/* The newest checkpoint's bytes; nothing if it cannot be read. */
+/* What athd changes while it runs: the newest checkpoint's bytes (empty if it cannot be read), and
+ * which segment is the first. */
+struct moment {
+    struct ath_buf newest;
+    uint32_t first;
+};
+
 static void
-read_newest(const char *dir, struct ath_buf *content)
+look(const char *dir, struct moment *moment)
 {
     char *path = file_path(dir, "checkpoint");
+    struct audit_reader *reader = NULL;
+    const uint32_t *numbers = NULL;
 
-    ath_buf_clear(content);
-    if (path == NULL || file_read(path, content, NULL) != ATH_OK)
-        ath_buf_clear(content);
+    *moment = (struct moment){.newest = {.max = CHECKPOINT_MAX_LEN}};
+    if (path == NULL || file_read(path, &moment->newest, NULL) != ATH_OK)
+        ath_buf_clear(&moment->newest);
+    if (audit_reader_open(dir, NULL, &reader) == ATH_OK &&
+        audit_reader_segments(reader, &numbers) != 0)
+        moment->first = numbers[0];
+    audit_reader_free(reader);
     free(path);
 }
 
-/* Has athd written another checkpoint since? Then what was seen was of two times. Where one was
- * half written, with its file in checkpoints/ and not yet in its place, athd is given time for it.
- */
+/* Has athd written another checkpoint since, or removed segments? Then what was seen was of two
+ * times. */
 static bool
-went_on(const char *dir, const struct audit_wrong *wrong, struct ath_slice before)
+went_on(const char *dir, const struct moment *before)
 {
-    static const struct timespec pause = {.tv_nsec = 20 * 1000 * 1000};
-    struct ath_buf after = {.max = CHECKPOINT_MAX_LEN};
-    unsigned pauses = wrong->is_between ? PAUSES : 0;
+    struct moment after;
     bool is_other;
 
-    for (;;) {
-        read_newest(dir, &after);
-        is_other = !ath_slice_equal(ath_buf_slice(&after), before);
-        if (is_other || pauses-- == 0)
-            break;
-        nanosleep(&pause, NULL);
-    }
-    ath_buf_done(&after);
+    look(dir, &after);
+    is_other = after.first != before->first ||
+               !ath_slice_equal(ath_buf_slice(&after.newest), ath_buf_slice(&before->newest));
+    ath_buf_done(&after.newest);
     return is_other;
 }
 
 ath_err
 audit_verify(const struct audit_verify_options *options, struct audit_report *report)
 {
-    struct ath_buf before = {.max = CHECKPOINT_MAX_LEN};
+    struct moment before;
     unsigned tries = 0;
+    bool again;
     ath_err err;
 
     do {
-        read_newest(options->dir, &before);
+        look(options->dir, &before);
         err = verify_once(options, report);
         tries += report->wrong.is_between ? 1 : WHOLE_TRY;
-    } while (err != ATH_OK && err != ATH_ERR_NOT_FOUND && tries < TRIES &&
-             went_on(options->dir, &report->wrong, ath_buf_slice(&before)));
-    ath_buf_done(&before);
+        again = err != ATH_OK && err != ATH_ERR_NOT_FOUND && tries < TRIES &&
+                went_on(options->dir, &before);
+        ath_buf_done(&before.newest);
+    } while (again);
     return err;
 }

@@ -35,6 +35,7 @@ struct audit_report {
     uint64_t checkpoints;
     size_t torn; /* bytes of a line that is not whole (yet), behind all others */
     struct checkpoint newest;
+    bool is_unfinished; /* it is in checkpoints/ and not in dir/checkpoint (yet) */
     struct audit_signed by[AUDIT_MAX_KEYS];
     size_t by_count;
     struct audit_wrong wrong; /* with ATH_ERR_INVALID_EVIDENCE: the first wrong thing */

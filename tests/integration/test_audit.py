@@ -383,6 +383,24 @@ class Audit(unittest.TestCase):
         self.wait_until(lambda: self.damage())
         self.wait_until(lambda: self.events("audit_rollback"))
 
+    def test_files_that_are_there_twice_are_put_back(self):
+        self.start()
+        self.athd.call("audit.checkpoint")
+        for gone in ("keys/*.json", "checkpoints/NEWEST", "checkpoint"):
+            self.sign()
+            size = read_note(self.athd.call("audit.checkpoint")["checkpoint"])["size"]
+            self.athd.process.kill()
+            self.athd.process.wait()
+            self.athd.log_seen = len(self.athd.read_log())
+            os.remove(glob.glob(self.path(gone.replace("NEWEST", f"{size:020}")))[0])
+            self.assertEqual(self.verify().returncode, 1)
+            self.athd.start()
+            self.sign()
+            self.athd.call("audit.checkpoint")
+            self.assert_verified()
+        rollbacks = self.events("audit_rollback")
+        self.assertEqual(["taken away" in record["message"] for record in rollbacks], [True])
+
     def test_record_that_was_changed_behind_the_newest_checkpoint_stops_no_signature(self):
         self.start()
         self.sign(300)

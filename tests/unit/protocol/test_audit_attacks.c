@@ -281,6 +281,14 @@ test_every_deleted_file_is_found(void **state)
     assert_int_equal(verify(), ATH_OK);
 }
 
+/* `checkpoint` with the one before the newest is what a kill leaves: it verifies, and is said. */
+static bool
+is_as_a_kill_leaves_it(const struct file *file, const struct file *content)
+{
+    return strcmp(file->name, "checkpoint") == 0 &&
+           strcmp(content->name, "checkpoints/00000000000000000013") == 0;
+}
+
 /* A file with the content of another, and both exchanged. `checkpoint` is the newest of
  * checkpoints/ anyway. */
 static void
@@ -293,7 +301,10 @@ test_every_replaced_file_is_found(void **state)
                                 ath_buf_slice(&files[other].content)))
                 continue;
             put_file(files[i].name, ath_buf_slice(&files[other].content));
-            assert_found(NULL, "a replacement", other);
+            if (!is_as_a_kill_leaves_it(&files[i], &files[other]))
+                assert_found(NULL, "a replacement", other);
+            else if (verify() != ATH_OK || !report.is_unfinished || report.covered != RECORDS)
+                fail_msg("what a kill leaves: %s", report.wrong.why.text);
             put_file(files[other].name, ath_buf_slice(&files[i].content));
             assert_found(NULL, "an exchange", other);
             restore(&files[i]);
