@@ -29,6 +29,10 @@ struct athd {
     struct audit_flood flood;
     struct clock_watch clock;
     struct audit_checkpoints *checkpoints;
+    struct {
+        TAILQ_HEAD(, reading) waiting;
+        unsigned running, begun;
+    } readings; /* method_audit.c's */
     struct hsm_pool *hsms;
     struct key_store *keys;
     struct peer_store *peers;

@@ -13,17 +13,24 @@
 #define LIMIT_DEFAULT 100
 #define TRACE_ID_AT 3 /* in a traceparent */
 #define TRACE_ID_LEN 32
+#define READINGS_MAX 2 /* of libuv's four threads */
+#define BEGUN_MAX 8u   /* 130 KiB and an open file each */
 
 /* Reading under way: the request may end before the thread does. */
 struct reading {
+    TAILQ_ENTRY(reading) entry;
     struct request *request; /* NULL: it was cancelled */
     struct athd *athd;
     uv_work_t work;
+    bool is_running, is_begun;
+    ath_err (*begin)(struct reading *reading);      /* before the first turn; NULL: nothing */
     void (*read)(struct reading *reading);          /* in the thread */
     bool (*is_done)(const struct reading *reading); /* NULL: one step is enough */
     void (*finish)(struct reading *reading, struct json_maker *result); /* puts the result */
     struct audit_span span;
     struct json *params; /* the request's, which may be gone */
+    struct audit_filter filter;
+    int64_t after, limit;
     struct audit_query query;
     struct audit_inclusion inclusion;
     struct ath_buf path;
@@ -38,6 +45,8 @@ struct reading {
 static void
 reading_free(struct reading *reading)
 {
+    if (reading->is_begun)
+        reading->athd->readings.begun--;
     if (reading->query.cursor.dir != NULL)
         audit_query_done(&reading->query);
     audit_inclusion_done(&reading->inclusion);
@@ -51,7 +60,12 @@ on_cancel(struct request *request, ath_err err)
 {
     struct reading *reading = request->stage;
 
-    reading->request = NULL; /* the thread ends its step, and then there is nobody */
+    if (reading->is_running) {
+        reading->request = NULL; /* the thread ends its step, and then there is nobody */
+    } else {
+        TAILQ_REMOVE(&reading->athd->readings.waiting, reading, entry);
+        reading_free(reading);
+    }
     request_fail(request, err, NULL);
 }
 
@@ -93,18 +107,67 @@ on_work(uv_work_t *work)
     reading->read(reading);
 }
 
+static void take_turns(struct athd *athd);
+
+/* Whoever has read a step waits again behind the others. */
 static void
 on_worked(uv_work_t *work, int status)
 {
     struct reading *reading = work->data;
+    struct athd *athd = reading->athd;
 
+    athd->readings.running--;
     if (status != 0 && reading->err == ATH_OK)
         reading->err = ATH_ERR_IO;
     if (reading->err == ATH_OK && reading->request != NULL && reading->is_done != NULL &&
-        !reading->is_done(reading))
-        uv_queue_work(reading->athd->loop, &reading->work, on_work, on_worked);
-    else
+        !reading->is_done(reading)) {
+        reading->is_running = false;
+        TAILQ_INSERT_TAIL(&athd->readings.waiting, reading, entry);
+    } else {
         finish(reading);
+    }
+    take_turns(athd);
+}
+
+/* Whose turn is next: those that hold files and memory are few. */
+static struct reading *
+next_of(const struct athd *athd)
+{
+    struct reading *reading;
+
+    TAILQ_FOREACH (reading, &athd->readings.waiting, entry)
+        if (reading->is_begun || athd->readings.begun < BEGUN_MAX)
+            return reading;
+    return NULL;
+}
+
+static ath_err
+begin_turn(struct reading *reading)
+{
+    if (reading->is_begun)
+        return ATH_OK;
+    reading->is_begun = true;
+    reading->athd->readings.begun++;
+    return reading->begin == NULL ? ATH_OK : reading->begin(reading);
+}
+
+/* Few threads read at a time: the others are for the records that signatures wait for. */
+static void
+take_turns(struct athd *athd)
+{
+    struct reading *reading;
+
+    while (athd->readings.running < READINGS_MAX && (reading = next_of(athd)) != NULL) {
+        TAILQ_REMOVE(&athd->readings.waiting, reading, entry);
+        if ((reading->err = begin_turn(reading)) != ATH_OK) {
+            finish(reading);
+            continue;
+        }
+        reading->is_running = true;
+        athd->readings.running++;
+        reading->work.data = reading;
+        uv_queue_work(athd->loop, &reading->work, on_work, on_worked);
+    }
 }
 
 static struct reading *
@@ -126,10 +189,12 @@ reading_new(struct request *request)
 static void
 start(struct reading *reading)
 {
+    struct athd *athd = reading->athd;
+
     reading->request->stage = reading;
     reading->request->cancel = on_cancel;
-    reading->work.data = reading;
-    uv_queue_work(reading->athd->loop, &reading->work, on_work, on_worked);
+    TAILQ_INSERT_TAIL(&athd->readings.waiting, reading, entry);
+    take_turns(athd);
 }
 
 static const char *
@@ -160,36 +225,43 @@ put_records(struct reading *reading, struct json_maker *result)
         json_put_int(result, "next", (int64_t)reading->query.next);
 }
 
+/* What a query holds, it holds from its first turn on: a thousand that wait take little. */
+static ath_err
+begin_query(struct reading *reading)
+{
+    return audit_query_init(&reading->query, dir_of(reading), &reading->span, &reading->filter,
+                            (uint64_t)(reading->after + 1), reading->limit);
+}
+
 void
 method_audit_query(struct request *request)
 {
     struct reading *reading = reading_new(request);
     struct audit_filter filter = {0};
-    int64_t after = -1, limit = LIMIT_DEFAULT;
 
     if (reading == NULL)
         return;
+    reading->after = -1;
+    reading->limit = LIMIT_DEFAULT;
     filter.event = json_get_string(reading->params, "event");
     filter.key = json_get_string(reading->params, "key");
     filter.handshake = json_get_string(reading->params, "handshake");
     filter.caller = json_get_string(reading->params, "caller");
     filter.has_since = json_get_int(reading->params, "since", &filter.since);
     filter.has_until = json_get_int(reading->params, "until", &filter.until);
-    (void)json_get_int(reading->params, "after", &after);
-    (void)json_get_int(reading->params, "limit", &limit);
+    (void)json_get_int(reading->params, "after", &reading->after);
+    (void)json_get_int(reading->params, "limit", &reading->limit);
     if (json_get_string(reading->params, "trace") != NULL) {
         memcpy(reading->trace_id, json_get_string(reading->params, "trace") + TRACE_ID_AT,
                TRACE_ID_LEN); /* it was checked */
         filter.trace_id = reading->trace_id;
     }
+    reading->filter = filter;
+    reading->begin = begin_query;
     reading->read = read_query;
     reading->is_done = query_is_done;
     reading->finish = put_records;
-    if ((reading->err = audit_query_init(&reading->query, dir_of(reading), &reading->span, &filter,
-                                         (uint64_t)(after + 1), limit)) != ATH_OK)
-        finish(reading);
-    else
-        start(reading);
+    start(reading);
 }
 
 /* ---- audit.proof, audit.consistency ---- */

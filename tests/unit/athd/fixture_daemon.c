@@ -33,6 +33,7 @@ fixture_begin(struct fixture *fixture, const char *hsm_uri)
     assert_int_equal(deferred_queue_init(&fixture->athd.deferred, fixture->athd.loop), ATH_OK);
     assert_int_equal(request_table_init(&fixture->athd.requests, fixture->athd.loop), ATH_OK);
     store_queue_init(&fixture->athd.stores);
+    TAILQ_INIT(&fixture->athd.readings.waiting);
 }
 
 static void
