@@ -249,17 +249,15 @@ test_record_is_written_when_the_hardware_starts_and_not_before(void **state)
 
     (void)state;
     begin("swtpm:hang"); /* takes work and never ends it */
-    for (i = 0; i < 4; i++) {
+    sign(hello, PURPOSE_CLIENT_HELLO, &results[0]);
+    run_until_records(1);
+    for (i = 1; i < 6; i++)
         sign(hello, PURPOSE_CLIENT_HELLO, &results[i]);
-        run_until_records((uint64_t)i + 1);
-    }
-    for (; i < 6; i++) /* the helper has all it is given at a time: these queue */
-        sign(hello, PURPOSE_CLIENT_HELLO, &results[i]);
-    for (i = 0; i < 20; i++) {
+    for (i = 0; i < 20; i++) { /* this hardware does one thing at a time: the others wait for it */
         usleep(1000);
         fixture_turn(&fixture);
     }
-    assert_int_equal(signature_records(), 4);
+    assert_int_equal(signature_records(), 1);
     assert_int_equal(completions, 0);
     for (i = 0; i < 6; i++)
         request_cancel(results[i].request, ATH_ERR_CONSENT_TIMEOUT);
