@@ -249,6 +249,10 @@ test_record_is_written_when_the_hardware_starts_and_not_before(void **state)
 
     (void)state;
     begin("swtpm:hang"); /* takes work and never ends it */
+    for (i = 0; i < 10000 && !hsm_pool_is_open(fixture.athd.hsms, "one"); i++) {
+        usleep(1000);
+        fixture_turn(&fixture);
+    }
     sign(hello, PURPOSE_CLIENT_HELLO, &results[0]);
     run_until_records(1);
     for (i = 1; i < 6; i++)
