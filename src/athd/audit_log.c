@@ -1,7 +1,9 @@
 /*
  * Records wait in a queue; a group of them is written and synced at a time, in a thread of libuv's,
- * while the next group collects. An index is given when a group is written and stays free when that
- * fails, so that the file has no gaps: line n is record n.
+ * while the next group collects. Who was answered with one group often asks again at once: the next
+ * group waits for most of them, but no longer than a sync takes, or callers would fall into two
+ * parties that sync in turns, each for half of the records. An index is given when a group is
+ * written and stays free when that fails, so that the file has no gaps: line n is record n.
  */
 #include "athd/audit_log.h"
 
@@ -12,6 +14,7 @@
 #include "athd/audit_line.h"
 #include "athd/audit_newest.h"
 #include "athd/events.h"
+#include "athd/short_wait.h"
 #include "base/clock.h"
 #include "base/file.h"
 
@@ -20,6 +23,7 @@
 #define WAITING_MAX (16u * 1024u * 1024u) /* bytes: a disk that hangs must not eat the memory */
 #define KEPT_MAX (1024u * 1024u)          /* bytes, of what nobody waits for: not all of it */
 #define GROUP_MAX (1024u * 1024u)         /* bytes; a group of one may not be longer either */
+#define HOLD_MAX_US 500u                  /* that a group waits for those who ask again */
 
 struct record {
     STAILQ_ENTRY(record) entry;
@@ -35,7 +39,8 @@ struct audit_log {
     struct athd *athd;
     struct audit_segments segments; /* the thread's while it writes */
     struct record_list waiting;
-    size_t waiting_len;       /* bytes of them */
+    size_t waiting_len; /* bytes of them */
+    uint64_t waiting_count;
     struct record_list group; /* being written */
     uint64_t group_count;
     struct ath_buf group_text;
@@ -52,6 +57,10 @@ struct audit_log {
     void *closed_ctx;
     struct deferred closing;
     struct deferred turn_end; /* waits: start_group */
+    uint64_t group_began_us;
+    uint64_t held_until_us; /* the next group, if it is of less than */
+    uint64_t held_below;
+    struct short_wait *hold; /* NULL: closing */
 };
 
 static void
@@ -138,6 +147,7 @@ keep_unawaited(struct audit_log *log)
             STAILQ_INSERT_TAIL(&told, record, entry);
         } else {
             log->waiting_len += record->body.len;
+            log->waiting_count++;
             STAILQ_INSERT_TAIL(&kept, record, entry);
         }
     }
@@ -162,6 +172,32 @@ tell_group(struct record_list *group, ath_err err)
     }
 }
 
+/* Three of four who are answered now may ask again. */
+static void
+plan_hold(struct audit_log *log)
+{
+    uint64_t now_us = clock_monotonic_us(), took_us = now_us - log->group_began_us;
+
+    log->held_until_us = now_us + (took_us < HOLD_MAX_US ? took_us : HOLD_MAX_US);
+    log->held_below = log->waiting_count + log->group_count * 3 / 4;
+}
+
+/* Does the next group wait for more? Then start_group is called again. */
+static bool
+is_held(struct audit_log *log)
+{
+    uint64_t now_us;
+
+    if (log->hold == NULL) /* it is being closed */
+        return false;
+    short_wait_end(log->hold);
+    if (log->waiting_count >= log->held_below ||
+        (now_us = clock_monotonic_us()) >= log->held_until_us)
+        return false;
+    short_wait_begin(log->hold, log->held_until_us - now_us);
+    return true;
+}
+
 static void
 finish_group(struct audit_log *log, ath_err err)
 {
@@ -177,6 +213,7 @@ finish_group(struct audit_log *log, ath_err err)
     if (err != ATH_OK)
         keep_unawaited(log);
     STAILQ_CONCAT(&group, &log->group);
+    plan_hold(log);
     log->group_count = 0;
     log->is_writing = false;
     tell_group(&group, err);
@@ -231,13 +268,15 @@ start_group(struct audit_log *log)
             deferred_add(&log->athd->deferred, &log->closing, say_closed, log);
         return;
     }
-    if (!log->is_wanted && log->closed == NULL)
+    if ((!log->is_wanted && log->closed == NULL) || is_held(log))
         return;
     log->is_writing = true;
+    log->group_began_us = clock_monotonic_us();
     log->group_text.max = GROUP_MAX + AUDIT_LINE_MAX + 1;
     while ((record = STAILQ_FIRST(&log->waiting)) != NULL && log->group_text.len < GROUP_MAX) {
         STAILQ_REMOVE_HEAD(&log->waiting, entry);
         log->waiting_len -= record->body.len;
+        log->waiting_count--;
         STAILQ_INSERT_TAIL(&log->group, record, entry);
         put_line(log, record);
         log->group_count++;
@@ -302,6 +341,7 @@ audit_append_waiting(struct audit_log *log, struct json_maker *maker, audit_done
     record->ctx = ctx;
     STAILQ_INSERT_TAIL(&log->waiting, record, entry);
     log->waiting_len += record->body.len;
+    log->waiting_count++;
 }
 
 void
@@ -367,6 +407,7 @@ audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
     STAILQ_INIT(&log->waiting);
     STAILQ_INIT(&log->group);
     if ((err = find_covered(dir, &limits.covered)) != ATH_OK ||
+        (err = short_wait_new(athd->loop, on_turn_end, log, &log->hold)) != ATH_OK ||
         (err = audit_segments_open(&log->segments, dir, &limits, why)) != ATH_OK)
         goto out;
     log->first = log->segments.first;
@@ -375,6 +416,8 @@ audit_log_open(struct athd *athd, const char *state_dir, struct why *why,
     *ret_log = log;
     log = NULL;
 out:
+    if (log != NULL)
+        short_wait_free(log->hold);
     free(log);
     free(dir);
     return err;
@@ -385,6 +428,8 @@ audit_log_close(struct audit_log *log, void (*done)(void *ctx), void *ctx)
 {
     log->closed = done;
     log->closed_ctx = ctx;
+    short_wait_free(log->hold);
+    log->hold = NULL;
     start_group(log);
 }
 
@@ -401,6 +446,7 @@ audit_log_free(struct audit_log *log)
         record_free(record);
     }
     audit_segments_close(&log->segments);
+    short_wait_free(log->hold);
     free(log);
 }
 

@@ -182,6 +182,84 @@ test_records_that_wait_are_written_with_others_and_at_the_end(void **state)
     assert_int_equal(audit_log_size(fixture.athd.audit), 3);
 }
 
+/* Two parties of callers who ask again as soon as they are answered. */
+#define CALLERS 8
+#define PARTY (CALLERS / 2)
+#define CALLS 400
+
+static struct caller_again {
+    struct deferred again;
+} callers[CALLERS];
+static int asked, groups;
+
+static void ask(void *ctx);
+
+static void
+on_answered(void *ctx, ath_err err)
+{
+    struct caller_again *caller = ctx;
+
+    assert_int_equal(err, ATH_OK);
+    completions++;
+    if (asked < CALLS)
+        deferred_add(&fixture.athd.deferred, &caller->again, ask, caller);
+}
+
+static void
+ask(void *ctx)
+{
+    struct json_maker record;
+
+    asked++;
+    audit_record_begin(&record, "test", NULL);
+    audit_append(fixture.athd.audit, &record, on_answered, ctx);
+}
+
+static void
+on_group(void *ctx)
+{
+    (void)ctx;
+    groups++;
+}
+
+static void
+test_two_parties_become_one(void **state)
+{
+    struct audit_watch watch = {.grown = NULL};
+    int i;
+
+    (void)state;
+    asked = groups = 0;
+    memset(callers, 0, sizeof(callers));
+    audit_log_watch(fixture.athd.audit, &watch, on_group, NULL);
+    for (i = 0; i < PARTY; i++)
+        ask(&callers[i]);
+    fixture_turn(&fixture); /* written by now, or being written */
+    for (; i < CALLERS; i++)
+        ask(&callers[i]);
+    fixture_run_until(&fixture, &completions, CALLS);
+    audit_log_unwatch(fixture.athd.audit, &watch);
+    assert_true(groups <= CALLS / PARTY * 3 / 4);
+}
+
+/* Whoever does not ask again is not waited for for long. */
+static void
+test_one_is_written_alone_where_there_were_many(void **state)
+{
+    struct result results[CALLERS], alone;
+    int i, k;
+
+    (void)state;
+    for (k = 1; k <= 50; k++) {
+        for (i = 0; i < CALLERS; i++)
+            append("test", &results[i]);
+        fixture_run_until(&fixture, &completions, k * (CALLERS + 1) - 1);
+        append("test", &alone);
+        fixture_run_until(&fixture, &completions, k * (CALLERS + 1));
+        assert_int_equal(alone.err, ATH_OK);
+    }
+}
+
 static void
 test_record_names_its_caller_and_trace(void **state)
 {
@@ -428,6 +506,9 @@ main(void)
                                         begin, end),
         cmocka_unit_test_setup_teardown(
             test_records_that_wait_are_written_with_others_and_at_the_end, begin, end),
+        cmocka_unit_test_setup_teardown(test_two_parties_become_one, begin, end),
+        cmocka_unit_test_setup_teardown(test_one_is_written_alone_where_there_were_many, begin,
+                                        end),
         cmocka_unit_test_setup_teardown(test_record_names_its_caller_and_trace, begin, end),
         cmocka_unit_test_setup_teardown(test_log_goes_on_where_it_ended, begin, end),
         cmocka_unit_test_setup_teardown(test_torn_last_line_is_cut_off, begin, end),
