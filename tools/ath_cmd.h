@@ -127,6 +127,12 @@ void cmd_print_text(FILE *stream, const char *text); /* harmless, without a line
 int cmd_print_result(const struct cmd_context *context, const char *result);
 int cmd_print_field(const char *path, const struct json *result); /* --field */
 
+/* ---- ath_cmd_terminal.c: as it came, but where standard output is a terminal without what would
+ * steer it ---- */
+
+void cmd_print_json(const char *json); /* and a line end; harmful characters as JSON escapes */
+void cmd_print_raw(const char *text);  /* ends in one line feed; NULL: nothing */
+
 /* ---- ath_cmd_call.c: calling, and saying what failed ---- */
 
 /* A connected client (socket NULL: of the context's); NULL after saying why not, with *ret_status.

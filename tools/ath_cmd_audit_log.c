@@ -123,7 +123,7 @@ print_json(const struct json *record)
 
     json_write(record, &line);
     if (ath_buf_text(&line) != NULL)
-        printf("%s\n", ath_buf_text(&line));
+        cmd_print_json(ath_buf_text(&line));
     ath_buf_done(&line);
 }
 

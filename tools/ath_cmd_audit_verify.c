@@ -158,7 +158,7 @@ show_json(const struct audit_report *report, ath_err err)
     if (json_maker_end(&maker, &result) == ATH_OK)
         json_write(result, &text);
     if (ath_buf_text(&text) != NULL)
-        printf("%s\n", ath_buf_text(&text));
+        cmd_print_json(ath_buf_text(&text));
     json_free(result);
     ath_buf_done(&text);
     return ath_err_exit_status(err);

@@ -212,16 +212,6 @@ print_done(const struct cmd_context *context, const struct json *result)
     cmd_print_fields(result, NULL);
 }
 
-/* Raw text ends in one line feed, so that it can be read on a terminal and in $(...). */
-static void
-print_raw(const char *text)
-{
-    size_t len = text == NULL ? 0 : strlen(text);
-
-    if (len > 0)
-        printf("%s%s", text, text[len - 1] == '\n' ? "" : "\n");
-}
-
 static void
 print_tree(const struct cmd_context *context, const struct json *result)
 {
@@ -239,7 +229,7 @@ print_tree(const struct cmd_context *context, const struct json *result)
     case CMD_SHOW_RAW:
         if (json_string(member) == NULL && member != NULL)
             json_write(member, &text);
-        print_raw(json_string(member) != NULL ? json_string(member) : ath_buf_text(&text));
+        cmd_print_raw(json_string(member) != NULL ? json_string(member) : ath_buf_text(&text));
         break;
     case CMD_SHOW_BYTES:
         print_bytes(json_string(member));
@@ -285,7 +275,7 @@ cmd_print_field(const char *path, const struct json *result)
     }
     if (json_string(member) == NULL)
         json_write(member, &text);
-    print_raw(json_string(member) != NULL ? json_string(member) : ath_buf_text(&text));
+    cmd_print_raw(json_string(member) != NULL ? json_string(member) : ath_buf_text(&text));
     ath_buf_done(&text);
     return EXIT_SUCCESS;
 }
@@ -301,7 +291,7 @@ cmd_print_result(const struct cmd_context *context, const char *result)
     else if (context->field != NULL)
         status = cmd_print_field(context->field, tree);
     else if (context->json)
-        printf("%s\n", result);
+        cmd_print_json(result);
     else if (context->command->show_with != NULL)
         context->command->show_with(context, tree);
     else
@@ -350,10 +340,10 @@ cmd_run_call(struct cmd_context *context)
     } else if (context->field != NULL) {
         status = cmd_print_result(context, result);
     } else if (context->json || (tree = cmd_parse(result)) == NULL) {
-        printf("%s\n", result);
+        cmd_print_json(result);
     } else {
         json_write_pretty(tree, &text);
-        printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : result);
+        cmd_print_json(ath_buf_text(&text) != NULL ? ath_buf_text(&text) : result);
     }
     ath_buf_done(&text);
     json_free(tree);
@@ -382,7 +372,7 @@ cmd_run_events(struct cmd_context *context)
     }
     ath_client_set_timeout(client, -1);
     while ((err = ath_client_event(client, &event)) == ATH_OK) {
-        printf("%s\n", event);
+        cmd_print_json(event);
         fflush(stdout);
         ath_string_free(event);
         event = NULL;

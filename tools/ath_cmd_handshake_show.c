@@ -172,7 +172,7 @@ print_json(struct run *run, struct json *result, const struct json *server_resul
     if (run->context->field != NULL)
         status = cmd_print_field(run->context->field, result);
     else
-        printf("%s\n", ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
+        cmd_print_json(ath_buf_text(&text) != NULL ? ath_buf_text(&text) : "null");
     ath_buf_done(&text);
     return status;
 }

@@ -1,6 +1,7 @@
 /* Keys, and the user's grants. */
 #include "ath_cmd.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #define DESCRIPTION_OPTIONS                                                                        \
@@ -104,10 +105,60 @@ cmd_show_key(const struct cmd_context *context, const struct json *result)
                  is_pkcs11(result, "hsm_kind") ? "token in software" : "software TPM");
 }
 
+/* The one that params name, or the first; NULL: there is none. */
+static const struct json *
+wanted_hsm(const struct cmd_context *context, const struct json *status)
+{
+    const char *wanted = json_get_string(context->params, "hsm");
+    const struct json *hsm;
+
+    for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm)) {
+        const char *name = json_get_string(hsm, "name");
+
+        if (name != NULL && (wanted == NULL || strcmp(wanted, name) == 0))
+            return hsm;
+    }
+    return NULL;
+}
+
+/* A TPM that is not there is waited for: half a minute of silence would be taken for a hang. */
+static void
+say_what_is_waited_for(const struct cmd_context *context, const struct json *hsm)
+{
+    const char *state = json_get_string(hsm, "state"), *why = json_get_string(hsm, "message");
+
+    if (state == NULL || is_pkcs11(hsm, "kind") ||
+        (strcmp(state, "absent") != 0 && strcmp(state, "failed") != 0))
+        return;
+    cmd_note(context, "Waiting for %s, which is %s%s%s", json_get_string(hsm, "name"), state,
+             why == NULL ? "" : ": ", why == NULL ? "" : why);
+}
+
+static int
+run_with_hardware(struct cmd_context *context)
+{
+    int status = EXIT_SUCCESS;
+    struct ath_client *client = cmd_connect(context, NULL, &status);
+    struct json *answer = NULL;
+    char *text = NULL;
+
+    if (client == NULL)
+        return status;
+    /* who may not ask for it waits without being told */
+    if (ath_client_call(client, "agent.status", NULL, &text) == ATH_OK)
+        answer = cmd_parse(text);
+    ath_string_free(text);
+    ath_client_free(client);
+    say_what_is_waited_for(context, wanted_hsm(context, answer));
+    json_free(answer);
+    return cmd_run_method(context);
+}
+
 const struct cmd cmd_key_group[] = {
     {.noun = "key",
      .verb = "create",
      .method = "key.create",
+     .run = run_with_hardware,
      .summary = "Make a key inside the hardware",
      .options = create_options,
      .show_with = cmd_show_key,
@@ -149,6 +200,7 @@ const struct cmd cmd_key_group[] = {
     {.noun = "key",
      .verb = "import",
      .method = "key.import",
+     .run = run_with_hardware,
      .summary = "Adopt a key that already is in this hardware",
      .options = import_options,
      .either = {"--tss2", "--pkcs11-uri"},

@@ -1,173 +1,20 @@
 #include "athd/config.h"
 
-#include <getopt.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
 #include "base/file.h"
-#include "base/name.h"
-#include "hsm/wire/pkcs11_uri.h"
 
 #define HELPER_NAME "ath-hsm-helper"
-#define CONSENT_TIMEOUT_DEFAULT_S 120
-#define AUDIT_SEGMENT_SIZE_DEFAULT (16 * 1024 * 1024)
-#define AUDIT_SEGMENT_AGE_DEFAULT_S (30 * 86400)
-#define AUDIT_INTERVAL_DEFAULT_S 3600
 #define CONF_FILES_MAX 64
 #define SYSTEM_CONFIG_DIR "/etc/ath"
 #define SYSTEM_STATE_DIR "/var/lib/ath"
 #define SYSTEM_SOCKET "/run/ath/agent.sock"
-#define TPM_DEVICE "/dev/tpmrm0"
-
-/* ---- hsms ---- */
-
-static const char *
-uri_scheme(const char *uri)
-{
-    static const char *const schemes[] = {"tpm", "swtpm", "pkcs11"};
-    size_t i;
-
-    for (i = 0; i < sizeof(schemes) / sizeof(schemes[0]); i++) {
-        size_t len = strlen(schemes[i]);
-
-        if (strncmp(uri, schemes[i], len) == 0 && uri[len] == ':')
-            return schemes[i];
-    }
-    return NULL;
-}
-
-static bool
-has_hsm(const struct config *config, const char *name)
-{
-    size_t i;
-
-    for (i = 0; i < config->hsm_count; i++)
-        if (config->hsms[i].name != NULL && strcmp(config->hsms[i].name, name) == 0)
-            return true;
-    return false;
-}
-
-/* RFC 7512. A PIN in it stood in argv, for everybody to see, before athd could refuse it. */
-static ath_err
-check_token_uri(const char *uri, struct why *why)
-{
-    struct pkcs11_uri parts;
-    struct why inner = {{0}};
-    ath_err err = pkcs11_uri_parse(ath_slice_of_string(uri), &inner, &parts);
-
-    if (err != ATH_OK)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "%s", why_text(&inner, err));
-    if (parts.object[0] != '\0' || parts.id_len > 0)
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "a pkcs11: URI of an hsm names a token, not a key: leave out object and id");
-    if (parts.token[0] == '\0' && parts.serial[0] == '\0' && parts.manufacturer[0] == '\0' &&
-        parts.model[0] == '\0')
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "a pkcs11: URI of an hsm must name its token: token=LABEL or serial=NUMBER "
-                       "(p11tool --list-tokens shows them)");
-    return ATH_OK;
-}
-
-/* As far as can be told without the hardware. */
-static ath_err
-check_uri(const char *uri, struct why *why)
-{
-    const char *scheme = uri_scheme(uri);
-
-    if (scheme != NULL && strcmp(scheme, "pkcs11") == 0)
-        return check_token_uri(uri, why);
-    if (strstr(uri, "pin-value") != NULL) /* what may hold a PIN is not repeated */
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "what names an hsm begins with pkcs11:, tpm: or swtpm:");
-    if (scheme == NULL || (strcmp(scheme, "tpm") == 0 && strncmp(uri, "tpm:device=/", 12) != 0 &&
-                           (strncmp(uri, "tpm:tcti=", 9) != 0 || uri[9] == '\0')))
-        return why_set(
-            why, ATH_ERR_INVALID_PARAMS,
-            "\"%s\" is no hsm: it must be tpm:device=/dev/..., tpm:tcti=..., swtpm: or pkcs11:...",
-            uri);
-    return ATH_OK;
-}
 
 ath_err
-config_add_hsm(struct config *config, const char *name, const char *uri, struct why *why)
-{
-    struct config_hsm *hsm;
-    ath_err err;
-
-    if (config->hsm_count == CONFIG_HSMS_MAX)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "more than %d hsms", CONFIG_HSMS_MAX);
-    if ((err = check_uri(uri, why)) != ATH_OK)
-        return err;
-    if (name != NULL && !name_is_valid(name))
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "\"%s\" cannot be the name of an hsm", name);
-    if (name != NULL && has_hsm(config, name))
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "two hsms have the name \"%s\"", name);
-    hsm = &config->hsms[config->hsm_count];
-    hsm->name = ath_strdup(name);
-    hsm->uri = ath_strdup(uri);
-    config->hsm_count++; /* from here config_done frees what there is */
-    if (hsm->uri == NULL || (name != NULL && hsm->name == NULL))
-        return ATH_ERR_NOMEM;
-    return ATH_OK;
-}
-
-/* tpm, swtpm, pkcs11, then tpm-2 ... for those that were given none. */
-static ath_err
-name_hsms(struct config *config)
-{
-    char name[32];
-    size_t i;
-    int n;
-
-    for (i = 0; i < config->hsm_count; i++) {
-        const char *scheme = uri_scheme(config->hsms[i].uri);
-
-        if (config->hsms[i].name != NULL)
-            continue;
-        snprintf(name, sizeof(name), "%s", scheme);
-        for (n = 2; has_hsm(config, name); n++)
-            snprintf(name, sizeof(name), "%s-%d", scheme, n);
-        if ((config->hsms[i].name = ath_strdup(name)) == NULL)
-            return ATH_ERR_NOMEM;
-    }
-    return ATH_OK;
-}
-
-/* ---- flags ---- */
-
-enum flag {
-    FLAG_CONFIG = 256,
-    FLAG_STATE_DIR,
-    FLAG_SOCKET,
-    FLAG_HSM,
-    FLAG_SOFTWARE_TPM,
-    FLAG_PROMPTER,
-    FLAG_LOG_LEVEL,
-    FLAG_SYSTEM,
-    FLAG_CHECK_CONFIG,
-    FLAG_VERSION,
-    FLAG_HELP,
-};
-
-static const struct option options[] = {
-    {"config", required_argument, NULL, FLAG_CONFIG},
-    {"state-dir", required_argument, NULL, FLAG_STATE_DIR},
-    {"socket", required_argument, NULL, FLAG_SOCKET},
-    {"hsm", required_argument, NULL, FLAG_HSM},
-    {"software-tpm", no_argument, NULL, FLAG_SOFTWARE_TPM},
-    {"prompter", required_argument, NULL, FLAG_PROMPTER},
-    {"log-level", required_argument, NULL, FLAG_LOG_LEVEL},
-    {"system", no_argument, NULL, FLAG_SYSTEM},
-    {"check-config", no_argument, NULL, FLAG_CHECK_CONFIG},
-    {"version", no_argument, NULL, FLAG_VERSION},
-    {"help", no_argument, NULL, FLAG_HELP},
-    {NULL, 0, NULL, 0},
-};
-
-static ath_err
-replace(char **target, const char *text)
+config_replace(char **target, const char *text)
 {
     char *copy = ath_strdup(text);
 
@@ -175,100 +22,6 @@ replace(char **target, const char *text)
         return ATH_ERR_NOMEM;
     free(*target);
     *target = copy;
-    return ATH_OK;
-}
-
-/* text is not empty: config_from_arguments looks at all values. */
-static ath_err
-replace_from_flag(struct config *config, enum config_item item, char **target, const char *text)
-{
-    config->from_flags |= item;
-    return replace(target, text);
-}
-
-static ath_err
-hsm_from_flag(struct config *config, const char *uri, struct why *why)
-{
-    ath_err err = config_add_hsm(config, NULL, uri, why);
-
-    config->from_flags |= CONFIG_HSM;
-    if (err != ATH_OK && strstr(uri, "pin-value") != NULL)
-        why_set(why, err,
-                "--hsm holds a PIN (pin-value), which everybody could read in athd's arguments: "
-                "change that PIN, and be asked for it, or use pin-source=file:/PATH");
-    return err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_USAGE : err;
-}
-
-static ath_err
-take_flag(struct config *config, int flag, const char *value, struct why *why)
-{
-    switch (flag) {
-    case FLAG_CONFIG:
-        return replace(&config->file, value);
-    case FLAG_STATE_DIR:
-        return replace_from_flag(config, CONFIG_STATE_DIR, &config->state_dir, value);
-    case FLAG_SOCKET:
-        return replace_from_flag(config, CONFIG_SOCKET, &config->socket, value);
-    case FLAG_PROMPTER:
-        return replace_from_flag(config, CONFIG_PROMPTER, &config->prompter, value);
-    case FLAG_HSM:
-        return hsm_from_flag(config, value, why);
-    case FLAG_SOFTWARE_TPM:
-        return hsm_from_flag(config, "swtpm:", why);
-    case FLAG_LOG_LEVEL:
-        config->from_flags |= CONFIG_LOG_LEVEL;
-        if (!log_level_parse(value, &config->log_level))
-            return why_set(why, ATH_ERR_USAGE, "--log-level is error, warning, info or debug");
-        return ATH_OK;
-    case FLAG_SYSTEM:
-        config->is_system = true;
-        return ATH_OK;
-    case FLAG_CHECK_CONFIG:
-        config->check_only = true;
-        return ATH_OK;
-    case FLAG_VERSION:
-        config->show_version = true;
-        return ATH_OK;
-    case FLAG_HELP:
-        config->show_help = true;
-        return ATH_OK;
-    default:
-        return ATH_ERR_USAGE;
-    }
-}
-
-ath_err
-config_from_arguments(int argc, char **argv, struct why *why, struct config *ret_config)
-{
-    struct config config = {.consent_timeout_s = CONSENT_TIMEOUT_DEFAULT_S,
-                            .audit = {.segment_size = AUDIT_SEGMENT_SIZE_DEFAULT,
-                                      .segment_age_s = AUDIT_SEGMENT_AGE_DEFAULT_S,
-                                      .checkpoint_interval_s = AUDIT_INTERVAL_DEFAULT_S},
-                            .log_level = LOG_LEVEL_INFO,
-                            .argc = argc,
-                            .argv = argv};
-    ath_err err = ATH_OK;
-    int flag, index = 0;
-
-    opterr = 0;
-    optind = 0; /* glibc: start anew; SIGHUP reads the flags again */
-    while (err == ATH_OK && (flag = getopt_long(argc, argv, "+:", options, &index)) != -1) {
-        if (flag == ':')
-            err = why_set(why, ATH_ERR_USAGE, "%s wants a value", argv[optind - 1]);
-        else if (flag == '?')
-            err = why_set(why, ATH_ERR_USAGE, "athd does not know %s", argv[optind - 1]);
-        else if (optarg != NULL && *optarg == '\0')
-            err = why_set(why, ATH_ERR_USAGE, "--%s has an empty value", options[index].name);
-        else
-            err = take_flag(&config, flag, optarg, why);
-    }
-    if (err == ATH_OK && optind < argc)
-        err = why_set(why, ATH_ERR_USAGE, "athd does not know what to do with %s", argv[optind]);
-    if (err != ATH_OK) {
-        config_done(&config);
-        return err;
-    }
-    *ret_config = config;
     return ATH_OK;
 }
 
@@ -394,14 +147,14 @@ settle_socket(struct config *config, struct why *why)
     if (config->socket != NULL)
         return make_absolute(&config->socket, why);
     if (config->is_system)
-        return replace(&config->socket, SYSTEM_SOCKET);
+        return config_replace(&config->socket, SYSTEM_SOCKET);
     if ((dir = xdg_dir("XDG_RUNTIME_DIR", NULL)) != NULL) {
         config->socket = file_path(dir, "agent.sock");
         free(dir);
         return config->socket == NULL ? ATH_ERR_NOMEM : ATH_OK;
     }
     if (geteuid() == 0)
-        return replace(&config->socket, SYSTEM_SOCKET);
+        return config_replace(&config->socket, SYSTEM_SOCKET);
     if (getenv("LISTEN_FDS") != NULL)
         return ATH_OK; /* the listener knows its socket */
     return why_set(why, ATH_ERR_USAGE, "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
@@ -438,29 +191,7 @@ settle_helper(struct config *config, struct why *why)
         return ATH_OK;
     }
     free(beside);
-    return replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
-}
-
-static ath_err
-settle_hsms(struct config *config, struct why *why)
-{
-    ath_err err;
-
-    if (config->hsm_count == 0) {
-        if (access(TPM_DEVICE, F_OK) != 0)
-            return why_set(why, ATH_ERR_HSM_UNAVAILABLE,
-                           "no hsm is configured and there is no " TPM_DEVICE
-                           "; give --hsm URI, or --software-tpm to try athd without hardware");
-        if ((err = config_add_hsm(config, NULL, "tpm:device=" TPM_DEVICE, why)) != ATH_OK)
-            return err;
-    }
-    if ((err = name_hsms(config)) != ATH_OK)
-        return err;
-    if (config->audit.hsm != NULL && !has_hsm(config, config->audit.hsm))
-        return why_set(why, ATH_ERR_INVALID_PARAMS,
-                       "the audit key's hsm \"%s\" is none of those that are configured",
-                       config->audit.hsm);
-    return ATH_OK;
+    return config_replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
 }
 
 ath_err
@@ -470,9 +201,11 @@ config_settle(struct config *config, struct why *why)
 
     if ((err = read_files(config, why)) != ATH_OK || (err = settle_socket(config, why)) != ATH_OK ||
         (err = settle_state_dir(config, why)) != ATH_OK ||
-        (err = settle_helper(config, why)) != ATH_OK || (err = settle_hsms(config, why)) != ATH_OK)
+        (err = settle_helper(config, why)) != ATH_OK ||
+        (err = config_settle_hsms(config, why)) != ATH_OK)
         return err;
-    return config->prompter == NULL ? replace(&config->prompter, CONFIG_PROMPTER_DEFAULT) : ATH_OK;
+    return config->prompter == NULL ? config_replace(&config->prompter, CONFIG_PROMPTER_DEFAULT)
+                                    : ATH_OK;
 }
 
 static bool

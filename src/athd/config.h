@@ -60,7 +60,7 @@ struct config {
     char **argv;
 };
 
-/* Flags: docs/api.md, "Programs". ATH_ERR_USAGE with why. */
+/* config_flags.c: docs/api.md, "Programs". ATH_ERR_USAGE with why. */
 ath_err config_from_arguments(int argc, char **argv, struct why *why,
                               struct config *ret_config) ATH_MUST_USE;
 /* Reads the files and adds what no flag said; then defaults (XDG). why has file and line.
@@ -95,8 +95,13 @@ ath_err config_read_file(struct config *config, const char *path, struct why *wh
 /* The same for text that is at hand; `path` is only named in why. */
 ath_err config_read_text(struct config *config, struct ath_slice text, const char *path,
                          struct why *why) ATH_MUST_USE;
-/* name may be NULL; both are copied. ATH_ERR_INVALID_PARAMS (why), ATH_ERR_NOMEM. */
+/* config_hsm.c: name may be NULL; both are copied. ATH_ERR_INVALID_PARAMS (why), ATH_ERR_NOMEM. */
 ath_err config_add_hsm(struct config *config, const char *name, const char *uri,
                        struct why *why) ATH_MUST_USE;
+/* config_hsm.c: the default hsm where there is none, names for those without. Errors as
+ * config_settle. */
+ath_err config_settle_hsms(struct config *config, struct why *why) ATH_MUST_USE;
+/* *target becomes a copy of text. ATH_ERR_NOMEM. */
+ath_err config_replace(char **target, const char *text) ATH_MUST_USE;
 
 #endif

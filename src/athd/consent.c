@@ -10,6 +10,7 @@
 #include "base/clock.h"
 
 #define QUESTIONS_MAX 64u
+#define QUESTIONS_CALLER_MAX 8u
 #define PROMPTERS_MAX 64u /* processes: those that were told to go included */
 #define TITLE "athd"
 #define NOT_OK_LABEL "Deny"
@@ -45,6 +46,7 @@ struct consent {
     bool turn_was_last;     /* a PIN had the screen, now it is a question's turn */
     unsigned on_screen;     /* prompters that have not gone */
     unsigned handles;       /* timers that are not closed */
+    bool is_showing;        /* in show_next */
     bool is_closing;
 };
 
@@ -286,17 +288,21 @@ show_next(struct consent *consent)
     struct consent_question *question;
     struct consent_turn *turn;
 
+    if (consent->is_showing)
+        return; /* one whose prompter cannot be started gives its place on: to the loop below */
+    consent->is_showing = true;
     while (has_room(consent)) {
         question = next_question(consent);
         turn = next_turn(consent);
         if (question == NULL && turn == NULL)
-            return;
+            break;
         consent->turn_was_last = turn != NULL && (question == NULL || !consent->turn_was_last);
         if (consent->turn_was_last)
             grant(consent, turn);
         else
             show(question);
     }
+    consent->is_showing = false;
 }
 
 /* ---- turns of others ---- */
@@ -307,7 +313,10 @@ consent_turn_wait(struct consent *consent, struct consent_turn *turn)
     turn->is_waiting = true;
     turn->is_on_screen = false;
     TAILQ_INSERT_TAIL(&consent->turns, turn, entry);
-    show_next(consent);
+    if (consent->is_closing)
+        turn->closed(turn->ctx);
+    else
+        show_next(consent);
 }
 
 void
@@ -330,6 +339,24 @@ fail(void (*done)(void), void *ctx, ath_err err)
     ((consent_done_fn *)done)(ctx, err);
 }
 
+static unsigned
+count_of(const struct consent *consent, uint64_t identity)
+{
+    const struct consent_question *question;
+    unsigned count = 0;
+
+    TAILQ_FOREACH (question, &consent->questions, entry)
+        count += question->request->caller->identity == identity;
+    return count;
+}
+
+static ath_err
+refuse(struct request *request, const char *limit)
+{
+    request->limit = limit;
+    return ATH_ERR_LIMIT_EXCEEDED;
+}
+
 static ath_err
 question_new(struct request *request, struct consent_text *text, const char *ok_label,
              struct consent_question **ret_question)
@@ -341,7 +368,9 @@ question_new(struct request *request, struct consent_text *text, const char *ok_
     if (text->text.err != ATH_OK)
         return text->text.err;
     if (consent->count >= QUESTIONS_MAX)
-        return ATH_ERR_LIMIT_EXCEEDED;
+        return refuse(request, "64 questions wait for an answer already; try again");
+    if (count_of(consent, request->caller->identity) >= QUESTIONS_CALLER_MAX)
+        return refuse(request, "8 questions of this caller's wait for an answer already");
     if (description == NULL || (question = calloc(1, sizeof(*question))) == NULL)
         return ATH_ERR_NOMEM;
     question->description = ath_strdup(description);
@@ -380,8 +409,7 @@ line_up(struct consent *consent, struct consent_question *question)
     uint64_t identity = question->request->caller->identity;
     struct consent_question *other;
 
-    TAILQ_FOREACH (other, &consent->questions, entry)
-        question->round += other->request->caller->identity == identity;
+    question->round = count_of(consent, identity);
     TAILQ_FOREACH (other, &consent->questions, entry)
         if (other->round > question->round)
             break;
@@ -401,6 +429,8 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
     ath_err err = question_new(request, taken_text, ok_label, &question);
 
     consent_text_done(taken_text);
+    if (err == ATH_ERR_LIMIT_EXCEEDED && request->limit == NULL)
+        request->limit = "the question would be too long to be read";
     if (err != ATH_OK) {
         record_end(request, err, 0);
         deferred_fail(&athd->deferred, fail, (void (*)(void))done, ctx, err);

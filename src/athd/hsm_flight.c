@@ -15,136 +15,6 @@ job_of(struct hsm_queue_item *item)
     return (struct hsm_job *)((char *)item - offsetof(struct hsm_job, item));
 }
 
-/* ---- completions ---- */
-
-void
-hsm_job_free(struct hsm_job *job)
-{
-    ath_buf_done(&job->data);
-    free(job->label);
-    free(job);
-}
-
-/* The job stays while it flies: its response will find it. */
-void
-hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome)
-{
-    hsm_done_fn *done = job->done;
-    uint64_t now_us = clock_monotonic_us();
-
-    outcome->queue_us = (uint32_t)((job->sent_us == 0 ? now_us : job->sent_us) - job->queued_us);
-    job->done = NULL;
-    if (done != NULL)
-        done(job->ctx, outcome);
-    if (!job->is_flying)
-        hsm_job_free(job);
-}
-
-static void
-run_failed(void *ctx)
-{
-    struct hsm_job *job = ctx;
-    struct hsm_outcome outcome = job->failed;
-
-    hsm_job_complete(job, &outcome);
-}
-
-void
-hsm_job_fail_with(struct hsm_job *job, const struct hsm_outcome *failure)
-{
-    if (job->deferred.waiting)
-        return;
-    job->failed = *failure;
-    deferred_add(&job->unit->athd->deferred, &job->deferred, run_failed, job);
-}
-
-void
-hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why)
-{
-    struct hsm_outcome failure = {.err = err};
-
-    if (why != NULL)
-        failure.why = *why;
-    hsm_job_fail_with(job, &failure);
-}
-
-void
-hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
-{
-    struct hsm_unit *unit = job->unit;
-
-    if (job->done == NULL || job->deferred.waiting || job->is_noted)
-        return;
-    if (!job->is_flying && !job->is_asking)
-        hsm_queue_remove(&unit->queue, &job->item);
-    hsm_pin_sign_end(job);
-    hsm_job_fail_later(job, err, why);
-    hsm_login_note_leaver(unit);
-}
-
-struct failing {
-    struct hsm_unit *unit;
-    const struct hsm_outcome *failure;
-};
-
-static void
-fail_queued(void *ctx, struct hsm_queue_item *item)
-{
-    const struct failing *failing = ctx;
-
-    hsm_queue_remove(&failing->unit->queue, item);
-    hsm_job_fail_with(job_of(item), failing->failure);
-}
-
-void
-hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure)
-{
-    struct failing failing = {unit, failure};
-
-    hsm_queue_each(&unit->queue, fail_queued, &failing);
-}
-
-/* ---- keys the helper knows ---- */
-
-static bool
-key_is_opened(const struct hsm_unit *unit, uint32_t key)
-{
-    return key / 8 < unit->opened_len && (unit->opened[key / 8] >> (key % 8) & 1) != 0;
-}
-
-static ath_err
-set_key_opened(struct hsm_unit *unit, uint32_t key, bool opened)
-{
-    size_t len = (size_t)key / 8 + 1;
-    uint8_t bit = (uint8_t)(1u << (key % 8)), *grown;
-
-    if (len > unit->opened_len) {
-        if (!opened)
-            return ATH_OK;
-        len = len < 32 ? 32 : len * 2;
-        if ((grown = realloc(unit->opened, len)) == NULL)
-            return ATH_ERR_NOMEM;
-        memset(grown + unit->opened_len, 0, len - unit->opened_len);
-        unit->opened = grown;
-        unit->opened_len = len;
-    }
-    if (opened)
-        unit->opened[key / 8] |= bit;
-    else
-        unit->opened[key / 8] &= (uint8_t)~bit;
-    return ATH_OK;
-}
-
-void
-hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
-{
-    if (unit->process == NULL || unit->is_leaving || !key_is_opened(unit, key))
-        return;
-    (void)set_key_opened(unit, key, false); /* cannot fail: nothing grows */
-    hsm_process_send(unit->process,
-                     &(struct hsm_request){.id = 0, .op = HSM_OP_KEY_CLOSE, .key = key});
-}
-
 /* ---- to the helper ---- */
 
 static void
@@ -170,8 +40,8 @@ send_bytes(struct hsm_unit *unit, const struct hsm_request *request)
         deferred_add_at_end(&unit->athd->deferred, &unit->turn_end, on_turn_end, unit);
 }
 
-static void
-send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_request *request)
+void
+hsm_unit_send_request(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_request *request)
 {
     job->id = request->id;
     job->sent_us = clock_monotonic_us();
@@ -190,40 +60,6 @@ hsm_unit_next_id(struct hsm_unit *unit)
         unit->next_id++;
     } while (unit->next_id == 0 || unit->by_id[unit->next_id % HSM_IDS] != NULL);
     return unit->next_id;
-}
-
-/* The pool's own KEY_OPEN, sent before a key's first signature of a helper's life. */
-static ath_err
-open_key_first(struct hsm_unit *unit, const struct hsm_job *sign)
-{
-    struct hsm_job *open;
-    ath_err err;
-
-    if (key_is_opened(unit, sign->key))
-        return ATH_OK;
-    if ((open = calloc(1, sizeof(*open))) == NULL)
-        return ATH_ERR_NOMEM;
-    if ((err = set_key_opened(unit, sign->key, true)) != ATH_OK) {
-        free(open);
-        return err;
-    }
-    open->unit = unit;
-    open->op = HSM_OP_KEY_OPEN;
-    open->key = sign->key;
-    open->queued_us = clock_monotonic_us();
-    send_request(unit, open,
-                 &(struct hsm_request){.id = hsm_unit_next_id(unit),
-                                       .op = HSM_OP_KEY_OPEN,
-                                       .key = sign->key,
-                                       .data = sign->key_blob});
-    return ATH_OK;
-}
-
-/* Is its key to be opened first? */
-static bool
-uses_key(const struct hsm_job *job)
-{
-    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER || job->op == HSM_OP_KEY_DELETE;
 }
 
 /* The job's id, where it is not 0, was spoken of before. */
@@ -245,15 +81,15 @@ send_job(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_pin_reques
         request.pin = *pin;
     if (job->op == HSM_OP_COUNTER)
         request.nonce = ath_slice_of(job->nonce, sizeof(job->nonce));
-    if (uses_key(job) && (err = open_key_first(unit, job)) != ATH_OK)
+    if ((err = hsm_opened_before(unit, job)) != ATH_OK)
         return err;
     if (job->op == HSM_OP_KEY_OPEN) {
         hsm_unit_forget(unit, job->key);
-        if ((err = set_key_opened(unit, job->key, true)) != ATH_OK)
+        if ((err = hsm_opened_note(unit, job->key)) != ATH_OK)
             return err;
     }
     request.id = id != 0 ? id : hsm_unit_next_id(unit);
-    send_request(unit, job, &request);
+    hsm_unit_send_request(unit, job, &request);
     return ATH_OK;
 }
 
@@ -390,9 +226,13 @@ lose(struct hsm_unit *unit, struct hsm_job *job)
                !unit->is_closing) {
         job->is_repeated = true;
         job->failed.err = ATH_OK;
+        hsm_job_go_on(job);
         hsm_queue_push_front(&unit->queue, &job->item);
     } else if (job->done != NULL) {
-        why_set(&why, ATH_ERR_HSM_UNAVAILABLE, "the process that holds %s was lost", unit->name);
+        why_set(&why, ATH_ERR_HSM_UNAVAILABLE, "the process that holds %s was lost%s", unit->name,
+                job->op == HSM_OP_KEY_CREATE && unit->is_token
+                    ? " while it made the key: one that nobody uses may be left in the token"
+                    : "");
         hsm_job_fail_later(job, ATH_ERR_HSM_UNAVAILABLE, &why);
     }
 }
@@ -419,29 +259,10 @@ fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
                 (const char *)response->sentence.data);
     if (response->op == HSM_OP_SIGN)
         outcome->tries_left = response->tries_left;
-    if (response->err != ATH_OK && job->failed.err != ATH_OK)
+    if (response->err != ATH_OK && job->failed.err != ATH_OK && !job->deferred.waiting)
         *outcome = job->failed; /* the key could not be opened: say that */
     if (job->is_timed_out && outcome->err != ATH_OK && outcome->err != ATH_ERR_PIN_INCORRECT)
         *outcome = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
-}
-
-/* A key that could not be opened: the signatures sent behind it will fail for the same reason. */
-static void
-spread_open_failure(struct hsm_unit *unit, const struct hsm_job *open,
-                    const struct hsm_outcome *outcome)
-{
-    struct hsm_job *job;
-
-    (void)set_key_opened(unit, open->key, false); /* cannot fail: nothing grows */
-    TAILQ_FOREACH (job, &unit->flying, flying) {
-        if (!uses_key(job) || job->key != open->key || job->deferred.waiting)
-            continue;
-        /* the caller's parameters are right: it is our file that the hardware does not take */
-        job->failed = (struct hsm_outcome){
-            .err = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err,
-            .why = outcome->why,
-            .native = outcome->native};
-    }
 }
 
 static void
@@ -469,52 +290,16 @@ relog(struct hsm_unit *unit, struct hsm_job *job)
     return true;
 }
 
-/* A key that was made for somebody who has gone meanwhile. */
+/* A key that was made, or opened, for somebody who has gone meanwhile. */
 static void
-discard_unwanted(struct hsm_unit *unit, const struct hsm_job *job,
-                 const struct hsm_response *response)
+undo_unwanted(struct hsm_unit *unit, const struct hsm_job *job, const struct hsm_response *response)
 {
-    if (job->op == HSM_OP_KEY_CREATE && response->err == ATH_OK && unit->is_token)
-        hsm_unit_discard(unit, response->blob);
-}
-
-static void
-on_discarded(void *ctx, const struct hsm_outcome *outcome)
-{
-    const struct hsm_unit *unit = ctx;
-
-    if (outcome->err != ATH_OK)
-        log_warning("event=key_orphan hsm=%s reason=\"a key that nobody uses stays in the token: "
-                    "%s\"",
-                    unit->name, why_text(&outcome->why, outcome->err));
-}
-
-void
-hsm_unit_discard(struct hsm_unit *unit, struct ath_slice blob)
-{
-    struct hsm_job *job = calloc(1, sizeof(*job));
-
-    if (job != NULL) {
-        job->data.max = HSM_WIRE_MAX_BLOB;
-        ath_buf_put_slice(&job->data, blob);
-    }
-    if (job == NULL || job->data.err != ATH_OK) {
-        if (job != NULL)
-            hsm_job_free(job);
-        on_discarded(unit, &(struct hsm_outcome){.err = ATH_ERR_NOMEM});
+    if (response->err != ATH_OK || job->is_own)
         return;
-    }
-    job->unit = unit;
-    job->op = HSM_OP_KEY_DELETE;
-    job->key = hsm_pool_next_key_number(unit->pool);
-    job->key_blob = ath_buf_slice(&job->data);
-    job->deadline_ms = clock_monotonic_ms() + REQUEST_DEADLINE_MS;
-    job->queued_us = clock_monotonic_us();
-    job->done = on_discarded;
-    job->ctx = unit;
-    hsm_queue_push(&unit->queue, &job->item);
-    hsm_pool_want_ticks(unit->pool);
-    hsm_unit_pump(unit);
+    if (job->op == HSM_OP_KEY_CREATE && unit->is_token)
+        hsm_unit_discard(unit, response->blob);
+    if (job->op == HSM_OP_KEY_OPEN)
+        hsm_unit_forget(unit, job->key);
 }
 
 void
@@ -530,15 +315,15 @@ hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
     fill_outcome(job, response, &outcome);
     unit->has_served = unit->has_served || response->err == ATH_OK;
     if (job->op == HSM_OP_KEY_OPEN && outcome.err != ATH_OK)
-        spread_open_failure(unit, job, &outcome);
+        hsm_opened_fails(unit, job, &outcome);
     if (job->op == HSM_OP_KEY_DELETE && outcome.err == ATH_OK)
-        (void)set_key_opened(unit, job->key, false); /* cannot fail: nothing grows */
+        hsm_opened_clear(unit, job->key);
     if (outcome.err == ATH_ERR_PIN_REQUIRED && relog(unit, job))
         return;
     if (job->wants_pin && hsm_pin_sign_take(unit, job, response, &outcome))
         return;
     if (job->done == NULL || job->deferred.waiting)
-        discard_unwanted(unit, job, response);
+        undo_unwanted(unit, job, response);
     if (job->deferred.waiting)
         return; /* cancelled: ends at the loop's next turn */
     hsm_job_complete(job, &outcome);
@@ -562,6 +347,7 @@ hsm_unit_lose_flying(struct hsm_unit *unit)
     /* who was to be asked for a PIN is asked again by the next helper */
     while ((job = TAILQ_LAST(&unit->asking, hsm_jobs)) != NULL) {
         hsm_pin_sign_end(job);
+        hsm_job_go_on(job);
         if (!job->deferred.waiting)
             hsm_queue_push_front(&unit->queue, &job->item);
     }

@@ -76,6 +76,20 @@ end_dialogue(struct hsm_unit_login *login)
     login->dialogue = NULL;
 }
 
+/* No try is under way any more. Another hsm of the same token may try its PIN now. */
+static void
+end_try(struct hsm_unit *unit)
+{
+    struct hsm_unit_login *login = &unit->login;
+
+    login->stage = HSM_LOGIN_IDLE;
+    if (login->tries_with == NULL)
+        return;
+    login->tries_with->trying = NULL;
+    login->tries_with = NULL;
+    hsm_pool_pump_others(unit->pool, unit);
+}
+
 /* Everybody who waits is told. */
 static void
 refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
@@ -83,7 +97,7 @@ refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
     struct hsm_unit_login *login = &unit->login;
 
     end_dialogue(login);
-    login->stage = HSM_LOGIN_IDLE;
+    end_try(unit);
     log_warning("event=login hsm=%s err=%s reason=\"%s\"", unit->name, ath_err_reason(failure->err),
                 why_text(&failure->why, failure->err));
     hsm_unit_fail_queued(unit, failure);
@@ -111,8 +125,7 @@ hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response
 
     if (response != NULL)
         unit->login.tries_left = response->tries_left;
-    hsm_throttle_failed(hsm_pool_throttles(unit->pool), unit->login.throttle, clock_now(), stamp,
-                        done, ctx);
+    hsm_throttle_failed(hsm_pool_throttles(unit->pool), unit->login.throttle, stamp, done, ctx);
 }
 
 void
@@ -126,11 +139,10 @@ hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from)
 bool
 hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure)
 {
-    int64_t wait_s = hsm_throttle_wait_s(unit->login.throttle, clock_now());
+    uint32_t wait_s = hsm_throttle_wait_s(unit->login.throttle);
 
-    *ret_failure = (struct hsm_outcome){.err = ATH_ERR_PIN_LOCKED,
-                                        .tries_left = unit->login.tries_left,
-                                        .retry_after_s = (uint32_t)wait_s};
+    *ret_failure = (struct hsm_outcome){
+        .err = ATH_ERR_PIN_LOCKED, .tries_left = unit->login.tries_left, .retry_after_s = wait_s};
     if (unit->login.is_locked) {
         why_set(&ret_failure->why, ATH_ERR_PIN_LOCKED, "%s: %s", unit->name, pin_locked);
         return true;
@@ -138,8 +150,8 @@ hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure)
     if (wait_s > 0)
         why_set(&ret_failure->why, ATH_ERR_PIN_LOCKED,
                 "%u wrong PINs for %s: athd makes a pause (the token is not locked); try again in "
-                "%lld s",
-                unit->login.throttle->wrong, unit->name, (long long)wait_s);
+                "%u s",
+                unit->login.throttle->wrong, unit->name, (unsigned)wait_s);
     return wait_s > 0;
 }
 
@@ -170,6 +182,8 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
 
+    if (unit->is_leaving)
+        return; /* the next helper asks anew (hsm_login_lose) */
     hsm_pin_text_make(unit, first == NULL ? NULL : job_of(first),
                       unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
     if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
@@ -210,6 +224,29 @@ ask_person(struct hsm_unit *unit)
         refuse_all(unit, &failure);
 }
 
+static enum hsm_pin_from
+choose_source(struct hsm_unit_login *login)
+{
+    login->skips_source = login->has_source && login->tries_left == 1;
+    return login->kind == HSM_LOGIN_PAD                ? HSM_PIN_NONE
+           : login->has_source && !login->skips_source ? HSM_PIN_SOURCE
+                                                       : HSM_PIN_PROMPTER;
+}
+
+/* Two hsms of one token never try a PIN by themselves at once: the second is to know what became of
+ * the first. */
+static bool
+takes_try(struct hsm_unit *unit)
+{
+    struct hsm_unit_login *login = &unit->login;
+
+    if (login->throttle->trying != NULL)
+        return false;
+    login->throttle->trying = unit;
+    login->tries_with = login->throttle;
+    return true;
+}
+
 static void
 start(struct hsm_unit *unit)
 {
@@ -218,13 +255,13 @@ start(struct hsm_unit *unit)
     uint64_t person_ms = (uint64_t)unit->athd->config->consent_timeout_s * 1000 + GRACE_MS;
     struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
 
+    login->from = choose_source(login);
+    if (login->from == HSM_PIN_SOURCE && !takes_try(unit))
+        return;
     login->is_abandoned = login->is_timed_out = false;
-    login->skips_source = login->has_source && login->tries_left == 1;
-    login->from = login->kind == HSM_LOGIN_PAD                ? HSM_PIN_NONE
-                  : login->has_source && !login->skips_source ? HSM_PIN_SOURCE
-                                                              : HSM_PIN_PROMPTER;
     login->limit_ms = now_ms + (login->from == HSM_PIN_SOURCE ? LOGIN_MS : person_ms);
     login->id = hsm_unit_next_id(unit);
+    hsm_queue_each(&unit->queue, let_go_on, NULL); /* a question before was for naught */
     if (login->from != HSM_PIN_SOURCE)
         hsm_queue_each(&unit->queue, let_wait, &login->limit_ms);
     if (login->from == HSM_PIN_PROMPTER)
@@ -255,7 +292,7 @@ expire(struct hsm_unit *unit)
 static uint64_t
 ttl_left_ms(const struct hsm_unit_login *login)
 {
-    uint64_t past_ms = clock_monotonic_ms() - login->since_ms;
+    uint64_t past_ms = clock_boot_ms() - login->since_ms; /* it runs while the machine sleeps */
     uint64_t ttl_ms = (uint64_t)login->ttl_s * 1000;
 
     return past_ms >= ttl_ms ? 0 : ttl_ms - past_ms;
@@ -275,6 +312,15 @@ on_logout(uv_timer_t *timer)
 }
 
 bool
+hsm_login_looks_again(struct hsm_unit *unit)
+{
+    if (!unit->login.is_locked || clock_monotonic_ms() - unit->opened_at_ms < LOOK_AGAIN_MS)
+        return false;
+    hsm_unit_renew(unit);
+    return true;
+}
+
+bool
 hsm_login_is_ready(struct hsm_unit *unit)
 {
     struct hsm_unit_login *login = &unit->login;
@@ -288,10 +334,9 @@ hsm_login_is_ready(struct hsm_unit *unit)
         expire(unit);
     if (unit->queue.len == 0 || login->stage != HSM_LOGIN_IDLE)
         return false;
-    /* somebody may have unblocked it meanwhile: a fresh INFO says so */
-    if (login->is_locked && clock_monotonic_ms() - unit->opened_at_ms >= LOOK_AGAIN_MS)
-        hsm_unit_renew(unit);
-    else if (hsm_login_is_refused(unit, &failure))
+    if (hsm_login_looks_again(unit))
+        return false;
+    if (hsm_login_is_refused(unit, &failure))
         refuse_all(unit, &failure);
     else
         start(unit);
@@ -334,10 +379,10 @@ take_success(struct hsm_unit *unit)
     struct hsm_unit_login *login = &unit->login;
 
     end_dialogue(login);
-    login->stage = HSM_LOGIN_IDLE;
     login->is_in = unit->has_served = true;
-    login->since_ms = clock_monotonic_ms();
+    login->since_ms = clock_boot_ms();
     hsm_login_count_right(unit, login->from);
+    end_try(unit);
     if (login->ttl_s > 0)
         uv_timer_start(&unit->logout, on_logout, (uint64_t)login->ttl_s * 1000, 0);
     hsm_queue_each(&unit->queue, let_go_on, NULL);
@@ -394,9 +439,9 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
         hsm_unit_set_locked(unit, ATH_ERR_PIN_LOCKED, pin_locked);
     }
     if (response->err != ATH_ERR_PIN_INCORRECT) {
-        if (login
-                ->is_abandoned) { /* those who wait now came later: they get a question of theirs */
-            login->stage = HSM_LOGIN_IDLE;
+        /* those who wait now came later: they get a question of theirs */
+        if (login->is_abandoned) {
+            end_try(unit);
             hsm_unit_pump(unit);
         } else {
             refuse_all(unit, &failure);
@@ -405,7 +450,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
     }
     login->stage = HSM_LOGIN_NOTING;
     hsm_login_count_wrong(unit, response, on_noted, unit);
-    failure.retry_after_s = (uint32_t)hsm_throttle_wait_s(login->throttle, clock_now());
+    failure.retry_after_s = hsm_throttle_wait_s(login->throttle);
     login->failure = failure;
 }
 
@@ -419,18 +464,21 @@ hsm_login_lose(struct hsm_unit *unit)
     login->is_in = false;
     uv_timer_stop(&unit->logout);
     end_dialogue(login);
-    if (login->stage == HSM_LOGIN_ASKING)
-        login->stage = HSM_LOGIN_IDLE; /* nothing was tried: the next helper is asked to */
+    if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
+        login->stage = HSM_LOGIN_IDLE;
+        hsm_queue_each(&unit->queue, let_go_on, NULL);
+    }
     if (login->stage != HSM_LOGIN_TRYING)
         return;
     login->failure = (struct hsm_outcome){.err = ATH_ERR_HSM_UNAVAILABLE};
     why_set(&login->failure.why, ATH_ERR_HSM_UNAVAILABLE,
             "%s was lost while its PIN was being tried", unit->name);
-    if (unit->was_removed || unit->is_closing) {
+    if (unit->was_removed || (unit->is_closing && login->from != HSM_PIN_SOURCE)) {
         refuse_all(unit, &login->failure);
         return;
     }
-    /* it may have been a wrong one: a module that dies of them is not to use up all tries */
+    /* it may have been a wrong one: a module that dies of them is not to use up all tries, nor are
+     * starts of athd that come to nothing, one after the other */
     login->stage = HSM_LOGIN_NOTING;
     hsm_login_count_wrong(unit, NULL, on_noted, unit);
 }

@@ -52,6 +52,8 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     uint32_t id = hsm_unit_next_id(unit);
 
+    if (unit->is_leaving)
+        return; /* the next helper asks anew (hsm_unit_lose_flying) */
     hsm_pin_text_make(unit, job, 0, &words, &pin);
     if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
         leave_asking(unit, job);
@@ -92,6 +94,31 @@ ask_person(struct hsm_unit *unit, struct hsm_job *job)
     hsm_job_fail_later(job, ATH_ERR_NOMEM, NULL);
 }
 
+/* Whoever lets questions pile up takes the screen from everybody. */
+static bool
+has_questions_enough(const struct hsm_unit *unit, const struct hsm_job *job)
+{
+    const struct hsm_job *other;
+    unsigned count = 0;
+
+    TAILQ_FOREACH (other, &unit->asking, flying)
+        count += other->item.identity == job->item.identity;
+    TAILQ_FOREACH (other, &unit->flying, flying)
+        count += other->dialogue != NULL && other->item.identity == job->item.identity;
+    return count >= HSM_PIN_QUESTIONS_CALLER_MAX;
+}
+
+static void
+refuse_question(struct hsm_job *job)
+{
+    struct why why;
+
+    why_set(&why, ATH_ERR_LIMIT_EXCEEDED,
+            "%u questions for a PIN of this caller's wait for an answer already",
+            HSM_PIN_QUESTIONS_CALLER_MAX);
+    hsm_job_fail_later(job, ATH_ERR_LIMIT_EXCEEDED, &why);
+}
+
 void
 hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
 {
@@ -99,6 +126,10 @@ hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
     struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
     struct hsm_outcome failure;
 
+    if (hsm_login_looks_again(unit)) {
+        hsm_queue_push_front(&unit->queue, &job->item);
+        return;
+    }
     if (hsm_login_is_refused(unit, &failure)) {
         hsm_job_fail_with(job, &failure);
         return;
@@ -108,6 +139,10 @@ hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
                     : login->ttl_s > 0                            ? HSM_PIN_KEPT
                     : login->has_source && login->tries_left != 1 ? HSM_PIN_SOURCE
                                                                   : HSM_PIN_PROMPTER;
+    if (job->pin_from == HSM_PIN_PROMPTER && has_questions_enough(unit, job)) {
+        refuse_question(job);
+        return;
+    }
     if (job->pin_from == HSM_PIN_PROMPTER) {
         ask_person(unit, job);
         return;
@@ -147,12 +182,16 @@ hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_r
         unit->login.is_locked = true;
     if (outcome->err != ATH_ERR_PIN_INCORRECT)
         return false;
+    if (job->done == NULL || job->deferred.waiting) { /* cancelled: it is told of that */
+        hsm_login_count_wrong(unit, response, NULL, NULL);
+        return false;
+    }
     job->failed = (struct hsm_outcome){.err = outcome->err,
                                        .why = outcome->why,
                                        .native = outcome->native,
                                        .tries_left = response->tries_left};
     job->is_noted = true;
     hsm_login_count_wrong(unit, response, on_noted, job);
-    job->failed.retry_after_s = (uint32_t)hsm_throttle_wait_s(unit->login.throttle, clock_now());
+    job->failed.retry_after_s = hsm_throttle_wait_s(unit->login.throttle);
     return true;
 }

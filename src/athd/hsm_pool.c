@@ -81,6 +81,14 @@ hsm_pool_want_ticks(struct hsm_pool *pool)
         uv_timer_start(&pool->tick, on_tick, TICK_MS, TICK_MS);
 }
 
+void
+hsm_pool_pump_others(struct hsm_pool *pool, const struct hsm_unit *unit)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        if (&pool->units[i] != unit)
+            hsm_unit_pump(&pool->units[i]);
+}
+
 /* ---- life ---- */
 
 ath_err
@@ -418,16 +426,25 @@ may_be_same(const char *a, const char *b)
     return a[0] == '\0' || b[0] == '\0' || strcmp(a, b) == 0;
 }
 
+/* By its configuration, and by what is written on it as far as it has been seen. */
+static bool
+may_be_of(const struct hsm_unit *unit, const struct pkcs11_uri *key)
+{
+    struct pkcs11_uri own;
+
+    return pkcs11_uri_parse(ath_slice_of_string(unit->uri), NULL, &own) == ATH_OK &&
+           may_be_same(own.token, key->token) && may_be_same(own.serial, key->serial) &&
+           may_be_same(own.manufacturer, key->manufacturer) && may_be_same(own.model, key->model) &&
+           may_be_same(unit->serial, key->serial);
+}
+
 const char *
 hsm_pool_find_token(const struct hsm_pool *pool, const struct pkcs11_uri *key)
 {
-    struct pkcs11_uri own;
     size_t i;
 
     for (i = 0; i < pool->count; i++)
-        if (pkcs11_uri_parse(ath_slice_of_string(pool->units[i].uri), NULL, &own) == ATH_OK &&
-            may_be_same(own.token, key->token) && may_be_same(own.serial, key->serial) &&
-            may_be_same(own.manufacturer, key->manufacturer) && may_be_same(own.model, key->model))
+        if (may_be_of(&pool->units[i], key))
             return pool->units[i].name;
     return NULL;
 }
@@ -456,13 +473,13 @@ put_login(struct json_maker *object, const struct hsm_unit *unit)
     static const char *const kinds[] = {
         [HSM_LOGIN_NONE] = "none", [HSM_LOGIN_PIN] = "pin", [HSM_LOGIN_PAD] = "pad"};
     const struct hsm_unit_login *login = &unit->login;
-    int64_t wait_s;
+    uint32_t wait_s;
 
     json_put_string(object, "login", kinds[login->kind]);
     json_put_bool(object, "logged_in", login->is_in);
     if (login->tries_left > 0)
         json_put_int(object, "tries_left", login->tries_left);
-    if (login->throttle != NULL && (wait_s = hsm_throttle_wait_s(login->throttle, clock_now())) > 0)
+    if (login->throttle != NULL && (wait_s = hsm_throttle_wait_s(login->throttle)) > 0)
         json_put_int(object, "retry_after", wait_s);
 }
 

@@ -12,7 +12,8 @@
 #include "base/log.h"
 #include "hsm/wire/hsm_fd.h"
 
-#define OUT_MAX (4u * 1024u * 1024u) /* more than a window of requests */
+/* What can fly (HSM_IDS), each as long as may be: memory that the queue holds already. */
+#define OUT_MAX (512u * (HSM_WIRE_MAX_FRAME + 4u))
 
 struct hsm_process {
     struct hsm_process_params params;

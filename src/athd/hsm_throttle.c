@@ -7,6 +7,7 @@
 #include "athd/athd.h"
 #include "athd/store_load.h"
 #include "base/base64url.h"
+#include "base/clock.h"
 #include "crypto/digest.h"
 
 #define FILE_VERSION 1
@@ -20,6 +21,28 @@ struct hsm_throttles {
 };
 
 /* ---- files ---- */
+
+/* In seconds, after so many wrong PINs. */
+static int64_t
+pause_after(unsigned wrong)
+{
+    static const int64_t pauses[] = {0, 0, 1, 5, 30, 120, 600, 3600};
+    const size_t last = sizeof(pauses) / sizeof(pauses[0]) - 1;
+
+    return pauses[wrong < last ? wrong : last];
+}
+
+/* What is left of a pause that began before this start. By the time of day, for want of another
+ * clock: where that was put back, the pause is as long as it was, and no longer. */
+static void
+go_on_with_pause(struct hsm_throttle *throttle)
+{
+    int64_t pause_s = pause_after(throttle->wrong);
+    int64_t past_s = clock_now() - throttle->failed_at;
+    int64_t left_s = past_s < 0 ? pause_s : past_s > pause_s ? 0 : pause_s - past_s;
+
+    throttle->until_ms = clock_boot_ms() + (uint64_t)left_s * 1000;
+}
 
 static struct hsm_throttle *
 add(struct hsm_throttles *throttles, const char *id)
@@ -82,6 +105,7 @@ load_throttle(void *ctx, const char *stem, const struct json *object, struct why
     throttle->failed_at = decoded.failed_at;
     memcpy(throttle->refused, decoded.refused, decoded.refused_len);
     throttle->refused_len = decoded.refused_len;
+    go_on_with_pause(throttle);
     return ATH_OK;
 }
 
@@ -183,25 +207,23 @@ hsm_throttle_of(struct hsm_throttles *throttles, const char *hsm, const char *ma
 
 /* ---- the brake ---- */
 
-int64_t
-hsm_throttle_wait_s(const struct hsm_throttle *throttle, int64_t now)
+uint32_t
+hsm_throttle_wait_s(const struct hsm_throttle *throttle)
 {
-    static const int64_t pauses[] = {0, 0, 1, 5, 30, 120, 600, 3600};
-    const size_t last = sizeof(pauses) / sizeof(pauses[0]) - 1;
-    int64_t pause = pauses[throttle->wrong < last ? throttle->wrong : last];
-    int64_t left = throttle->failed_at + pause - now;
+    uint64_t now_ms = clock_boot_ms();
 
-    /* a clock that was put back makes no pause longer */
-    return left <= 0 ? 0 : left > pause ? pause : left;
+    return now_ms >= throttle->until_ms ? 0
+                                        : (uint32_t)((throttle->until_ms - now_ms + 999) / 1000);
 }
 
 void
-hsm_throttle_failed(struct hsm_throttles *throttles, struct hsm_throttle *throttle, int64_t now,
+hsm_throttle_failed(struct hsm_throttles *throttles, struct hsm_throttle *throttle,
                     struct ath_slice stamp, store_done_fn *done, void *ctx)
 {
     if (throttle->wrong < WRONG_MAX)
         throttle->wrong++;
-    throttle->failed_at = now;
+    throttle->failed_at = clock_now();
+    throttle->until_ms = clock_boot_ms() + (uint64_t)pause_after(throttle->wrong) * 1000;
     if (stamp.len > 0 && stamp.len <= sizeof(throttle->refused)) {
         memcpy(throttle->refused, stamp.data, stamp.len);
         throttle->refused_len = stamp.len;
@@ -219,6 +241,7 @@ hsm_throttle_passed(struct hsm_throttles *throttles, struct hsm_throttle *thrott
         return;
     throttle->wrong = 0;
     throttle->failed_at = 0;
+    throttle->until_ms = 0;
     if (forgets)
         throttle->refused_len = 0;
     save(throttles, throttle, NULL, NULL);

@@ -14,9 +14,11 @@ struct hsm_throttles; /* all that are known */
 /* Of one token. Belongs to its list; lives as long. */
 struct hsm_throttle {
     struct hsm_throttle *next;
-    char id[33];       /* name of its file */
-    unsigned wrong;    /* PINs in a row */
-    int64_t failed_at; /* the last of them, Unix seconds */
+    char id[33];        /* name of its file */
+    unsigned wrong;     /* PINs in a row */
+    int64_t failed_at;  /* the last of them, Unix seconds */
+    uint64_t until_ms;  /* the pause's end, clock_boot_ms: no change of the time of day moves it */
+    const void *trying; /* an hsm that tries a PIN by itself; NULL: none (hsm_login.c) */
     uint8_t refused[64];
     size_t refused_len; /* 0: no pin-source has been refused */
 };
@@ -32,11 +34,11 @@ struct hsm_throttle *hsm_throttle_of(struct hsm_throttles *throttles, const char
                                      const char *manufacturer, const char *model,
                                      const char *serial);
 /* Seconds until a PIN may be tried; 0: now. */
-int64_t hsm_throttle_wait_s(const struct hsm_throttle *throttle, int64_t now);
+uint32_t hsm_throttle_wait_s(const struct hsm_throttle *throttle);
 /* A wrong PIN; `stamp` (may be empty) is that of the pin-source it came from. done comes when it is
  * on disk, or cannot be; NULL: nobody waits. */
 void hsm_throttle_failed(struct hsm_throttles *throttles, struct hsm_throttle *throttle,
-                         int64_t now, struct ath_slice stamp, store_done_fn *done, void *ctx);
+                         struct ath_slice stamp, store_done_fn *done, void *ctx);
 /* A right one; from_source: what was refused of the pin-source is forgotten, too. */
 void hsm_throttle_passed(struct hsm_throttles *throttles, struct hsm_throttle *throttle,
                          bool from_source);

@@ -21,7 +21,9 @@
 
 #define HSM_WINDOW 4u /* for each thing the hardware does at once */
 #define HSM_WINDOW_MAX 128u
-#define HSM_IDS 256u /* more than can fly */
+#define HSM_IDS 512u /* more than can fly: a window, as many prompters, and a key opened for each  \
+                      */
+#define HSM_PIN_QUESTIONS_CALLER_MAX 8u /* of one caller, each for a signature of its own */
 #define HSM_QUEUE_MAX 4096u
 #define HSM_QUEUE_CALLER_MAX 1024u
 
@@ -51,6 +53,7 @@ struct hsm_job {
     uint64_t deadline_ms, queued_us, sent_us;
     uint64_t moved_ms; /* when it was sent, or what was sent before it was last answered */
     bool is_flying;
+    bool is_own;       /* the pool's, before another job; nobody asked for it */
     bool is_repeated;  /* was on its way when a helper was lost */
     bool is_relogged;  /* was refused because nobody was logged in */
     bool wants_pin;    /* SIGN: the key wants its PIN for each signature */
@@ -93,9 +96,10 @@ struct hsm_unit_login {
     bool is_timed_out;
     uint64_t limit_ms; /* the helper hangs when it has not answered by then */
     struct pin_dialogue *dialogue;
-    uint64_t since_ms;             /* logged in */
-    struct hsm_throttle *throttle; /* borrowed from the pool's list; NULL until INFO */
-    struct hsm_outcome failure;    /* NOTING: what all are told */
+    uint64_t since_ms;               /* logged in */
+    struct hsm_throttle *throttle;   /* borrowed from the pool's list; NULL until INFO */
+    struct hsm_throttle *tries_with; /* borrowed: whose only automatic try is ours; NULL: none */
+    struct hsm_outcome failure;      /* NOTING: what all are told */
 };
 
 struct hsm_unit {
@@ -157,8 +161,6 @@ void hsm_unit_done(struct hsm_unit *unit); /* frees what it owns; after the loop
 /* The job is the unit's until its completion. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_HSM_BUSY as
  * hsm_pool.h. */
 ath_err hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job) ATH_MUST_USE;
-void hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why);
-void hsm_unit_forget(struct hsm_unit *unit, uint32_t key);
 /* Sends as much as the window and the helper's state allow. */
 void hsm_unit_pump(struct hsm_unit *unit);
 uint32_t hsm_unit_next_id(struct hsm_unit *unit);
@@ -169,19 +171,39 @@ void hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
                             const struct hsm_response *response);
 /* The helper is gone: what flew is queued again, if it may be repeated, or fails. */
 void hsm_unit_lose_flying(struct hsm_unit *unit);
+/* A job whose turn it is, or whose prompter is up. */
+void hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job,
+                       const struct hsm_pin_request *pin);
+/* The same, with nothing before it. */
+void hsm_unit_send_request(struct hsm_unit *unit, struct hsm_job *job,
+                           const struct hsm_request *request);
+
+/* ---- hsm_job.c ---- */
+/* Nothing happens to one that has ended, or is about to. */
+void hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why);
 /* The job ends with err at the loop's next turn; it is not queued any more. */
 void hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why);
 void hsm_job_fail_with(struct hsm_job *job, const struct hsm_outcome *failure);
 /* Takes every queued job out and ends it so. */
 void hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure);
-/* Destroys a key that nobody will ever use, in a token; what comes of it is only logged. */
-void hsm_unit_discard(struct hsm_unit *unit, struct ath_slice blob);
-/* A job whose turn it is, or whose prompter is up. */
-void hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job,
-                       const struct hsm_pin_request *pin);
 /* Calls the completion; frees the job unless it flies. */
 void hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome);
 void hsm_job_free(struct hsm_job *job);
+
+/* ---- hsm_opened.c: keys the helper knows ---- */
+/* Sends KEY_OPEN before the job where its key is to be opened first. ATH_ERR_NOMEM. */
+ath_err hsm_opened_before(struct hsm_unit *unit, const struct hsm_job *job) ATH_MUST_USE;
+/* The helper knows it from now on, or no longer. ATH_ERR_NOMEM. */
+ath_err hsm_opened_note(struct hsm_unit *unit, uint32_t key) ATH_MUST_USE;
+void hsm_opened_clear(struct hsm_unit *unit, uint32_t key);
+/* A key could not be opened: the jobs sent behind it will fail for the same reason. */
+void hsm_opened_fails(struct hsm_unit *unit, const struct hsm_job *open,
+                      const struct hsm_outcome *outcome);
+void hsm_unit_forget(struct hsm_unit *unit, uint32_t key);
+
+/* ---- hsm_discard.c ---- */
+/* Destroys a key that nobody will ever use, in a token; what comes of it is only logged. */
+void hsm_unit_discard(struct hsm_unit *unit, struct ath_slice blob);
 
 /* ---- hsm_login.c: the PIN of the token ---- */
 /* What INFO says of it: sets the unit's state. ATH_ERR_NOMEM. */
@@ -203,6 +225,9 @@ bool hsm_login_hangs(const struct hsm_unit *unit, uint64_t now_ms);
 void hsm_login_close(struct hsm_unit *unit);
 /* athd's own pause or the token's lock stands against another try: *ret_failure says so. */
 bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure);
+/* A token that takes no PIN may have been unblocked meanwhile: a fresh INFO will say so. True: it
+ * is asked for, and nothing is sent until then. */
+bool hsm_login_looks_again(struct hsm_unit *unit);
 /* A PIN was tried, by LOGIN or SIGN: counts it. done comes when a wrong one is on disk. */
 void hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
                            store_done_fn *done, void *ctx);
@@ -236,6 +261,8 @@ void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
 /* hsm_pool.c: hsm_unit_tick from now on, until no unit wants it. */
 void hsm_pool_want_ticks(struct hsm_pool *pool);
+/* hsm_pool.c: sees whether another unit waits for what this one has given free. */
+void hsm_pool_pump_others(struct hsm_pool *pool, const struct hsm_unit *unit);
 /* hsm_pool.c: a unit is ready. */
 void hsm_pool_note_open(struct hsm_pool *pool);
 struct hsm_throttles *hsm_pool_throttles(const struct hsm_pool *pool);

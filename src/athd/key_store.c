@@ -22,6 +22,7 @@ struct key_store {
     char *dir;
     struct string_map by_name, by_did;
     struct string_map reserved; /* names and DIDs; the value is the text's copy */
+    size_t reserved_names;
     struct name_item *orphans, *damaged;
 };
 
@@ -282,15 +283,22 @@ release(struct key_store *store, const char *text)
 ath_err
 key_store_reserve(struct key_store *store, const char *name)
 {
+    ath_err err;
+
     /* a damaged item is not written over: it may be mended by hand */
     if (key_store_find(store, name) != NULL || items_have(store->damaged, name))
         return ATH_ERR_KEY_EXISTS;
-    return hold(store, name);
+    if (store->by_name.count + store->reserved_names >= KEY_STORE_MAX)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    if ((err = hold(store, name)) == ATH_OK)
+        store->reserved_names++;
+    return err;
 }
 
 void
 key_store_release(struct key_store *store, const char *name)
 {
+    store->reserved_names--;
     release(store, name);
 }
 

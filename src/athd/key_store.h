@@ -23,8 +23,13 @@ void key_store_each(const struct key_store *store, void (*each)(void *ctx, struc
 /* {orphans:[...], damaged:[...]} for agent.status; both may be empty. */
 ath_err key_store_report(const struct key_store *store, struct json **ret_report) ATH_MUST_USE;
 
+/* All keys; a helper knows 4,096 at once (hsm_key_table.h), athd's own among them, and those that
+ * are looked at to be imported. */
+#define KEY_STORE_MAX 4000u
+
 /* Holds a name while its key is being made, so that of two creations one wins. ATH_ERR_KEY_EXISTS,
- * ATH_ERR_NOMEM. Every reservation is released, also after key_store_put. */
+ * ATH_ERR_LIMIT_EXCEEDED (KEY_STORE_MAX), ATH_ERR_NOMEM. Every reservation is released, also after
+ * key_store_put. */
 ath_err key_store_reserve(struct key_store *store, const char *name) ATH_MUST_USE;
 void key_store_release(struct key_store *store, const char *name);
 

@@ -53,6 +53,19 @@ method_key(const struct request *request, const char *name, enum did_role role, 
     return ATH_OK;
 }
 
+struct key *
+method_named_key(struct request *request)
+{
+    const char *name = method_param(request, "name");
+    struct key *key = key_store_find(request->athd->keys, name);
+    struct why why;
+
+    if (key == NULL)
+        request_fail(request, why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name),
+                     &why);
+    return key;
+}
+
 ath_err
 method_message(const struct json *param, struct why *why, struct json **ret_message)
 {
@@ -79,8 +92,8 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 /* ---- may this be signed ---- */
 
 ath_err
-method_policy(struct request *request, const struct policy_question *question,
-              struct why *why, struct json **ret_data, bool *ret_ask)
+method_policy(struct request *request, const struct policy_question *question, struct why *why,
+              struct json **ret_data, bool *ret_ask)
 {
     struct athd *athd = request->athd;
     struct policy_answer answer = policy_decide(request->caller, athd->owner, question);

@@ -22,6 +22,9 @@ size_t method_strings(const struct json *param, const char **ret_texts, size_t m
 ath_err method_key(const struct request *request, const char *name, enum did_role role,
                    struct why *why, struct key **ret_key) ATH_MUST_USE;
 
+/* The key that params name, or NULL: then the request has been failed (KEY_NOT_FOUND). Borrowed. */
+struct key *method_named_key(struct request *request);
+
 /* A handshake message or grant that came as an object, or as text: the profile's limits hold for
  * its bytes. *ret_message belongs to the caller. ATH_ERR_INVALID_MESSAGE. */
 ath_err method_message(const struct json *param, struct why *why,

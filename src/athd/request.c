@@ -184,7 +184,12 @@ static void
 fail_with(struct request *request, ath_err err, const struct why *why, const struct json *data)
 {
     struct ath_buf answer = {.max = CONNECTION_ANSWER_MAX};
+    struct why limit;
 
+    if (err == ATH_ERR_LIMIT_EXCEEDED && request->limit != NULL) {
+        why_set(&limit, err, "%s", request->limit);
+        why = &limit;
+    }
     request->athd->counters.errors++;
     log_debug("event=refused method=%s caller=%ld/%lu err=%s", request->method->name,
               (long)request->caller->pid, (unsigned long)request->caller->uid, ath_err_reason(err));

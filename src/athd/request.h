@@ -33,6 +33,7 @@ struct request {
     const char *handshake_t5, *handshake_trace; /* of one that only a message tells of */
     const char *asked_key; /* whose use the user is being asked for; borrowed, NULL: no question */
     bool has_consent;      /* the user was asked and said yes */
+    const char *limit;     /* which limit stood against a question; static, NULL: none */
     uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */
     uint64_t deadline_ms;  /* clock_monotonic_ms; request_set_deadline changes it */
 

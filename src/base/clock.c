@@ -29,6 +29,15 @@ clock_monotonic_ms(void)
     return clock_monotonic_us() / 1000u;
 }
 
+uint64_t
+clock_boot_ms(void)
+{
+    struct timespec now;
+
+    clock_gettime(CLOCK_BOOTTIME, &now);
+    return (uint64_t)now.tv_sec * 1000u + (uint64_t)now.tv_nsec / 1000000u;
+}
+
 void
 clock_now_text(char ret_text[CLOCK_TEXT_SIZE])
 {

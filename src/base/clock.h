@@ -10,6 +10,8 @@
 int64_t clock_now(void); /* seconds since 1970-01-01T00:00:00Z */
 uint64_t clock_monotonic_ms(void);
 uint64_t clock_monotonic_us(void);
+/* As clock_monotonic_ms, but goes on while the machine sleeps (clock_gettime(2)). */
+uint64_t clock_boot_ms(void);
 
 /* RFC 3339, UTC, milliseconds: "2026-01-02T03:04:05.678Z". Writes 25 bytes with the NUL. */
 #define CLOCK_TEXT_SIZE 25

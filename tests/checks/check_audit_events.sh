@@ -4,7 +4,7 @@
 set -u
 cd "$1" || exit 2
 table=docs/audit-events.md
-begun='(audit_record_begin|audit_flood_admits|begin|record_[a-z]+|session_record|hsm_record_helper)'
+begun='(audit_record_begin|audit_flood_admits|begin|record_[a-z]+|session_record|hsm_record_helper|key_event_record)'
 written=$(cat src/athd/*.c | sed 's@/\*.*\*/@@' | tr '\n' ' ' |
     grep -oE "\b$begun\([^;{]*;" | grep -oE '"[a-z]+(_[a-z]+)*"' | tr -d '"' | sort -u)
 held=$(cat src/athd/*.c | tr '\n' ' ' | grep -oE 'const char \*event = [^;]*;' |

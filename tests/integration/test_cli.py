@@ -1,6 +1,7 @@
 """`ath` as people and shells use it, against real athds: output, exit codes, where secrets may stand."""
 import json
 import os
+import pty
 import select
 import subprocess
 import unittest
@@ -141,6 +142,42 @@ class WithOne(unittest.TestCase):
     def test_what_strangers_wrote_cannot_move_the_cursor(self):
         self.ath("key", "create", "esc", "--role", "client", "--display-name", "a\u202eb")
         self.assertNotIn("\u202e", self.ath("key", "show", "esc"))
+
+    def on_terminal(self, *words):
+        """What `ath` writes to a terminal."""
+        ours, theirs = pty.openpty()
+        try:
+            run = subprocess.run([ATH, *words], stdout=theirs, stdin=subprocess.DEVNULL, timeout=60, check=True,
+                                 env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket})
+            self.assertEqual(run.returncode, 0)
+            return os.read(ours, 65536).decode().replace("\r\n", "\n")
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    def test_json_on_a_terminal_cannot_steer_it_and_means_the_same(self):
+        name = "a\u009b31m\u202eb"
+        self.ath("key", "create", "c1", "--role", "client", "--display-name", name)
+        shown = self.on_terminal("--json", "key", "show", "c1")
+        self.assertNotIn("\u009b", shown)
+        self.assertNotIn("\u202e", shown)
+        self.assertEqual(json.loads(shown)["display"]["name"], name)
+        self.assertEqual(self.on_terminal("key", "show", "c1", "--field", "display.name"), "a?31m?b\n")
+        self.assertIn(name, self.ath("--json", "key", "show", "c1"))  # to a program: as it is
+
+    def test_who_makes_a_key_is_told_what_is_waited_for(self):
+        with Athd(software_tpm=False, arguments=["--hsm", "tpm:device=/nonexistent/tpm"]) as alone:
+            process = subprocess.Popen([ATH, "key", "create", "k", "--role", "user"], stderr=subprocess.PIPE,
+                                       stdout=subprocess.DEVNULL,
+                                       env={**os.environ, "ATH_AUTH_SOCK": alone.socket})
+            try:
+                readable, _, _ = select.select([process.stderr], [], [], 20)
+                self.assertTrue(readable, "nothing was said in 20 s")
+                self.assertRegex(process.stderr.readline(), rb"^Waiting for tpm, which is (absent|failed)")
+            finally:
+                process.kill()
+                process.wait()
+                process.stderr.close()
 
     def test_errors_have_their_exit_codes(self):
         self.assertIn("KEY_NOT_FOUND", self.fails(1, "key", "show", "nobody"))

@@ -25,6 +25,9 @@ bool fail_allocation_happened(void);
 /* Time stands at `seconds` until moved; 0: the real clock again. */
 void fake_clock_set(int64_t seconds);
 void fake_clock_move(int64_t seconds);
+/* While it stands: the time of day alone is changed; the machine sleeps. */
+void fake_clock_jump(int64_t seconds);
+void fake_clock_sleep(int64_t seconds);
 
 /* random_bytes gives SHA-256-free counter bytes from the seed (repeatable); 0: real randomness. */
 void fake_random_seed(uint64_t seed);

@@ -46,6 +46,18 @@ there_is(const char *name)
     return access(path, F_OK) == 0;
 }
 
+static void
+touch(const char *name)
+{
+    char path[256];
+    int fd;
+
+    snprintf(path, sizeof(path), "%s/%s", state_dir, name);
+    if ((fd = open(path, O_CREAT | O_WRONLY, 0600)) < 0)
+        exit(7);
+    fd_close(&fd);
+}
+
 static bool
 has_fault(const char *name)
 {
@@ -147,7 +159,12 @@ try_pin(const struct hsm_request *request, struct hsm_response *response)
         response->err = ATH_ERR_PIN_REQUIRED;
     if (has_fault("login-crash"))
         abort();
-    if (response->err != ATH_OK || !has_fault("wrong"))
+    if (request->op == HSM_OP_LOGIN && has_fault("login-hang"))
+        sleep(1000);
+    if (request->op == HSM_OP_SIGN && has_fault("lock-sign"))
+        response->err = ATH_ERR_PIN_LOCKED;
+    if (response->err != ATH_OK ||
+        (!has_fault("wrong") && (request->op != HSM_OP_SIGN || !has_fault("wrong-sign"))))
         return;
     response->err = ATH_ERR_PIN_INCORRECT;
     response->tries_left = 2;
@@ -166,7 +183,7 @@ answer_token_info(struct hsm_response *response)
     response->login = has_fault("pad")   ? HSM_LOGIN_PAD
                       : has_fault("pin") ? HSM_LOGIN_PIN
                                          : HSM_LOGIN_NONE;
-    response->parallel = has_fault("two") ? 2 : 1;
+    response->parallel = has_fault("two") ? 2 : has_fault("many") ? 32 : 1;
     response->pin_locked = has_fault("locked");
     response->tries_left = has_fault("last") ? 1 : 0;
     if (is_absent) {
@@ -339,6 +356,7 @@ serve(struct ath_slice frame)
     if (request.op == HSM_OP_SIGN && late.id != 0) {
         send_response(&late);
         late.id = 0;
+        touch("late-is-sent");
     }
 }
 

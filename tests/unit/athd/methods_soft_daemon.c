@@ -284,15 +284,25 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
     return ATH_OK;
 }
 
+/* Only a token has keys of its own: one, which it calls by a longer name. */
 ath_err
 hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,
                   const struct hsm_job_params *params, struct hsm_job **ret_job)
 {
+    struct hsm_job *job;
+
     (void)pool;
-    (void)key;
-    (void)params;
-    (void)ret_job;
-    return ATH_ERR_HSM_UNAVAILABLE;
+    if (!soft.is_token)
+        return ATH_ERR_HSM_UNAVAILABLE;
+    job = job_new(params);
+    (void)snprintf(soft.opened, sizeof(soft.opened), "%.*s", (int)key->blob.len,
+                   (const char *)key->blob.data);
+    job->outcome.err = soft.hsm_err;
+    job->outcome.blob = ath_slice_of_string("pkcs11:token=card;serial=7;id=%01");
+    job->outcome.public_der = test_key_der(pairs[PAIRS - 1].test_key);
+    job->outcome.facts = soft.facts;
+    *ret_job = job;
+    return ATH_OK;
 }
 
 ath_err
@@ -334,7 +344,7 @@ hsm_pool_is_token(const struct hsm_pool *pool, const char *hsm)
 {
     (void)pool;
     (void)hsm;
-    return false;
+    return soft.is_token;
 }
 
 bool
@@ -365,8 +375,7 @@ const char *
 hsm_pool_find_token(const struct hsm_pool *pool, const struct pkcs11_uri *key)
 {
     (void)pool;
-    (void)key;
-    return NULL;
+    return soft.is_token && strcmp(key->token, "card") == 0 ? "soft" : NULL;
 }
 
 bool
@@ -382,6 +391,7 @@ hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key)
 {
     (void)pool;
     (void)key;
+    soft.forgotten++;
 }
 
 void

@@ -21,11 +21,14 @@ struct soft_answer {
 
 extern struct soft {
     struct stores stores;
-    ath_err consent;  /* what the user says */
-    ath_err hsm_err;  /* of signatures */
+    ath_err consent;            /* what the user says */
+    ath_err hsm_err;            /* of signatures */
     struct hsm_key_facts facts; /* of the next keys */
-    uint64_t wait_ms; /* hsm_pool_wait_ms */
-    bool hold;        /* the hardware does not answer until soft_release */
+    bool is_token;              /* the hsm; its label is "card" */
+    char opened[256];           /* the blob that the hardware was last asked to open */
+    unsigned forgotten;         /* hsm_pool_key_forget */
+    uint64_t wait_ms;           /* hsm_pool_wait_ms */
+    bool hold;                  /* the hardware does not answer until soft_release */
     unsigned questions, signatures;
     char question[16384];     /* the last one's text */
     uint64_t caller;          /* identity of the next calls; 0: the usual one */

@@ -74,11 +74,12 @@ test_flags_are_read_and_hsms_named(void **state)
     struct why why;
 
     (void)state;
-    assert_int_equal(settle(ARGUMENTS("--socket", "/s/a.sock", "--state-dir=/d", "--software-tpm",
-                                      "--hsm", "tpm:device=/dev/tpmrm0", "--hsm",
-                                      "swtpm:", "--log-level", "debug", "--prompter", "ask"),
-                            &why, &config),
-                     ATH_OK);
+    assert_int_equal(
+        settle(ARGUMENTS("--socket", "/s/a.sock", "--state-dir=/d", "--software-tpm", "--hsm",
+                         "tpm:device=/dev/tpmrm0", "--hsm", "tpm:device=/dev/tpmrm1", "--log-level",
+                         "debug", "--prompter", "ask"),
+               &why, &config),
+        ATH_OK);
     assert_string_equal(config.socket, "/s/a.sock");
     assert_string_equal(config.state_dir, "/d");
     assert_string_equal(config.prompter, "ask");
@@ -86,7 +87,7 @@ test_flags_are_read_and_hsms_named(void **state)
     assert_int_equal(config.hsm_count, 3);
     assert_string_equal(config.hsms[0].name, "swtpm");
     assert_string_equal(config.hsms[1].name, "tpm");
-    assert_string_equal(config.hsms[2].name, "swtpm-2");
+    assert_string_equal(config.hsms[2].name, "tpm-2");
     assert_int_equal(config.consent_timeout_s, 120);
     assert_non_null(strstr(config.helper, "ath-hsm-helper"));
     config_done(&config);
@@ -229,9 +230,12 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\n\"hsm\": [\n{\"uri\": \"usb:\"}]}", "athd.json:3: \"usb:\""},
         {"{\"hsm\": [{\"name\": \"x\"}]}", "\"hsm\""},
         {"{\"hsm\": [{\"uri\": \"swtpm:\",\n\"speed\": 1}]}", "athd.json:2: \"speed\""},
-        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"swtpm:\", \"name\": "
-         "\"a\"}]}",
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"tpm:device=/d\", "
+         "\"name\": \"a\"}]}",
          "two hsms"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"a\"}, {\"uri\": \"swtpm:\", \"name\": "
+         "\"b\"}]}",
+         "athd.json:1: swtpm: (or --software-tpm) is given twice"},
         {"{\"hsm\": [{\"uri\": \"swtpm:\", \"name\": \"../a\"}]}", "cannot be the name"},
         {"[]", "must be a JSON object"},
         {"{\"socket\": \"/a\",\n\"socket\": \"/b\"}", "athd.json:2: "},
@@ -399,8 +403,9 @@ static void
 test_each_failing_allocation_is_told(void **state)
 {
     (void)state;
-    write_file("athd.json",
-               "{\"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}, {\"uri\": \"swtpm:\"}]}");
+    write_file(
+        "athd.json",
+        "{\"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}, {\"uri\": \"tpm:device=/d\"}]}");
     write_file("conf.d/10.json", "{\"prompter\": \"mine\"}");
     each_allocation_failing(settle_once, NULL);
 }

@@ -74,9 +74,22 @@ ask_for(struct request *request, struct answer *answer, int64_t timeout_s)
 }
 
 static void
+ask_as(uint64_t identity, struct answer *answer, int64_t timeout_s)
+{
+    struct request *request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
+
+    assert_non_null(request);
+    request->caller->identity = identity;
+    ask_for(request, answer, timeout_s);
+}
+
+/* Each for another caller. */
+static void
 ask(struct answer *answer, int64_t timeout_s)
 {
-    ask_for(fixture_request(&fixture, RPC_CREDENTIAL_ISSUE), answer, timeout_s);
+    static uint64_t callers;
+
+    ask_as(++callers, answer, timeout_s);
 }
 
 /* How many lines of the prompters' log begin with this. */
@@ -280,7 +293,6 @@ test_terminal_shows_one_question_at_a_time(void **state)
 static void
 test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others(void **state)
 {
-    struct request *request;
     struct answer many[4], other, first_again;
     size_t i;
 
@@ -288,19 +300,42 @@ test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others(void **
     begin("silent");
     setenv("GPG_TTY", "/dev/null", 1);
     for (i = 0; i < 4; i++)
-        ask(&many[i], 60);
-    request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
-    request->caller->identity++;
-    ask_for(request, &other, 60);
+        ask_as(1, &many[i], 60);
+    ask_as(2, &other, 60);
     run_until_lines("CONFIRM", 1);
     request_cancel(many[0].request, ATH_ERR_CONSENT_TIMEOUT);
     run_until_lines("CONFIRM", 2);
     request_cancel(other.request, ATH_ERR_CONSENT_TIMEOUT); /* it is the one on the screen */
     run_until_lines("CONFIRM", 3);
     assert_int_equal(other.done, 1);
-    ask(&first_again, 60);
+    ask_as(2, &first_again, 60);
     assert_int_equal(many[1].done + many[2].done + many[3].done + first_again.done, 0);
     end();
+}
+
+static void
+test_one_caller_cannot_take_all_questions(void **state)
+{
+    static struct answer answers_of[9];
+    struct answer other;
+    size_t i;
+
+    (void)state;
+    begin("silent");
+    setenv("GPG_TTY", "/dev/null", 1);
+    for (i = 0; i < 9; i++)
+        ask_as(1, &answers_of[i], 60);
+    ask_as(2, &other, 60);
+    fixture_run_until(&fixture, &answers, 1);
+    assert_int_equal(answers_of[8].err, ATH_ERR_LIMIT_EXCEEDED);
+    assert_int_equal(answers_of[8].done, 1);
+    assert_int_equal(other.done, 0);
+    request_cancel(answers_of[0].request, ATH_ERR_CONSENT_TIMEOUT);
+    fixture_run_until(&fixture, &answers, 2);
+    ask_as(1, &answers_of[8], 60); /* there is room again */
+    end();
+    assert_int_equal(answers, 11);
+    assert_int_equal(answers_of[8].err, ATH_ERR_CONSENT_TIMEOUT);
 }
 
 /* How many of the prompters that ever started are still there. */
@@ -444,6 +479,7 @@ main(void)
         cmocka_unit_test(test_desktop_shows_all_questions_at_once),
         cmocka_unit_test(test_terminal_shows_one_question_at_a_time),
         cmocka_unit_test(test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others),
+        cmocka_unit_test(test_one_caller_cannot_take_all_questions),
         cmocka_unit_test(test_callers_who_leave_at_once_do_not_pile_up_prompters),
         cmocka_unit_test(test_too_many_questions_are_refused),
         cmocka_unit_test(test_long_question_is_shown_in_pages_each_to_be_confirmed),

@@ -287,6 +287,23 @@ test_file_whose_did_or_name_does_not_fit_is_damaged(void **state)
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
+static void
+test_more_keys_than_a_helper_knows_are_refused(void **state)
+{
+    struct fixture *f = *state;
+    char name[32];
+    unsigned i;
+
+    for (i = 0; i < KEY_STORE_MAX; i++) {
+        snprintf(name, sizeof(name), "k%u", i);
+        assert_int_equal(key_store_reserve(f->store, name), ATH_OK);
+    }
+    assert_int_equal(key_store_reserve(f->store, "k1"), ATH_ERR_LIMIT_EXCEEDED);
+    assert_int_equal(key_store_reserve(f->store, "more"), ATH_ERR_LIMIT_EXCEEDED);
+    key_store_release(f->store, "k1");
+    assert_int_equal(key_store_reserve(f->store, "more"), ATH_OK);
+}
+
 int
 main(void)
 {
@@ -299,6 +316,8 @@ main(void)
         TEST(test_lone_pem_is_reported_and_kept_even_if_its_name_is_wanted),
         TEST(test_damaged_files_hold_up_nothing_else_and_are_not_written_over),
         TEST(test_file_whose_did_or_name_does_not_fit_is_damaged),
+        cmocka_unit_test_setup_teardown(test_more_keys_than_a_helper_knows_are_refused, setup,
+                                        teardown),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

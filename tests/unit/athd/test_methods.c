@@ -521,6 +521,116 @@ test_key_is_made_whole_or_not_at_all_when_memory_is_short(void **state)
     }
 }
 
+/* ---- keys that are in a token already ---- */
+
+static const struct soft_answer *
+import(const char *rest)
+{
+    return soft_call(RPC_KEY_IMPORT, soft_text("{\"name\":\"mine\",\"role\":\"client\",%s}", rest));
+}
+
+#define CARD_KEY "\"pkcs11_uri\":\"pkcs11:token=card;object=me\""
+
+static void
+test_key_of_a_token_is_adopted_under_the_name_the_token_gives_it(void **state)
+{
+    const struct soft_answer *answer;
+
+    (void)state;
+    soft.is_token = true;
+    soft.facts = (struct hsm_key_facts){.generated_inside = true, .never_extractable = true};
+    assert_int_equal((answer = import(CARD_KEY))->err, ATH_OK);
+    assert_string_equal(soft.opened, "pkcs11:token=card;object=me");
+    assert_string_equal(json_get_string(answer->result, "uri"),
+                        "pkcs11:token=card;serial=7;id=%01");
+    assert_string_equal(json_get_string(answer->result, "hsm_kind"), "pkcs11");
+    assert_true(json_is_true(json_get(json_get(answer->result, "hardware"), "never_extractable")));
+    assert_int_equal(soft.forgotten, 0);
+    /* the same key under a second name */
+    answer = soft_call(RPC_KEY_IMPORT, "{\"name\":\"again\",\"role\":\"user\"," CARD_KEY "}");
+    assert_err(answer, ATH_ERR_KEY_EXISTS);
+    assert_int_equal(soft.forgotten, 1); /* the helper need not know it under both */
+}
+
+static void
+test_what_names_no_key_of_the_token_is_refused(void **state)
+{
+    static const struct {
+        const char *params;
+        ath_err err;
+        const char *why;
+    } wrong[] = {
+        {"\"confirm\":\"never\"", ATH_ERR_INVALID_PARAMS, "give one of"},
+        {CARD_KEY ",\"tss2_pem\":\"x\"", ATH_ERR_INVALID_PARAMS, "give one of"},
+        {"\"pkcs11_uri\":\"pkcs11:token=card\"", ATH_ERR_INVALID_PARAMS, "names no key"},
+        {"\"pkcs11_uri\":\"pkcs11:token=card;object=a?module-path=/evil.so\"",
+         ATH_ERR_INVALID_PARAMS, "module-path"},
+        {"\"pkcs11_uri\":\"pkcs11:token=card;object=a?module-name=evil\"", ATH_ERR_INVALID_PARAMS,
+         "module-name"},
+        {"\"pkcs11_uri\":\"pkcs11:token=card;object=a?pin-source=file:/etc/passwd\"",
+         ATH_ERR_INVALID_PARAMS, "pin-source"},
+        {"\"pkcs11_uri\":\"pkcs11:token=other;object=a\"", ATH_ERR_HSM_NOT_FOUND, "no hsm"},
+        {"\"pkcs11_uri\":\"pkcs11:token=card;object=a\",\"hsm\":\"nowhere\"", ATH_ERR_HSM_NOT_FOUND,
+         "no hsm"},
+        {"\"tss2_pem\":\"x\"", ATH_ERR_INVALID_PARAMS, "PKCS#11 token"},
+    };
+    const struct soft_answer *answer;
+    size_t i;
+
+    (void)state;
+    soft.is_token = true;
+    for (i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        answer = import(wrong[i].params);
+        assert_err(answer, wrong[i].err);
+        assert_non_null(strstr(answer->why.text, wrong[i].why));
+    }
+    assert_string_equal(soft.opened, "");
+    soft.is_token = false;
+    answer = import(CARD_KEY ",\"hsm\":\"soft\"");
+    assert_err(answer, ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(answer->why.text, "is a TPM"));
+    soft.is_token = true;
+    assert_int_equal(import(CARD_KEY)->err, ATH_OK); /* no failure has left its name behind */
+}
+
+static void
+test_key_that_may_be_elsewhere_is_adopted_only_when_told(void **state)
+{
+    const struct soft_answer *answer;
+
+    (void)state;
+    soft.is_token = true;
+    soft.facts = (struct hsm_key_facts){.extractable = true};
+    answer = import(CARD_KEY);
+    assert_err(answer, ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(answer->why.text, "allow_extractable"));
+    assert_int_equal(soft.forgotten, 1);
+    soft.facts = (struct hsm_key_facts){.restricted = true};
+    assert_err(import(CARD_KEY ",\"allow_extractable\":true"), ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(soft.forgotten, 2);
+    soft.facts = (struct hsm_key_facts){.extractable = true};
+    answer = import(CARD_KEY ",\"allow_extractable\":true");
+    assert_int_equal(answer->err, ATH_OK);
+    assert_non_null(json_get(json_get(answer->result, "hardware"), "warnings"));
+}
+
+static void
+test_token_that_fails_leaves_no_key(void **state)
+{
+    (void)state;
+    soft.is_token = true;
+    soft.hsm_err = ATH_ERR_HSM_UNAVAILABLE;
+    assert_err(import(CARD_KEY), ATH_ERR_HSM_UNAVAILABLE);
+    assert_null(key_store_find(soft.stores.athd.keys, "mine"));
+    soft.hold = true;
+    soft_send(0, RPC_KEY_IMPORT, "{\"name\":\"mine\",\"role\":\"client\"," CARD_KEY "}");
+    soft_cancel(0, ATH_ERR_CONSENT_TIMEOUT);
+    assert_err(soft_wait(0), ATH_ERR_CONSENT_TIMEOUT);
+    soft.hold = false;
+    soft.hsm_err = ATH_OK;
+    assert_int_equal(import(CARD_KEY)->err, ATH_OK);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -540,6 +650,10 @@ main(void)
         TEST(test_confirmation_survives_each_failing_allocation),
         TEST(test_other_methods_survive_each_failing_allocation),
         TEST(test_key_is_made_whole_or_not_at_all_when_memory_is_short),
+        TEST(test_key_of_a_token_is_adopted_under_the_name_the_token_gives_it),
+        TEST(test_what_names_no_key_of_the_token_is_refused),
+        TEST(test_key_that_may_be_elsewhere_is_adopted_only_when_told),
+        TEST(test_token_that_fails_leaves_no_key),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
