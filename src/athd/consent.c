@@ -10,8 +10,8 @@
 #include "base/clock.h"
 
 #define QUESTIONS_MAX 64u
-#define QUESTIONS_CALLER_MAX 8u
-#define PROMPTERS_MAX 64u /* processes: those that were told to go included */
+#define QUESTIONS_CALLER_MAX 56u /* so that there is room for somebody else's */
+#define PROMPTERS_MAX 64u        /* processes: those that were told to go included */
 #define TITLE "athd"
 #define NOT_OK_LABEL "Deny"
 #define NET_MS 10000u /* the request's own deadline comes after the question's */
@@ -370,7 +370,7 @@ question_new(struct request *request, struct consent_text *text, const char *ok_
     if (consent->count >= QUESTIONS_MAX)
         return refuse(request, "64 questions wait for an answer already; try again");
     if (count_of(consent, request->caller->identity) >= QUESTIONS_CALLER_MAX)
-        return refuse(request, "8 questions of this caller's wait for an answer already");
+        return refuse(request, "56 questions of this caller's wait for an answer already");
     if (description == NULL || (question = calloc(1, sizeof(*question))) == NULL)
         return ATH_ERR_NOMEM;
     question->description = ath_strdup(description);

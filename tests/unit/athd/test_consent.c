@@ -316,26 +316,26 @@ test_a_caller_with_many_questions_does_not_keep_the_terminal_from_others(void **
 static void
 test_one_caller_cannot_take_all_questions(void **state)
 {
-    static struct answer answers_of[9];
+    static struct answer answers_of[57];
     struct answer other;
     size_t i;
 
     (void)state;
     begin("silent");
     setenv("GPG_TTY", "/dev/null", 1);
-    for (i = 0; i < 9; i++)
+    for (i = 0; i < 57; i++)
         ask_as(1, &answers_of[i], 60);
     ask_as(2, &other, 60);
     fixture_run_until(&fixture, &answers, 1);
-    assert_int_equal(answers_of[8].err, ATH_ERR_LIMIT_EXCEEDED);
-    assert_int_equal(answers_of[8].done, 1);
+    assert_int_equal(answers_of[56].err, ATH_ERR_LIMIT_EXCEEDED);
+    assert_int_equal(answers_of[56].done, 1);
     assert_int_equal(other.done, 0);
     request_cancel(answers_of[0].request, ATH_ERR_CONSENT_TIMEOUT);
     fixture_run_until(&fixture, &answers, 2);
-    ask_as(1, &answers_of[8], 60); /* there is room again */
+    ask_as(1, &answers_of[56], 60); /* there is room again */
     end();
-    assert_int_equal(answers, 11);
-    assert_int_equal(answers_of[8].err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(answers, 59);
+    assert_int_equal(answers_of[56].err, ATH_ERR_CONSENT_TIMEOUT);
 }
 
 /* How many of the prompters that ever started are still there. */
