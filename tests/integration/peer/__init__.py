@@ -12,5 +12,6 @@ whoever writes a peer in another language. It keeps its keys in memory: it is a 
     client.py     steps 1, 3, 5 out; 2, 4, 8, 9 in
     server.py     steps 1, 3, 5, 7 in; 2, 4, 6, 8, 9 out
     session.py    keys and encrypted messages after step 9
+    place.py      not part of the peer: where its tests lay their files
     agent.py      not part of the peer: starts athd and speaks JSON-RPC with it
 """

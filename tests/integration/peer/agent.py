@@ -9,6 +9,8 @@ import subprocess
 import tempfile
 import time
 
+from . import place  # before anything is made
+
 SOURCE = os.path.abspath(os.path.join(os.path.dirname(__file__), "..", "..", ".."))
 BIN = os.environ.get("ATH_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 

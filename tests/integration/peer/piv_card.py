@@ -3,6 +3,7 @@ can be had without a card: keys 9A (PIN once) and 9C (PIN for each signature), a
 tries lock. The reader (vpcd) is a TCP port: a connection is a card that is inserted."""
 import datetime
 import os
+import shutil
 import socket
 import struct
 import subprocess
@@ -191,3 +192,4 @@ class Reader:
         self.process.terminate()
         self.process.wait(10)
         self.log.close()
+        shutil.rmtree(self.dir)

@@ -17,6 +17,7 @@
 
 #include "athd/caller.h"
 #include "base/fd.h"
+#include "tests/support/skip.h"
 
 #define PATIENCE_MS 20000
 
@@ -404,7 +405,7 @@ check_used_again(void)
     scene_kill(&scene);
     if ((other = fork_as(number)) < 0) {
         scene_end(&scene);
-        skip();
+        skip_because("no process can be given the number of another here");
     }
     caller = scene_accept(&scene);
     assert_int_equal(caller->pid, other); /* the number lives ... */
@@ -446,7 +447,7 @@ check_used_again_later(void)
     caller_free(caller);
     scene_end(&scene);
     if (other < 0)
-        skip();
+        skip_because("no process can be given the number of another here");
 }
 
 static void
@@ -478,7 +479,7 @@ test_a_caller_in_a_container_is_said_to_be_in_one(void **state)
 
     (void)state;
     if (getuid() != 0)
-        skip();
+        skip_because("only root makes a namespace");
     scene_listen(&scene);
     if ((inner = fork()) == 0) { /* its children are in the new name space */
         prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -491,7 +492,7 @@ test_a_caller_in_a_container_is_said_to_be_in_one(void **state)
     inner = wait_status(inner);
     fd_close(&scene.listener);
     if (inner == 77)
-        skip();
+        skip_because("no namespace of processes can be made here");
     assert_int_equal(inner, 0);
 }
 
@@ -504,7 +505,7 @@ test_a_caller_from_outside_is_unseen(void **state)
 
     (void)state;
     if (getuid() != 0)
-        skip();
+        skip_because("only root makes a namespace");
     scene_listen(&scene);
     scene_fork(&scene, false); /* outside */
     if ((middle = fork()) == 0) {
@@ -524,7 +525,7 @@ test_a_caller_from_outside_is_unseen(void **state)
     status = wait_status(middle);
     scene_end(&scene);
     if (status == 77)
-        skip();
+        skip_because("no namespace of processes can be made here");
     assert_int_equal(status, 0);
 }
 

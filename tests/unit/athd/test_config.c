@@ -7,6 +7,7 @@
 
 #include "athd/config.h"
 #include "base/fd.h"
+#include "tests/support/skip.h"
 
 static char dir[64];
 
@@ -335,7 +336,7 @@ test_no_hsm_is_never_a_silent_software_tpm(void **state)
 
     (void)state;
     if (access("/dev/tpmrm0", F_OK) == 0)
-        skip();
+        skip_because("this machine has a TPM: /dev/tpmrm0");
     assert_int_equal(settle(ARGUMENTS("--socket", "/s/a"), &why, &config), ATH_ERR_HSM_UNAVAILABLE);
     assert_non_null(strstr(why.text, "--software-tpm"));
     config_done(&config);

@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "base/secret.h"
+#include "tests/support/skip.h"
 
 static void
 test_a_secret_is_zeroed_and_holds_its_bytes(void **state)
@@ -188,7 +189,7 @@ test_memory_that_cannot_be_locked_is_refused_unless_allowed(void **state)
 {
     (void)state;
     if (!locking_works())
-        skip();
+        skip_because("no memory can be locked here");
     assert_int_equal(init_without_locking(false), ATH_ERR_NOMEM);
     assert_int_equal(init_without_locking(true), ATH_OK);
 }

@@ -13,6 +13,7 @@
 #include "base/fd.h"
 #include "crypto/digest.h"
 #include "hsm/hsm.h"
+#include "skip.h"
 #include "support.h"
 
 #define PATIENCE_MS 5000u
@@ -464,7 +465,7 @@ test_helper_is_small_and_in_its_sandbox(void **state)
     struct public_key *key;
 
     if (UNDER_SANITIZER)
-        skip();
+        skip_because("sanitizers have their own memory");
     greet(process);
     create(process, KEY_ES256, &blob);
     key = open_key(process, 1, &blob);

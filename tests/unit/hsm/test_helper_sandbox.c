@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/log.h"
+#include "skip.h"
 #include "support.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
@@ -110,7 +111,7 @@ test_helper_of_a_tpm_may_only_compute_and_talk(void **state)
 
     (void)state;
     if (UNDER_SANITIZER)
-        skip();
+        skip_because("sanitizers need what the sandbox forbids");
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(attempt(uris[i], dial), REFUSED);
         assert_int_equal(attempt(uris[i], open_file), REFUSED);
@@ -125,7 +126,7 @@ test_helper_of_foreign_code_may_dial_and_open(void **state)
 {
     (void)state;
     if (UNDER_SANITIZER)
-        skip();
+        skip_because("sanitizers need what the sandbox forbids");
     assert_int_equal(attempt("tpm:tcti=swtpm", dial), ALLOWED);
     assert_int_equal(attempt("pkcs11:", open_file), ALLOWED);
 }
@@ -137,7 +138,7 @@ test_starting_programs_and_tracing_is_deadly_in_every_helper(void **state)
 
     (void)state;
     if (UNDER_SANITIZER)
-        skip();
+        skip_because("sanitizers need what the sandbox forbids");
     for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
         assert_int_equal(attempt(uris[i], start_program), -SIGSYS);
         assert_int_equal(attempt(uris[i], trace), -SIGSYS);
@@ -152,7 +153,7 @@ test_threads_that_were_there_before_are_in_it_too(void **state)
 
     (void)state;
     if (UNDER_SANITIZER)
-        skip();
+        skip_because("sanitizers need what the sandbox forbids");
     for (size_t i = 0; i < sizeof(uris) / sizeof(uris[0]); i++) {
         pthread_t thread;
         int status;

@@ -14,6 +14,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "skip.h"
 #include "temp_dir.h"
 
 #define EXIT_UNAVAILABLE 69
@@ -277,7 +278,7 @@ test_pin_is_nowhere_in_the_process_but_where_it_is_kept(void **state)
     greet(process);
     (void)login(process, 10, PERSON_RIGHT, true, ATH_OK);
     if (!scene_find_pin(process->pid, &locked, &unlocked))
-        skip(); /* only root may look */
+        skip_because("only root may look into its memory");
     assert_int_equal(locked, 1);
     assert_int_equal(unlocked, 0);
     scene_ask(process->scene, (struct hsm_request){.id = 4, .op = HSM_OP_LOGOUT});

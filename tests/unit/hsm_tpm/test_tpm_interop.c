@@ -10,6 +10,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "crypto/digest.h"
+#include "skip.h"
 
 #define PROVIDERS "-provider tpm2 -provider default -propquery '?provider=tpm2'"
 
@@ -160,7 +161,7 @@ test_openssl_signs_with_our_key_file(void **state)
     struct shared *shared = *state;
 
     if (!has_provider())
-        skip();
+        skip_because("openssl has no provider tpm2 here");
     for (size_t i = 0; i < 2; i++) {
         size_t len = key_algorithm_signature_len(cases[i].algorithm);
         struct hsm_fault fault = {0};
@@ -216,7 +217,7 @@ test_key_of_tpm2_openssl_signs_and_shows_what_it_may(void **state)
     struct hsm_key *key = NULL;
 
     if (!has_provider())
-        skip();
+        skip_because("openssl has no provider tpm2 here");
     run(shared, "openssl genpkey " PROVIDERS " -algorithm EC -pkeyopt group:P-256 -out key.pem");
     import(shared, &key);
     tpm_backend_ops.key_facts(key, &facts);
@@ -239,7 +240,7 @@ test_key_with_a_password_asks_for_it(void **state)
     struct hsm_key *key = NULL;
 
     if (!has_provider())
-        skip();
+        skip_because("openssl has no provider tpm2 here");
     run(shared, "openssl genpkey " PROVIDERS
                 " -algorithm EC -pkeyopt group:P-256 -pkeyopt user-auth:abc -out key.pem");
     import(shared, &key);
@@ -260,7 +261,7 @@ test_nothing_is_left_for_the_next_program(void **state)
     struct hsm_key *key = NULL;
 
     if (!has_provider())
-        skip();
+        skip_because("openssl has no provider tpm2 here");
     for (int i = 0; i < 5; i++) {
         run(shared,
             "openssl genpkey " PROVIDERS " -algorithm EC -pkeyopt group:P-384 -out key.pem");
