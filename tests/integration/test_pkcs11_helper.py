@@ -85,12 +85,12 @@ class Alone(TokenTest):
         print(f"seed {SEED}")
         choices = random.Random(SEED)
         numbers = codes()
-        common = {"CKR_HOST_MEMORY", "CKR_GENERAL_ERROR", "CKR_DEVICE_REMOVED", "CKR_SESSION_HANDLE_INVALID",
-                  "CKR_USER_NOT_LOGGED_IN"}
+        common = ["CKR_HOST_MEMORY", "CKR_GENERAL_ERROR", "CKR_DEVICE_REMOVED", "CKR_SESSION_HANDLE_INVALID",
+                  "CKR_USER_NOT_LOGGED_IN"]
         for function in self.called():
             names = set(numbers)
             if not ALL:
-                names = common | set(choices.sample(sorted(numbers), 1))
+                names = {*choices.sample(common, 2), choices.choice(sorted(numbers))}
             for name in sorted(names):
                 with self.subTest(f"{function} {name}"):
                     self.token.fault(f"{function} return {numbers[name]:#x}")
@@ -111,7 +111,7 @@ class Alone(TokenTest):
 
     def test_lies_that_begin_later(self):
         """What was good once is asked again."""
-        for lie in LIES if ALL else random.Random(SEED).sample(LIES, 40):
+        for lie in LIES if ALL else random.Random(SEED).sample(LIES, 20):
             with self.subTest(lie[:70]):
                 self.token.fault(lie + " after=1")
                 self.life()
@@ -119,8 +119,9 @@ class Alone(TokenTest):
         self.assertEqual(self.life(), {"OK"})
 
     def test_crash_in_every_function_ends_it(self):
-        for function in self.called():
-            for how in ("abort", "exit"):  # a sanitizer takes a second for its report of a SIGSEGV
+        for number, function in enumerate(self.called()):
+            ways = ("abort", "exit")  # a sanitizer takes a second for its report of a SIGSEGV
+            for how in ways if ALL else ways[number % 2:][:1]:
                 with self.subTest(f"{function} {how}"):
                     self.token.fault(f"{function} crash {how}")
                     with Helper(self.token, self.query) as helper:
