@@ -2,19 +2,34 @@
 
 #include "base/log.h"
 
+/* What it points into lives in `fault`. */
+static void
+explain(const struct hsm_fault *fault, struct hsm_response *response)
+{
+    const char *why = why_text(&fault->why, response->err);
+
+    response->native = fault->native;
+    response->sentence = ath_slice_of_string(why);
+    log_debug("event=hsm_request op=%d err=%s why=\"%s\"", (int)response->op,
+              ath_err_reason(response->err), why);
+}
+
 ath_err
 hsm_answer(struct hsm_channel *channel, const struct hsm_fault *fault,
            struct hsm_response *response)
 {
-    if (response->err != ATH_OK) {
-        const char *why = why_text(&fault->why, response->err);
-
-        response->native = fault->native;
-        response->sentence = ath_slice_of_string(why);
-        log_debug("event=hsm_request op=%d err=%s why=\"%s\"", (int)response->op,
-                  ath_err_reason(response->err), why);
-    }
+    if (response->err != ATH_OK)
+        explain(fault, response);
     return hsm_channel_send(channel, response);
+}
+
+ath_err
+hsm_answer_soon(struct hsm_channel *channel, const struct hsm_fault *fault,
+                struct hsm_response *response)
+{
+    if (response->err != ATH_OK)
+        explain(fault, response);
+    return hsm_channel_send_soon(channel, response);
 }
 
 void

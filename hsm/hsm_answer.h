@@ -9,6 +9,9 @@
  * hsm_channel_send. */
 ath_err hsm_answer(struct hsm_channel *channel, const struct hsm_fault *fault,
                    struct hsm_response *response) ATH_MUST_USE;
+/* The same by hsm_channel_send_soon. */
+ath_err hsm_answer_soon(struct hsm_channel *channel, const struct hsm_fault *fault,
+                        struct hsm_response *response) ATH_MUST_USE;
 
 /* Makes `signature` (SIGNATURE_MAX_LEN bytes, which the caller keeps until the answer is sent) the
  * answer's data, if `public` verifies it over the message; else the answer is ATH_ERR_HSM_ERROR. */

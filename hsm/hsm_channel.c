@@ -119,20 +119,44 @@ put(struct hsm_channel *channel, const struct hsm_response *response)
     return err;
 }
 
-ath_err
-hsm_channel_send(struct hsm_channel *channel, const struct hsm_response *response)
+static ath_err
+send_now_or_soon(struct hsm_channel *channel, const struct hsm_response *response, bool may_wait)
 {
     ath_err err;
 
     pthread_mutex_lock(&channel->lock);
     while (channel->is_writing && channel->out.len > WAITING_MAX && channel->write_err == ATH_OK)
         pthread_cond_wait(&channel->room, &channel->lock);
-    if ((err = channel->write_err) == ATH_OK)
+    if ((err = channel->write_err) == ATH_OK) {
+        bool is_first = channel->out.len == 0;
+
         err = put(channel, response);
-    if (err == ATH_OK && !channel->is_writing) {
-        write_out(channel);
-        err = channel->write_err;
+        if (err == ATH_OK && !channel->is_writing && !(is_first && may_wait)) {
+            write_out(channel);
+            err = channel->write_err;
+        }
     }
     pthread_mutex_unlock(&channel->lock);
     return err;
+}
+
+ath_err
+hsm_channel_send(struct hsm_channel *channel, const struct hsm_response *response)
+{
+    return send_now_or_soon(channel, response, false);
+}
+
+ath_err
+hsm_channel_send_soon(struct hsm_channel *channel, const struct hsm_response *response)
+{
+    return send_now_or_soon(channel, response, true);
+}
+
+void
+hsm_channel_flush(struct hsm_channel *channel)
+{
+    pthread_mutex_lock(&channel->lock);
+    if (!channel->is_writing)
+        write_out(channel);
+    pthread_mutex_unlock(&channel->lock);
 }

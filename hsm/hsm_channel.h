@@ -45,4 +45,11 @@ bool hsm_channel_is_readable(const struct hsm_channel *channel);
 ath_err hsm_channel_send(struct hsm_channel *channel,
                          const struct hsm_response *response) ATH_MUST_USE;
 
+/* As hsm_channel_send, for who will send again soon or call hsm_channel_flush: the first of two
+ * waits for the second, for one wake-up of the other end. */
+ath_err hsm_channel_send_soon(struct hsm_channel *channel,
+                              const struct hsm_response *response) ATH_MUST_USE;
+/* What waits leaves. Whoever sends next is told if it could not. */
+void hsm_channel_flush(struct hsm_channel *channel);
+
 #endif

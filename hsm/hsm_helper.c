@@ -298,6 +298,8 @@ wait(struct helper *helper)
         err = look_again(helper);
     else if (err == ATH_OK && n == 0)
         err = check_token(helper);
+    if (err == ATH_OK && n == 0) /* a module hangs that was quick before */
+        hsm_channel_flush(&helper->channel);
     if (err == ATH_OK && items[0].revents != 0)
         err = hsm_channel_fill(&helper->channel);
     return err;

@@ -5,6 +5,8 @@
 
 #include "base/clock.h"
 
+#define QUICK_US 300u /* hardware that is this quick has its answers leave in twos */
+
 struct job_list {
     struct hsm_sign_job *head, *tail;
 };
@@ -108,9 +110,21 @@ is_for_main(const struct hsm_sign_job *job, ath_err err)
            (err == ATH_ERR_PIN_INCORRECT || err == ATH_ERR_PIN_LOCKED);
 }
 
+/* An answer behind which others come soon may wait for the next. */
+static ath_err
+answer(const struct worker *worker, const struct hsm_sign_job *job, struct hsm_response *response,
+       bool *ret_waits)
+{
+    struct hsm_channel *channel = worker->workers->setup.channel;
+
+    *ret_waits = job->has_followers && response->err == ATH_OK && response->hardware_us < QUICK_US;
+    return *ret_waits ? hsm_answer_soon(channel, &job->fault, response)
+                      : hsm_answer(channel, &job->fault, response);
+}
+
 /* Signs and answers. ATH_ERR_PIN_INCORRECT: the answer is left to the main thread. */
 static ath_err
-serve(const struct worker *worker, struct hsm_sign_job *job, ath_err known)
+serve(const struct worker *worker, struct hsm_sign_job *job, ath_err known, bool *ret_waits)
 {
     const struct hsm_workers_setup *setup = &worker->workers->setup;
     struct hsm_response response = {.id = job->id, .op = HSM_OP_SIGN, .err = known};
@@ -127,7 +141,7 @@ serve(const struct worker *worker, struct hsm_sign_job *job, ath_err known)
     if (response.err == ATH_OK)
         hsm_answer_put_signature(&response, setup->ops->key_public(job->key),
                                  ath_buf_slice(&job->message), signature, &job->fault);
-    if ((err = hsm_answer(setup->channel, &job->fault, &response)) != ATH_OK)
+    if ((err = answer(worker, job, &response, ret_waits)) != ATH_OK)
         return err;
     return response.err == ATH_ERR_HSM_UNAVAILABLE ? ATH_ERR_HSM_UNAVAILABLE : ATH_OK;
 }
@@ -168,6 +182,8 @@ finish(struct hsm_workers *workers, struct hsm_sign_job *job, ath_err err)
 static struct hsm_sign_job *
 wait_for_job(struct hsm_workers *workers)
 {
+    struct hsm_sign_job *job;
+
     while (workers->queue.head == NULL && !workers->is_ending) {
         workers->asleep++;
         pthread_cond_wait(&workers->work, &workers->lock);
@@ -175,7 +191,20 @@ wait_for_job(struct hsm_workers *workers)
         if (workers->called > 0)
             workers->called--;
     }
-    return list_take(&workers->queue);
+    if ((job = list_take(&workers->queue)) != NULL)
+        job->has_followers = workers->queue.head != NULL;
+    return job;
+}
+
+/* The lock is held. The followers may have been answered before: then nobody else sends. */
+static void
+flush_if_last(struct hsm_workers *workers)
+{
+    if (workers->in_flight > 0)
+        return;
+    pthread_mutex_unlock(&workers->lock);
+    hsm_channel_flush(workers->setup.channel);
+    pthread_mutex_lock(&workers->lock);
 }
 
 static void *
@@ -188,15 +217,18 @@ work(void *arg)
     pthread_mutex_lock(&workers->lock);
     while ((job = wait_for_job(workers)) != NULL) {
         ath_err known = workers->err, err;
+        bool waits = false;
 
         if (known != ATH_OK)
             job->fault = workers->gone;
         pthread_mutex_unlock(&workers->lock);
-        err = serve(worker, job, known);
+        err = serve(worker, job, known, &waits);
         if (err != ATH_ERR_PIN_INCORRECT)
             ath_buf_clear(&job->message);
         pthread_mutex_lock(&workers->lock);
         finish(workers, job, err);
+        if (waits)
+            flush_if_last(workers);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;

@@ -21,6 +21,7 @@ struct hsm_sign_job {
     struct ath_secret pin; /* PROMPTER, SOURCE */
     char stamp[HSM_WIRE_MAX_STAMP + 1];
     struct hsm_response refused; /* the answer that is still to be given, if the PIN was wrong */
+    bool has_followers;          /* others were queued behind it when a worker took it */
     struct hsm_fault fault;
     struct hsm_sign_job *next;
 };
