@@ -341,13 +341,15 @@ read_option(struct reading *reading, const struct cmd_option *option, const char
     return put_option(reading->context, option, value);
 }
 
-/* Sessions and handshakes are called by 16 random bytes in base64url, which may begin with '-'. No
- * flag looks like one. */
+/* Sessions and handshakes are called by 16 random bytes in base64url, a handshake on record by a
+ * hash (T5); they may begin with '-'. No flag looks like one. */
 static bool
 looks_like_id(const char *word)
 {
-    return strlen(word) == BASE64URL_LEN(16) &&
-           base64url_is_alphabet(ath_slice_of_string(word), BASE64URL_LEN(16), BASE64URL_LEN(16));
+    struct ath_slice id = ath_slice_of_string(word);
+
+    return base64url_is_alphabet(id, BASE64URL_LEN(16), BASE64URL_LEN(16)) ||
+           base64url_is_alphabet(id, BASE64URL_LEN(32), BASE64URL_LEN(32));
 }
 
 static ath_err
