@@ -13,6 +13,12 @@
 #include "crypto/digest.h"
 #include "hsm/hsm_helper.h"
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED true /* whose reports must be seen */
+#else
+#define SANITIZED false
+#endif
+
 static const struct hsm_ops *const backends[] = {&tpm_backend_ops, &pkcs11_backend_ops, NULL};
 
 static const char usage_text[] =
@@ -26,10 +32,13 @@ static const char usage_text[] =
     "  --state-dir DIR    absolute; where swtpm: keeps the software TPM\n"
     "  --log-level LEVEL  error, warning, info (default), debug\n";
 
+static bool shows_all; /* --log-level debug */
+
 /* The TPM libraries write to stderr by themselves; what matters of it comes back as an error. */
 static void
 set_level(enum log_level level)
 {
+    shows_all = level == LOG_LEVEL_DEBUG;
     log_set_level(level);
     (void)setenv("TSS2_LOG", level == LOG_LEVEL_DEBUG ? "all+warning" : "all+none", 1);
 }
@@ -55,6 +64,20 @@ take_sockets(struct hsm_helper_options *options)
     if (null > STDERR_FILENO)
         close(null);
     return ATH_OK;
+}
+
+/* A module may write anything to stderr: PINs (pkcs11-spy), a line each time that its token is not
+ * there, more than a pipe takes. Only our own lines go there. Without it we run, too. */
+static void
+keep_stderr(void)
+{
+    int log_fd =
+        shows_all || SANITIZED ? -1 : fcntl(STDERR_FILENO, F_DUPFD_CLOEXEC, STDERR_FILENO + 1);
+
+    if (log_fd < 0)
+        return;
+    log_set_fd(log_fd);
+    (void)dup2(STDIN_FILENO, STDERR_FILENO); /* which is /dev/null now */
 }
 
 /* ATH_OK: go on; ATH_ERR_COUNT: --help or --version has been answered. */
@@ -129,8 +152,10 @@ main(int argc, char **argv)
     }
     secret_protect_process();
     ignore_signals();
-    if ((err = take_sockets(&options)) == ATH_OK && (err = crypto_init()) == ATH_OK)
+    if ((err = take_sockets(&options)) == ATH_OK && (err = crypto_init()) == ATH_OK) {
+        keep_stderr();
         err = hsm_helper_run(&options);
+    }
     if (err != ATH_OK)
         log_debug("event=helper_ends err=%s", ath_err_reason(err)); /* athd is told, and logs it */
     return err == ATH_OK ? 0 : ath_err_exit_status(err);

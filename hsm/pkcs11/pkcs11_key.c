@@ -211,7 +211,7 @@ static ath_err
 read_step(struct pkcs11_token *token, CK_SESSION_HANDLE session, void *arg, struct hsm_fault *fault)
 {
     struct hsm_key *key = arg;
-    struct pkcs11_uri uri;
+    struct pkcs11_uri uri = {.id_len = 0};
     CK_OBJECT_HANDLE handle = CK_INVALID_HANDLE;
     ath_err err;
 

@@ -13,6 +13,7 @@
 
 static enum log_level log_level = LOG_LEVEL_INFO;
 static const char *log_name = NULL;
+static int log_fd = STDERR_FILENO;
 static atomic_uint lost; /* lines that nobody read in time */
 
 static const char *const level_names[] = {"error", "warning", "info", "debug"};
@@ -43,17 +44,23 @@ log_set_name(const char *program)
     log_name = program;
 }
 
-/* A terminal that was stopped, a pipe that nobody reads: whoever waits for those serves nobody. A pipe
- * that can be written to at all takes PIPE_BUF bytes (pipe(7)), which is more than a line. */
+void
+log_set_fd(int fd)
+{
+    log_fd = fd;
+}
+
+/* A terminal that was stopped, a pipe that nobody reads: whoever waits for those serves nobody. A
+ * pipe that can be written to at all takes PIPE_BUF bytes (pipe(7)), which is more than a line. */
 static bool
 would_block(void)
 {
-    struct pollfd stderr_fd = {.fd = STDERR_FILENO, .events = POLLOUT};
+    struct pollfd item = {.fd = log_fd, .events = POLLOUT};
 
-    return poll(&stderr_fd, 1, 0) == 0;
+    return poll(&item, 1, 0) == 0;
 }
 
-/* One write, so that lines of several processes on one stderr do not mix; when stderr is gone there
+/* One write, so that lines of several processes on one stderr do not mix; when it is gone there
  * is nobody left to tell. */
 static void
 write_line(enum log_level level, const char *text)
@@ -62,7 +69,7 @@ write_line(enum log_level level, const char *text)
     int len = snprintf(line, sizeof(line), "%.32s%s%s: %s\n", log_name == NULL ? "" : log_name,
                        log_name == NULL ? "" : ": ", level_names[level], text);
 
-    if (len > 0 && write(STDERR_FILENO, line, (size_t)len) < 0)
+    if (len > 0 && write(log_fd, line, (size_t)len) < 0)
         return;
 }
 

@@ -11,6 +11,7 @@ enum log_level { LOG_LEVEL_ERROR, LOG_LEVEL_WARNING, LOG_LEVEL_INFO, LOG_LEVEL_D
 void log_set_level(enum log_level level);
 bool log_level_parse(const char *text, enum log_level *ret_level); /* error warning info debug */
 void log_set_name(const char *program);                            /* borrowed: a string literal */
+void log_set_fd(int fd); /* instead of stderr; borrowed. Before there are threads. */
 
 /* A line's text is made harmless (control characters become '?') and cut at 1,024 bytes. */
 void log_write(enum log_level level, const char *fmt, ...) ATH_PRINTF(2, 3);

@@ -18,6 +18,11 @@
 #include "temp_dir.h"
 
 #define EXIT_UNAVAILABLE 69
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define UNDER_SANITIZER true
+#else
+#define UNDER_SANITIZER false
+#endif
 
 struct process {
     struct scene *scene;
@@ -306,6 +311,32 @@ test_what_a_module_prints_does_not_reach_our_sockets(void **state)
     assert_int_equal(finish(process), 0);
 }
 
+/* Its debugging may show PINs. */
+static void
+test_what_a_module_prints_is_not_in_our_log(void **state)
+{
+    struct process *process = *state;
+    char text[512] = "";
+    int pair[2], before;
+
+    if (UNDER_SANITIZER)
+        skip();
+    set_fault(process, "* print stderr\n");
+    assert_int_equal(pipe2(pair, O_CLOEXEC | O_NONBLOCK), 0);
+    assert_true((before = dup(STDERR_FILENO)) >= 0);
+    (void)dup2(pair[1], STDERR_FILENO);
+    start(process);
+    (void)dup2(before, STDERR_FILENO);
+    close(before);
+    close(pair[1]);
+    greet(process);
+    scene_ask(process->scene, (struct hsm_request){.id = 5, .op = HSM_OP_RANDOM, .count = 1});
+    (void)scene_answer(process->scene, 5, ATH_OK);
+    assert_int_equal(finish(process), 0);
+    assert_int_equal(read(pair[0], text, sizeof(text) - 1), 0);
+    close(pair[0]);
+}
+
 static void
 test_module_that_hangs_does_not_hold_the_token_when_athd_is_gone(void **state)
 {
@@ -361,6 +392,7 @@ main(void)
         TEST(test_wrong_pin_costs_the_token_one_try),
         TEST(test_pin_is_nowhere_in_the_process_but_where_it_is_kept),
         TEST(test_what_a_module_prints_does_not_reach_our_sockets),
+        TEST(test_what_a_module_prints_is_not_in_our_log),
         TEST(test_module_that_hangs_does_not_hold_the_token_when_athd_is_gone),
         TEST(test_token_that_is_away_is_waited_for_and_one_taken_out_is_noticed),
     };

@@ -2,6 +2,7 @@
 #include "fixture_token.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdio.h>
 #include <unistd.h>
@@ -90,14 +91,15 @@ test_what_a_prompter_says_instead_is_told_apart(void **state)
         {PERSON_GARBAGE, ATH_ERR_NO_PROMPTER}, {PERSON_DIES, ATH_ERR_NO_PROMPTER},
         {PERSON_256, ATH_ERR_NO_PROMPTER},     {PERSON_255, ATH_ERR_PIN_INCORRECT},
     };
+    const uint32_t count = sizeof(cases) / sizeof(cases[0]);
     unsigned before;
 
     scene_start(scene);
     scene_open(scene, "plain");
     before = scene_count_fds();
-    for (uint32_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++)
-        (void)login(scene, 3 + i, cases[i].person, false, cases[i].err);
-    assert_int_equal(token.logins, 1); /* the one with 255 bytes */
+    for (uint32_t i = 0; i < 2 * count; i++) /* more than may be open at once */
+        (void)login(scene, 3 + i, cases[i % count].person, false, cases[i % count].err);
+    assert_int_equal(token.logins, 2); /* the ones with 255 bytes */
     assert_int_equal(scene_count_fds(), before);
 }
 
@@ -130,6 +132,51 @@ test_signatures_go_on_while_a_person_is_asked(void **state)
     scene_ask(scene, (struct hsm_request){.id = 4, .op = HSM_OP_RANDOM, .count = 1});
     (void)scene_answer(scene, 4, ATH_OK);
     assert_int_equal(scene_end(scene), ATH_OK); /* the open question ends with the helper */
+    scene_wait_prompter(pid);
+}
+
+/* The back end is called when no signature is in flight: else teardown finds violations. */
+static void
+test_pin_is_tried_when_no_signature_is_in_flight(void **state)
+{
+    struct scene *scene = *state;
+    struct pollfd item = {.fd = scene->fd, .events = POLLIN};
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    pid = scene_pass_prompter(scene, 3, PERSON_SLOW, -1);
+    ask_login(scene, 3, from_person(60), false);
+    token_hold(true);
+    scene_sign(scene, 100, (struct hsm_pin_request){0});
+    assert_true(token_wait(&token.signing, 1));
+    kill(pid, SIGUSR1); /* now type */
+    scene_wait_prompter(pid);
+    assert_int_equal(poll(&item, 1, 50), 0);
+    token_hold(false);
+    (void)scene_answer(scene, 100, ATH_OK);
+    (void)scene_answer(scene, 3, ATH_OK);
+}
+
+static void
+test_tries_left_are_read_when_no_signature_is_in_flight(void **state)
+{
+    struct scene *scene = *state;
+    struct pollfd item = {.fd = scene->fd, .events = POLLIN};
+    pid_t pid;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    token_hold(true);
+    scene_sign(scene, 100, kept);
+    assert_true(token_wait(&token.signing, 1));
+    pid = scene_pass_prompter(scene, 101, PERSON_RIGHT, -1);
+    scene_sign(scene, 101, from_person(60));
+    assert_int_equal(poll(&item, 1, 50), 0);
+    token_hold(false);
+    (void)scene_answer(scene, 100, ATH_OK);
+    (void)scene_answer(scene, 101, ATH_OK);
     scene_wait_prompter(pid);
 }
 
@@ -336,7 +383,7 @@ static void
 test_kept_pin_that_became_wrong_costs_one_try(void **state)
 {
     struct scene *scene = *state;
-    unsigned incorrect = 0, required = 0;
+    unsigned incorrect = 0, required = 0, locked, unlocked;
 
     scene_start(scene);
     scene_open(scene, "card");
@@ -355,6 +402,32 @@ test_kept_pin_that_became_wrong_costs_one_try(void **state)
     assert_int_equal(incorrect, 1);
     assert_int_equal(required, 9);
     assert_int_equal(token.wrong_pins, 1);
+    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
+    assert_int_equal(locked + unlocked, 0);
+    pthread_mutex_lock(&token.lock);
+    token.is_changed = false;
+    pthread_mutex_unlock(&token.lock);
+    (void)login(scene, 200, PERSON_RIGHT, true, ATH_OK);
+    scene_sign(scene, 201, kept);
+    (void)scene_answer(scene, 201, ATH_OK);
+}
+
+static void
+test_kept_pin_is_not_tried_again_after_the_token_has_locked(void **state)
+{
+    struct scene *scene = *state;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    pthread_mutex_lock(&token.lock);
+    token.tries_left = 0;
+    pthread_mutex_unlock(&token.lock);
+    scene_sign(scene, 100, kept);
+    (void)scene_answer(scene, 100, ATH_ERR_PIN_LOCKED);
+    scene_sign(scene, 101, kept);
+    (void)scene_answer(scene, 101, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token_read(&token.pin_signatures), 1);
 }
 
 #define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
@@ -369,6 +442,8 @@ main(void)
         TEST(test_what_a_prompter_says_instead_is_told_apart),
         TEST(test_question_ends_when_its_time_is_up),
         TEST(test_signatures_go_on_while_a_person_is_asked),
+        TEST(test_pin_is_tried_when_no_signature_is_in_flight),
+        TEST(test_tries_left_are_read_when_no_signature_is_in_flight),
         TEST(test_too_many_questions_are_refused),
         TEST(test_request_without_its_connection_is_told),
         TEST(test_connection_that_is_not_needed_is_closed),
@@ -380,6 +455,7 @@ main(void)
         TEST(test_pin_that_is_not_to_be_kept_is_not),
         TEST(test_pin_that_was_kept_is_forgotten_at_a_login_that_keeps_none),
         TEST(test_kept_pin_that_became_wrong_costs_one_try),
+        TEST(test_kept_pin_is_not_tried_again_after_the_token_has_locked),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

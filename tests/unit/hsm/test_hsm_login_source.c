@@ -160,7 +160,51 @@ test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait(void **state
     remove_file(&file);
 }
 
+/* What names the file goes to athd, which does not try it again: not with another's PIN. */
+static void
+test_wrong_pin_of_a_person_is_not_said_to_be_the_files(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+    struct pin_file file;
+    pid_t pid;
+
+    make_file(scene, &file);
+    write_pin(&file, true);
+    scene_start(scene);
+    scene_open(scene, "card");
+    for (uint32_t i = 0; i < 70; i++) { /* so many that each place for one has been used */
+        scene_sign(scene, 100 + i, from_source(""));
+        (void)scene_answer(scene, 100 + i, ATH_OK);
+    }
+    pid = scene_pass_prompter(scene, 200, PERSON_WRONG, -1);
+    scene_sign(scene, 200, from_person(60));
+    response = scene_answer(scene, 200, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(response.stamp.len, 0);
+    assert_int_equal(response.tries_left, 2);
+    scene_wait_prompter(pid);
+    remove_file(&file);
+}
+
 /* ---- where PINs are ---- */
+
+static void
+test_pin_of_a_signature_is_nowhere_as_soon_as_it_is_answered(void **state)
+{
+    struct scene *scene = *state;
+    unsigned locked, unlocked;
+    struct pin_file file;
+
+    make_file(scene, &file);
+    write_pin(&file, true);
+    scene_start(scene);
+    scene_open(scene, "card");
+    scene_sign(scene, 100, from_source(""));
+    (void)scene_answer(scene, 100, ATH_OK);
+    assert_true(scene_find_pin(getpid(), &locked, &unlocked));
+    assert_int_equal(locked + unlocked, 0);
+    remove_file(&file);
+}
 
 static void
 test_pin_is_in_locked_memory_only_and_nowhere_after_logout(void **state)
@@ -218,6 +262,8 @@ main(void)
         TEST(test_pin_from_a_file_logs_in_and_signs),
         TEST(test_pin_in_a_file_is_refused_once_only),
         TEST(test_wrong_pin_in_a_file_costs_one_try_however_many_signatures_wait),
+        TEST(test_wrong_pin_of_a_person_is_not_said_to_be_the_files),
+        TEST(test_pin_of_a_signature_is_nowhere_as_soon_as_it_is_answered),
         TEST(test_pin_is_in_locked_memory_only_and_nowhere_after_logout),
         TEST(test_pin_that_was_used_is_nowhere),
     };

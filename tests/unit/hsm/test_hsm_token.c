@@ -60,9 +60,14 @@ test_it_is_looked_for_more_and_more_seldom(void **state)
     uint64_t since = clock_monotonic_ms();
 
     token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene->options.hang_limit_ms = 300; /* counts when athd is gone, not while it asks */
     scene_start(scene);
     ask_info(scene, 7);
     (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    for (uint32_t i = 0; i < 100; i++) { /* whatever is asked meanwhile */
+        scene_sign(scene, 100 + i, (struct hsm_pin_request){0});
+        (void)scene_answer(scene, 100 + i, ATH_ERR_HSM_UNAVAILABLE);
+    }
     assert_true(token_wait(&token.opens, 5)); /* at 0, 20, 70, 170, 370 ms */
     assert_true(clock_monotonic_ms() - since >= 370);
 }

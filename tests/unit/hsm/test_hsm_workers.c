@@ -91,6 +91,26 @@ test_signature_that_does_not_verify_never_leaves(void **state)
 }
 
 static void
+test_failure_is_not_explained_by_an_older_one(void **state)
+{
+    struct scene *scene = *state;
+
+    token.sign_err = ATH_ERR_HSM_ERROR;
+    scene_start(scene);
+    scene_open(scene, "card");
+    for (uint32_t i = 0; i < 70; i++) { /* so many that each place for one has been used */
+        scene_sign(scene, 100 + i, no_pin);
+        assert_true(
+            ath_slice_is(scene_answer(scene, 100 + i, ATH_ERR_HSM_ERROR).sentence, "it broke"));
+    }
+    pthread_mutex_lock(&token.lock);
+    token.sign_err = ATH_OK;
+    pthread_mutex_unlock(&token.lock);
+    scene_sign(scene, 200, no_pin);
+    assert_false(ath_slice_is(scene_answer(scene, 200, ATH_ERR_PIN_REQUIRED).sentence, "it broke"));
+}
+
+static void
 test_token_that_is_gone_is_told_to_all_and_ends_the_loop(void **state)
 {
     struct scene *scene = *state;
@@ -237,6 +257,7 @@ main(void)
         TEST(test_everything_else_waits_until_no_signature_is_in_flight),
         TEST(test_key_that_is_closed_behind_its_signatures_is_closed_after_them),
         TEST(test_signature_that_does_not_verify_never_leaves),
+        TEST(test_failure_is_not_explained_by_an_older_one),
         TEST(test_token_that_is_gone_is_told_to_all_and_ends_the_loop),
         TEST(test_long_messages_pass_whole),
         TEST(test_caller_that_leaves_with_signatures_in_flight_ends_the_loop),

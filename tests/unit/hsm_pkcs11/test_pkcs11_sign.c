@@ -121,6 +121,15 @@ test_signature_of_another_length_is_refused(void **state)
     pkcs11_backend_ops.key_close(fixture->hsm, key);
 }
 
+/* Only what was lost is done again: a token that failed is not asked once more. */
+static unsigned
+calls_after(CK_RV rv)
+{
+    enum pkcs11_action action = pkcs11_error_of(rv)->action;
+
+    return action == PKCS11_ACTION_NEW_SESSION || action == PKCS11_ACTION_FIND_AGAIN ? 2 : 1;
+}
+
 static void
 test_every_code_of_a_signature_ends_in_an_error_and_the_next_works(void **state)
 {
@@ -138,12 +147,12 @@ test_every_code_of_a_signature_ends_in_an_error_and_the_next_works(void **state)
         signs = 0;
         assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), pkcs11_error_of(rv)->err);
         assert_int_equal(fault.native, rv);
-        assert_in_range(signs, 1, 2);
+        assert_int_equal(signs, calls_after(rv));
         sign_rv = CKR_OK;
         init_rv = rv;
         inits = 0;
         assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), pkcs11_error_of(rv)->err);
-        assert_in_range(inits, 1, 2);
+        assert_int_equal(inits, calls_after(rv));
         init_rv = CKR_OK;
         fixture_must_sign(fixture, 0, key);
     }
@@ -285,6 +294,31 @@ test_pin_is_not_given_a_second_time_when_the_signature_fails(void **state)
 
 /* ---- random bytes ---- */
 
+static CK_RV
+pad_login(CK_SESSION_HANDLE session, CK_USER_TYPE type, CK_UTF8CHAR *pin, CK_ULONG len)
+{
+    (void)session;
+    fixture_logins++;
+    return type == CKU_CONTEXT_SPECIFIC && pin == NULL && len == 0 ? CKR_OK : CKR_PIN_INCORRECT;
+}
+
+static void
+test_pad_asks_for_the_pin_of_a_signature(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_key *key = fixture_key(fixture, KEY_ES256, "k");
+    struct hsm_fault fault;
+
+    fixture_fake(fixture)->C_Login = pad_login;
+    key->facts.always_authenticate = true;
+    assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(fixture_logins, 0);
+    fixture->token->info.login = HSM_LOGIN_PAD;
+    assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), ATH_OK);
+    assert_int_equal(fixture_logins, 1);
+    pkcs11_backend_ops.key_close(fixture->hsm, key);
+}
+
 static void
 test_random_bytes_differ(void **state)
 {
@@ -385,6 +419,7 @@ main(void)
         WITH_LOGIN(test_key_that_wants_its_pin_each_time_gets_it_once_a_signature),
         WITH_LOGIN(test_wrong_pin_for_one_signature_does_not_spoil_a_single_session),
         WITH_LOGIN(test_pin_is_not_given_a_second_time_when_the_signature_fails),
+        WITH_LOGIN(test_pad_asks_for_the_pin_of_a_signature),
         WITH_LOGIN(test_random_bytes_differ),
         WITH_LOGIN(test_workers_sign_at_once),
         WITH_LOGIN(test_worker_that_loses_its_session_disturbs_no_other),

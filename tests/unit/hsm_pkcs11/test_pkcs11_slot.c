@@ -225,6 +225,31 @@ test_another_token_in_the_same_slot_is_not_taken_for_ours(void **state)
     assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
     lie.serialNumber[0] ^= 1;
     assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
+    lie.serialNumber[0] ^= 1;
+    fixture->token->place.name.serial[0] = '\0'; /* ours has none written on it, this one has */
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
+}
+
+static unsigned lists;
+
+static CK_RV
+counting_slots(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
+{
+    lists += slots == NULL;
+    return fixture_real->C_GetSlotList(present, slots, count);
+}
+
+/* Modules look at their readers only then (PKCS #11 2.40, 5.5). */
+static void
+test_check_asks_for_the_number_of_slots(void **state)
+{
+    struct fixture *fixture = *state;
+    struct hsm_fault fault = {0};
+
+    fixture_fake(fixture)->C_GetSlotList = counting_slots;
+    lists = 0;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
+    assert_int_equal(lists, 1);
 }
 
 /* OpenSC goes on telling of a card that is gone, while its slot is empty. */
@@ -332,6 +357,7 @@ main(void)
         WITH(fixture_setup_empty, test_open_works_once_the_token_is_there),
         WITH(fixture_setup_login, test_token_that_is_taken_out_is_missed_and_works_when_it_is_back),
         WITH(fixture_setup, test_another_token_in_the_same_slot_is_not_taken_for_ours),
+        WITH(fixture_setup, test_check_asks_for_the_number_of_slots),
         WITH(fixture_setup, test_token_of_an_empty_slot_is_gone),
         WITH(fixture_setup, test_counts_beyond_all_measure_are_refused),
         WITH(fixture_setup, test_flags_become_login_and_tries),

@@ -325,6 +325,19 @@ test_unknown_values_are_refused(void **state)
     content = content_of(&frame);
     frame.data[frame.len - 1] = 2; /* a bool */
     assert_int_equal(hsm_response_decode(content, &response_out), ATH_ERR_PARSE);
+    frame.data[frame.len - 1] = 1;
+    frame.data[frame.len - 2] = HSM_LOGIN_PAD;
+    assert_int_equal(hsm_response_decode(content, &response_out), ATH_OK);
+    frame.data[frame.len - 2] = HSM_LOGIN_PAD + 1;
+    assert_int_equal(hsm_response_decode(content, &response_out), ATH_ERR_PARSE);
+    ath_buf_clear(&frame);
+
+    request = (struct hsm_request){.op = HSM_OP_LOGIN, .pin.from = HSM_PIN_KEPT};
+    hsm_request_encode(&request, &frame);
+    content = content_of(&frame);
+    assert_int_equal(hsm_request_decode(content, &request_out), ATH_OK);
+    frame.data[9] = HSM_PIN_KEPT + 1; /* where the PIN is from */
+    assert_int_equal(hsm_request_decode(content, &request_out), ATH_ERR_PARSE);
     ath_buf_done(&frame);
 }
 

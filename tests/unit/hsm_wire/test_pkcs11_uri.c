@@ -137,6 +137,22 @@ test_what_is_not_exactly_right_is_refused(void **state)
     }
 }
 
+/* What stands in memory behind the text is not part of it. */
+static void
+test_escape_that_the_end_cuts_is_refused(void **state)
+{
+    static const char text[] = "pkcs11:token=%41";
+    struct pkcs11_uri uri;
+    struct why why;
+
+    (void)state;
+    for (size_t cut = 1; cut <= 2; cut++)
+        assert_int_equal(pkcs11_uri_parse(ath_slice_of(text, strlen(text) - cut), &why, &uri),
+                         ATH_ERR_INVALID_PARAMS);
+    must_parse(text, &uri);
+    assert_string_equal(uri.token, "A");
+}
+
 static void
 test_uri_of_too_many_characters_is_refused(void **state)
 {
@@ -247,6 +263,7 @@ main(void)
         cmocka_unit_test(test_every_attribute_is_decoded),
         cmocka_unit_test(test_what_fits_exactly_is_taken_and_one_byte_more_is_not),
         cmocka_unit_test(test_what_is_not_exactly_right_is_refused),
+        cmocka_unit_test(test_escape_that_the_end_cuts_is_refused),
         cmocka_unit_test(test_uri_of_too_many_characters_is_refused),
         cmocka_unit_test(test_refused_pin_and_slot_say_what_to_write_and_repeat_nothing),
         cmocka_unit_test(test_canonical_form_has_one_order_and_one_spelling),
