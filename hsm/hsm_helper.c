@@ -87,6 +87,7 @@ open_hardware(struct helper *helper)
     if (helper->options->sandbox)
         helper_sandbox_enter(helper->options->uri);
     helper->overlap.hsm = helper->hsm;
+    helper->check_at_ms = clock_monotonic_ms() + CHECK_EVERY_MS;
     helper->ops->info(helper->hsm, &helper->info);
     if ((err = start_workers(helper)) != ATH_OK) {
         helper->ops->close(helper->hsm);
@@ -182,7 +183,7 @@ look_again(struct helper *helper)
     return err == ATH_OK && response.err != ATH_OK ? ATH_ERR_HSM_UNAVAILABLE : err;
 }
 
-/* Nobody has asked for anything for a while. */
+/* Once a second, also while requests come, which may tell nothing of it; workers would notice. */
 static ath_err
 check_token(struct helper *helper)
 {
@@ -190,8 +191,10 @@ check_token(struct helper *helper)
     ath_err err;
 
     if (helper->hsm == NULL || helper->ops->check == NULL ||
+        clock_monotonic_ms() < helper->check_at_ms ||
         (helper->workers != NULL && !hsm_workers_is_idle(helper->workers)))
         return ATH_OK;
+    helper->check_at_ms = clock_monotonic_ms() + CHECK_EVERY_MS;
     helper->fault = (struct hsm_fault){0};
     response.err = helper->ops->check(helper->hsm, &helper->fault);
     if (response.err != ATH_ERR_HSM_UNAVAILABLE)
@@ -296,7 +299,7 @@ wait(struct helper *helper)
         err = on_wake(helper);
     if (err == ATH_OK && helper->is_lost)
         err = look_again(helper);
-    else if (err == ATH_OK && n == 0)
+    else if (err == ATH_OK)
         err = check_token(helper);
     if (err == ATH_OK && n == 0) /* a module hangs that was quick before */
         hsm_channel_flush(&helper->channel);

@@ -32,6 +32,7 @@ struct helper {
     bool is_lost; /* the token is not there, we look for it */
     unsigned looked;
     uint64_t look_at_ms;
+    uint64_t check_at_ms; /* whether it is still there */
 };
 
 /* Is this a token: may be taken out, wants PINs, has sessions? */

@@ -13,7 +13,7 @@
  * Two answers come unasked, both of op INFO with the id of the first INFO:
  * - INFO was answered with ATH_ERR_HSM_UNAVAILABLE and `waits`: the token is not there, the helper
  *   lives on and looks for it; it answers INFO again when it is there (or, without `waits`, ends).
- * - ATH_ERR_HSM_UNAVAILABLE after a good INFO: the token was taken out while nobody asked anything;
+ * - ATH_ERR_HSM_UNAVAILABLE after a good INFO: the token was taken out, and no answer told of it;
  *   the helper ends.
  *
  * PINs never come this way. Where a request says HSM_PIN_PROMPTER, a connection to a prompter that

@@ -223,12 +223,34 @@ test_failing_allocations_leave_nothing_half_open(void **state)
     assert_true(nth > 3);
 }
 
+/* Requests that the back end answers without asking the token. */
+static void
+test_token_taken_out_is_noticed_though_requests_do_not_stop(void **state)
+{
+    struct scene *scene = *state;
+    uint64_t ends_at = clock_monotonic_ms() + PATIENCE_MS;
+    struct hsm_response response;
+
+    scene_start(scene);
+    scene_open(scene, "plain");
+    set(&token.check_err, ATH_ERR_HSM_UNAVAILABLE);
+    do {
+        assert_true(clock_monotonic_ms() < ends_at);
+        scene_ask(scene, (struct hsm_request){.id = 3, .op = HSM_OP_RANDOM, .count = 1});
+        response = scene_take(scene);
+    } while (response.err == ATH_OK);
+    assert_int_equal(response.err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(response.op, HSM_OP_INFO);
+    assert_int_equal(wait_end(scene), ATH_ERR_HSM_UNAVAILABLE);
+}
+
 #define TEST(test) cmocka_unit_test_setup_teardown(test, scene_setup, scene_teardown)
 
 int
 main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(test_token_taken_out_is_noticed_though_requests_do_not_stop),
         TEST(test_token_that_is_not_there_is_waited_for),
         TEST(test_it_is_looked_for_more_and_more_seldom),
         TEST(test_requests_meanwhile_are_answered),
