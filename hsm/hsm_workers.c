@@ -31,6 +31,7 @@ struct hsm_workers {
     /* under the lock: */
     struct job_list queue, idle, refused;
     unsigned in_flight; /* queued, or with a worker */
+    bool has_waiting;   /* an answer may wait for others to leave with it */
     unsigned asleep;    /* workers that wait for work */
     unsigned called;    /* of those, how many have been called and are not awake yet */
     enum awaited awaited;
@@ -196,12 +197,15 @@ wait_for_job(struct hsm_workers *workers)
     return job;
 }
 
-/* The lock is held. The followers may have been answered before: then nobody else sends. */
+/* The lock is held. The followers may have been answered before, though they were still in flight
+ * when the answer that waits was done: whoever is the last looks for both. */
 static void
-flush_if_last(struct hsm_workers *workers)
+flush_if_last(struct hsm_workers *workers, bool waits)
 {
-    if (workers->in_flight > 0)
+    workers->has_waiting = workers->has_waiting || waits;
+    if (workers->in_flight > 0 || !workers->has_waiting)
         return;
+    workers->has_waiting = false;
     pthread_mutex_unlock(&workers->lock);
     hsm_channel_flush(workers->setup.channel);
     pthread_mutex_lock(&workers->lock);
@@ -227,8 +231,7 @@ work(void *arg)
             ath_buf_clear(&job->message);
         pthread_mutex_lock(&workers->lock);
         finish(workers, job, err);
-        if (waits)
-            flush_if_last(workers);
+        flush_if_last(workers, waits);
     }
     pthread_mutex_unlock(&workers->lock);
     return NULL;

@@ -6,6 +6,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 static const struct hsm_pin_request no_pin = {0};
 
 static void
@@ -88,6 +90,28 @@ test_signature_that_does_not_verify_never_leaves(void **state)
     scene_open(scene, "plain");
     scene_sign(scene, 100, no_pin);
     assert_int_equal(scene_answer(scene, 100, ATH_ERR_HSM_ERROR).data.len, 0);
+}
+
+/* An answer that waits for another to leave with it must not wait for ever when that has left. */
+static void
+test_no_answer_is_left_behind(void **state)
+{
+    struct scene *scene = *state;
+    uint64_t slowest = 0, since;
+
+    token.parallel = 3;
+    scene_start(scene);
+    scene_open(scene, "plain");
+    for (unsigned round = 0; round < 500; round++) {
+        since = clock_monotonic_ms();
+        for (uint32_t i = 0; i < 3; i++)
+            scene_sign(scene, 100 + i, no_pin);
+        for (uint32_t i = 0; i < 3; i++)
+            assert_int_equal(scene_take(scene).err, ATH_OK);
+        since = clock_monotonic_ms() - since;
+        slowest = since > slowest ? since : slowest;
+    }
+    assert_true(slowest < 900); /* the main loop looks after a second */
 }
 
 static void
@@ -257,6 +281,7 @@ main(void)
         TEST(test_everything_else_waits_until_no_signature_is_in_flight),
         TEST(test_key_that_is_closed_behind_its_signatures_is_closed_after_them),
         TEST(test_signature_that_does_not_verify_never_leaves),
+        TEST(test_no_answer_is_left_behind),
         TEST(test_failure_is_not_explained_by_an_older_one),
         TEST(test_token_that_is_gone_is_told_to_all_and_ends_the_loop),
         TEST(test_long_messages_pass_whole),
