@@ -16,7 +16,7 @@ from peer import jws
 from peer.agent import BIN, Athd, Connection, Failed
 from peer.keys import Key, PublicKey
 from peer.transcript import now, random_id
-from peer.wire import Wire, is_running, kill, process, reason, request, wait_for
+from peer.wire import Wire, is_running, kill, open_files, process, reason, request, wait_for
 
 AUDIENCE = "https://api.example"
 AGENT_ID = "https://agent.example/a.json"
@@ -482,7 +482,7 @@ class Surroundings(FaultTest):
                    "require_user_confirmation": False, "agents": {}, "users": {}}
         pid = self.athd.process.pid
         limits = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(os.listdir(f"/proc/{pid}/fd")), limits[1]))
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (len(open_files(pid)), limits[1]))
         with Wire(self.athd.socket) as refused:
             self.assertIsNone(refused.line())
         self.refused("NO_PROMPTER", "credential.issue", key="alice", client=info["did"], scopes=["a"], ttl=60)
