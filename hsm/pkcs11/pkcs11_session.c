@@ -49,6 +49,16 @@ pkcs11_session_drop(struct pkcs11_token *token, unsigned index)
     *session = CK_INVALID_HANDLE;
 }
 
+/* That it is gone, though it can be seen: to the module it is another now. A new helper loads it
+ * anew. Not where a PIN may have been tried: that is for nobody to be repeated. */
+static ath_err
+believe(ath_err err, bool once, const struct hsm_fault *fault)
+{
+    bool says_gone = fault->native == CKR_DEVICE_REMOVED || fault->native == CKR_TOKEN_NOT_PRESENT;
+
+    return says_gone && !once ? ATH_ERR_HSM_UNAVAILABLE : err;
+}
+
 /* After a failure: what is there to do? ATH_OK: the step may run again. */
 static ath_err
 recover(struct pkcs11_token *token, unsigned index, bool again, ath_err err,
@@ -87,7 +97,7 @@ run(struct pkcs11_token *token, unsigned index, pkcs11_step step, void *arg, boo
         if ((err = use(token, index, fault, &session)) == ATH_OK)
             err = step(token, session, arg, fault);
         if (err == ATH_OK || (err = recover(token, index, again, err, fault)) != ATH_OK)
-            return err;
+            return believe(err, once, fault);
     }
 }
 

@@ -211,6 +211,20 @@ may_be_repeated(const struct hsm_job *job)
     return !job->is_repeated && (job->op != HSM_OP_KEY_CREATE || !job->unit->is_token);
 }
 
+static void
+tell_loss(const struct hsm_job *job, struct why *why)
+{
+    const struct hsm_unit *unit = job->unit;
+    bool leaves_key = job->op == HSM_OP_KEY_CREATE && unit->is_token;
+    const char *orphan = leaves_key ? "; one that nobody uses may be left in the token" : "";
+
+    if (unit->was_removed)
+        why_set(why, ATH_ERR_HSM_UNAVAILABLE, "%s: %s%s", unit->name, unit->why.text, orphan);
+    else
+        why_set(why, ATH_ERR_HSM_UNAVAILABLE, "the process that holds %s was lost%s%s", unit->name,
+                leaves_key ? " while it made the key" : "", orphan);
+}
+
 /* A job whose helper was lost. A PIN that it was trying may have been wrong. */
 static void
 lose(struct hsm_unit *unit, struct hsm_job *job)
@@ -229,10 +243,7 @@ lose(struct hsm_unit *unit, struct hsm_job *job)
         hsm_job_go_on(job);
         hsm_queue_push_front(&unit->queue, &job->item);
     } else if (job->done != NULL) {
-        why_set(&why, ATH_ERR_HSM_UNAVAILABLE, "the process that holds %s was lost%s", unit->name,
-                job->op == HSM_OP_KEY_CREATE && unit->is_token
-                    ? " while it made the key: one that nobody uses may be left in the token"
-                    : "");
+        tell_loss(job, &why);
         hsm_job_fail_later(job, ATH_ERR_HSM_UNAVAILABLE, &why);
     }
 }

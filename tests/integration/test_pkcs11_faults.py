@@ -202,9 +202,9 @@ class Codes(FaultTest):
         "CKR_FUNCTION_NOT_SUPPORTED": CANNOT, "CKR_KEY_SIZE_RANGE": CANNOT, "CKR_KEY_TYPE_INCONSISTENT": CANNOT,
         "CKR_MECHANISM_INVALID": CANNOT, "CKR_MECHANISM_PARAM_INVALID": CANNOT, "CKR_DOMAIN_PARAMS_INVALID": CANNOT,
         "CKR_CURVE_NOT_SUPPORTED": CANNOT,
-        # the token is there though the function says that it is not: asked again, or an error
-        "CKR_DEVICE_REMOVED": {"HSM_UNAVAILABLE", "HSM_ERROR", None},
-        "CKR_TOKEN_NOT_PRESENT": {"HSM_UNAVAILABLE", "HSM_ERROR", None}, "CKR_DATA_INVALID": {"HSM_ERROR"},
+        # the token is there though the function says that it is not: a new helper tries it once more
+        "CKR_DEVICE_REMOVED": {"HSM_UNAVAILABLE", None},
+        "CKR_TOKEN_NOT_PRESENT": {"HSM_UNAVAILABLE", None}, "CKR_DATA_INVALID": {"HSM_ERROR"},
         "CKR_FUNCTION_FAILED": {"HSM_ERROR"}, "CKR_GENERAL_ERROR": {"HSM_ERROR"}, "CKR_PIN_LOCKED": {"PIN_LOCKED"},
     }
     EXPECTED_OF_LOGIN = {

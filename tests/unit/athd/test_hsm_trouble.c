@@ -93,6 +93,54 @@ test_wrong_pin_of_a_signature_that_was_cancelled_before_counts(void **state)
 }
 
 static void
+test_signature_cancelled_while_its_wrong_pin_is_written_down_ends_once(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+two+wrong-sign?pin-source=file:/pin", "yes");
+    token_sign(0, "a", false);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    token_sign(1, "later", false);
+    token_results[1].victim = token_sign(2, "b", true); /* is answered first */
+    wait_for_file("late-is-sent");
+    fixture_run_until(&token_fixture, &token_completions, 3);
+    assert_int_equal(token_results[2].err, ATH_ERR_PIN_INCORRECT);
+    token_end();
+    assert_int_equal(token_results[2].done, 1);
+}
+
+static void
+test_key_that_may_be_in_the_token_already_is_not_made_again(void **state)
+{
+    struct hsm_job_params params = token_params_of(0);
+
+    (void)state;
+    token_begin("pkcs11:token=crash-create-once", "yes");
+    params.deadline_ms = UINT64_MAX;
+    assert_int_equal(hsm_pool_key_create(token_fixture.athd.hsms, "one", 1, HSM_KEY_IDENTITY, "l",
+                                         &params, NULL),
+                     ATH_OK);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(strstr(token_results[0].why.text, "may be left in the token"));
+    assert_int_equal(token_count("seen", "2 0 "), 1);
+    token_end();
+}
+
+static void
+test_pin_for_a_signature_that_was_lost_is_not_tried_again_and_counts(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+crash-once?pin-source=file:/pin", "yes");
+    token_sign(0, "a", true);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(token_count("seen", "6 3 pin=2"), 1);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 1);
+    fixture_end(&token_fixture);
+}
+
+static void
 test_key_opened_for_nobody_is_closed_again(void **state)
 {
     const struct hsm_key_ref ref = {.number = 9, .hsm = "one", .blob = ath_slice_of_string("URI")};
@@ -388,6 +436,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signature_cancelled_by_the_answer_before_it_is_told_of_that),
         cmocka_unit_test(test_wrong_pin_of_a_signature_that_was_cancelled_before_counts),
+        cmocka_unit_test(test_signature_cancelled_while_its_wrong_pin_is_written_down_ends_once),
+        cmocka_unit_test(test_key_that_may_be_in_the_token_already_is_not_made_again),
+        cmocka_unit_test(test_pin_for_a_signature_that_was_lost_is_not_tried_again_and_counts),
         cmocka_unit_test(test_key_opened_for_nobody_is_closed_again),
         cmocka_unit_test(test_key_that_nobody_uses_is_no_work_for_a_pool_that_ends),
         cmocka_unit_test(test_pause_is_not_changed_by_the_time_of_day),

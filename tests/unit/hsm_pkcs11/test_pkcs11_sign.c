@@ -130,6 +130,14 @@ calls_after(CK_RV rv)
     return action == PKCS11_ACTION_NEW_SESSION || action == PKCS11_ACTION_FIND_AGAIN ? 2 : 1;
 }
 
+/* A module that says that its token is gone is believed, though the token can be seen. */
+static ath_err
+expected_of(CK_RV rv)
+{
+    return rv == CKR_DEVICE_REMOVED || rv == CKR_TOKEN_NOT_PRESENT ? ATH_ERR_HSM_UNAVAILABLE
+                                                                   : pkcs11_error_of(rv)->err;
+}
+
 static void
 test_every_code_of_a_signature_ends_in_an_error_and_the_next_works(void **state)
 {
@@ -145,13 +153,13 @@ test_every_code_of_a_signature_ends_in_an_error_and_the_next_works(void **state)
         sign_rv = rv;
         init_rv = CKR_OK;
         signs = 0;
-        assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), pkcs11_error_of(rv)->err);
+        assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), expected_of(rv));
         assert_int_equal(fault.native, rv);
         assert_int_equal(signs, calls_after(rv));
         sign_rv = CKR_OK;
         init_rv = rv;
         inits = 0;
-        assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), pkcs11_error_of(rv)->err);
+        assert_int_equal(fixture_sign(fixture, 0, key, "", &fault), expected_of(rv));
         assert_int_equal(inits, calls_after(rv));
         init_rv = CKR_OK;
         fixture_must_sign(fixture, 0, key);
