@@ -1,6 +1,7 @@
 /* key.delete: on record first, then gone from the token, then from the disk. */
 #include <stdlib.h>
 
+#include "athd/audit_record.h"
 #include "athd/dispatch.h"
 #include "athd/key_event.h"
 #include "athd/method_support.h"
@@ -21,6 +22,21 @@ deletion_fail_data(struct deletion *deletion, ath_err err, const struct why *why
     key_free(deletion->key);
     free(deletion);
     request_fail_data(request, err, why, taken_data);
+}
+
+/* Its deletion is on record, and it is still there. */
+static void
+record_survival(const struct deletion *deletion, ath_err err)
+{
+    const struct key *key = deletion->key;
+    struct json_maker record;
+
+    audit_record_begin(&record, "key_not_deleted", deletion->request);
+    json_put_string(&record, "key", key->name);
+    json_put_string(&record, "jkt", public_key_jkt(key->public_key));
+    json_put_string(&record, "hsm", key->hsm);
+    json_put_string(&record, "reason", ath_err_reason(err));
+    audit_record_note(deletion->request->athd, &record);
 }
 
 static void
@@ -91,12 +107,14 @@ on_destroyed(void *ctx, const struct hsm_outcome *outcome)
     struct deletion *deletion = ctx;
 
     deletion->request->cancel = NULL;
-    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_KEY_NOT_FOUND)
+    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_KEY_NOT_FOUND) {
         remove_file(deletion);
-    else
+    } else {
+        record_survival(deletion, outcome->err);
         deletion_fail_data(
             deletion, outcome->err, &outcome->why,
             method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
+    }
 }
 
 static void
@@ -122,6 +140,7 @@ destroy_in_token(struct deletion *deletion)
         hsm_pool_key_delete(request->athd->hsms, &deletion->key->ref, &params, &deletion->hsm_job);
 
     if (err != ATH_OK) {
+        record_survival(deletion, err);
         deletion_fail(deletion, err, NULL);
         return;
     }

@@ -288,7 +288,8 @@ answer(const struct hsm_request *request, struct hsm_response *response)
 
     if (request->op == HSM_OP_INFO)
         answer_info(response);
-    if (is_token && needs_login(request)) {
+    if (is_token &&
+        (needs_login(request) || (request->op == HSM_OP_SIGN && has_fault("forgets")))) {
         response->err = ATH_ERR_PIN_REQUIRED;
         return;
     }
@@ -312,7 +313,9 @@ answer(const struct hsm_request *request, struct hsm_response *response)
     }
     if (request->op == HSM_OP_KEY_OPEN) {
         response->public_der = ath_slice_of(der, sizeof(der));
-        if (has_fault("bad-key")) {
+        if (has_fault("bad-blob")) {
+            response->err = ATH_ERR_INVALID_PARAMS;
+        } else if (has_fault("bad-key")) {
             response->err = ATH_ERR_HSM_ERROR;
             response->native = 0x1df;
             response->sentence = ath_slice_of_string("integrity check failed");

@@ -321,6 +321,29 @@ test_locked_key_is_looked_at_again(void **state)
     token_end();
 }
 
+static void
+test_token_that_forgets_each_login_is_not_given_its_pin_for_ever(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+forgets?pin-source=file:/pin", "yes");
+    token_sign(0, "a", false);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token_count("seen", "8 0 pin=2"), 2);
+    token_end();
+}
+
+static void
+test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=bad-blob", "yes");
+    token_sign(0, "a", false);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_ERROR);
+    token_end();
+}
+
 /* ---- questions ---- */
 
 static void
@@ -448,6 +471,8 @@ main(void)
         cmocka_unit_test(test_starts_that_end_while_a_pin_source_is_tried_use_up_no_tries),
         cmocka_unit_test(test_question_of_a_person_that_ends_with_athd_is_no_try),
         cmocka_unit_test(test_locked_key_is_looked_at_again),
+        cmocka_unit_test(test_token_that_forgets_each_login_is_not_given_its_pin_for_ever),
+        cmocka_unit_test(test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller),
         cmocka_unit_test(test_nobody_is_asked_for_a_pin_when_athd_ends),
         cmocka_unit_test(test_one_caller_cannot_take_the_screen_with_questions_for_pins),
         cmocka_unit_test(test_question_asked_anew_has_its_whole_time),

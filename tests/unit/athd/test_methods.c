@@ -5,6 +5,7 @@
 #include "athd/handshake_table.h"
 #include "athd/session_table.h"
 #include "base/clock.h"
+#include "base/file.h"
 #include "protocol/protocol_limits.h"
 
 #define AGENT "{\"name\":\"agent\",\"role\":\"client\",\"agent_id\":\"https://a.example/x\"}"
@@ -631,6 +632,38 @@ test_token_that_fails_leaves_no_key(void **state)
     assert_int_equal(import(CARD_KEY)->err, ATH_OK);
 }
 
+/* The log's first segment. */
+static char *
+audit_text(void)
+{
+    struct ath_buf text = {0};
+    char *copy;
+
+    assert_int_equal(file_read(stores_path(&soft.stores, "audit/00000001.jsonl"), &text, NULL),
+                     ATH_OK);
+    assert_non_null(copy = ath_slice_dup(ath_buf_slice(&text)));
+    ath_buf_done(&text);
+    return copy;
+}
+
+static void
+test_key_whose_token_is_away_stays_and_the_log_says_so(void **state)
+{
+    char *log;
+
+    (void)state;
+    soft.is_token = true;
+    assert_int_equal(import(CARD_KEY)->err, ATH_OK);
+    assert_err(soft_call(RPC_KEY_DELETE, "{\"name\":\"mine\"}"), ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(key_store_find(soft.stores.athd.keys, "mine"));
+    soft_ok(RPC_KEY_LIST, "{}");
+    soft_ok(RPC_PEER_PIN,
+            soft_text("{\"did\":\"%s\",\"origin\":\"https://m.example\"}", server_did));
+    log = audit_text();
+    assert_non_null(strstr(strstr(log, "\"key_deleted\""), "\"key_not_deleted\""));
+    free(log);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -654,6 +687,7 @@ main(void)
         TEST(test_what_names_no_key_of_the_token_is_refused),
         TEST(test_key_that_may_be_elsewhere_is_adopted_only_when_told),
         TEST(test_token_that_fails_leaves_no_key),
+        TEST(test_key_whose_token_is_away_stays_and_the_log_says_so),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
