@@ -162,14 +162,13 @@ def open_files(pid):
     the test is skipped."""
     paths = []
     try:
-        numbers = os.listdir(f"/proc/{pid}/fd")
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            try:
+                paths.append(os.readlink(f"/proc/{pid}/fd/{number}"))
+            except FileNotFoundError:
+                pass  # closed meanwhile
     except PermissionError:
         raise unittest.SkipTest("only root, with CAP_SYS_PTRACE, may look at what athd has open") from None
-    for number in numbers:
-        try:
-            paths.append(os.readlink(f"/proc/{pid}/fd/{number}"))
-        except FileNotFoundError:
-            pass  # closed meanwhile
     return paths
 
 
