@@ -344,6 +344,57 @@ test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller(void **s
     token_end();
 }
 
+static void
+test_right_pin_of_a_login_ends_the_count_on_disk(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+wrong-once", "yes");
+    token_sign(0, "a", false);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
+    token_sign(1, "b", false);
+    fixture_run_until(&token_fixture, &token_completions, 2);
+    assert_int_equal(token_results[1].err, ATH_OK);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 0);
+    fixture_end(&token_fixture);
+}
+
+static void
+test_right_pin_of_a_signature_ends_the_count_on_disk(void **state)
+{
+    (void)state;
+    fixture_begin(&token_fixture, "pkcs11:token=pin+wrong-sign-once");
+    token_fixture.config.hsms[0].pin_ttl_s = 60; /* the PIN is kept */
+    setenv("FAKE_PROMPTER", "yes", 1);
+    token_start_pool();
+    token_sign(0, "a", true);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
+    token_sign(1, "b", true);
+    fixture_run_until(&token_fixture, &token_completions, 2);
+    assert_int_equal(token_results[1].err, ATH_OK);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 0);
+    fixture_end(&token_fixture);
+}
+
+static void
+test_login_that_hangs_ends_the_helper_and_counts(void **state)
+{
+    (void)state;
+    fake_clock_set(1000000);
+    token_begin("pkcs11:token=pin+login-hang?pin-source=file:/pin", "yes");
+    token_sign(0, "a", false);
+    token_run_until_file_says("seen", "8 0 pin=2");
+    fake_clock_move(11);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 1);
+    fixture_end(&token_fixture);
+}
+
 /* ---- questions ---- */
 
 static void
@@ -473,6 +524,9 @@ main(void)
         cmocka_unit_test(test_locked_key_is_looked_at_again),
         cmocka_unit_test(test_token_that_forgets_each_login_is_not_given_its_pin_for_ever),
         cmocka_unit_test(test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller),
+        cmocka_unit_test(test_right_pin_of_a_login_ends_the_count_on_disk),
+        cmocka_unit_test(test_right_pin_of_a_signature_ends_the_count_on_disk),
+        cmocka_unit_test(test_login_that_hangs_ends_the_helper_and_counts),
         cmocka_unit_test(test_nobody_is_asked_for_a_pin_when_athd_ends),
         cmocka_unit_test(test_one_caller_cannot_take_the_screen_with_questions_for_pins),
         cmocka_unit_test(test_question_asked_anew_has_its_whole_time),
