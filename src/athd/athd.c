@@ -11,11 +11,13 @@
 #include "athd/audit_log.h"
 #include "athd/consent.h"
 #include "athd/credential_store.h"
+#include "athd/freeze.h"
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
 #include "athd/listener.h"
 #include "athd/peer_store.h"
+#include "athd/policy.h"
 #include "athd/replay_store.h"
 #include "athd/sandbox.h"
 #include "athd/service_store.h"
@@ -173,6 +175,8 @@ free_parts(struct athd *athd)
     service_store_free(athd->services);
     peer_store_free(athd->peers);
     key_store_free(athd->keys);
+    freeze_free(athd->freeze);
+    policy_free(athd->policy);
     audit_checkpoints_free(athd->checkpoints);
     audit_log_free(athd->audit);
     damage_done(&athd->damage);
@@ -214,15 +218,27 @@ reload(struct athd *athd)
         log_info("event=reload");
 }
 
+/* Whether the configuration is good or not: each is in a file of its own. */
+static void
+reload_policy(struct athd *athd)
+{
+    struct why why = {{0}};
+
+    if (policy_reload(athd->policy, &why) != ATH_OK)
+        log_debug("event=reload policy=kept"); /* it has said why, and recorded it */
+}
+
 static void
 on_signal(uv_signal_t *signal, int number)
 {
     struct athd *athd = signal->data;
 
-    if (number == SIGHUP)
+    if (number == SIGHUP) {
         reload(athd);
-    else
+        reload_policy(athd);
+    } else {
         begin_end(athd);
+    }
 }
 
 static ath_err
@@ -282,6 +298,7 @@ open_stores(struct athd *athd, struct why *why)
     if (err == ATH_OK &&
         (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
         (err = audit_checkpoints_open(athd, why, &athd->checkpoints)) == ATH_OK &&
+        (err = freeze_open(athd, athd->config->state_dir, why, &athd->freeze)) == ATH_OK &&
         (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
         (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK)
         athd->pins =
@@ -301,6 +318,7 @@ start_parts(struct athd *athd, struct why *why)
     ath_err err;
 
     if ((err = state_dir_lock(athd->config->state_dir, why, &athd->state_lock)) != ATH_OK ||
+        (err = policy_open(athd, why, &athd->policy)) != ATH_OK ||
         /* before the first helper: helpers and prompters inherit it */
         (err = sandbox_enter(athd->config, why)) != ATH_OK ||
         (err = hsm_pool_new(athd, why, &athd->hsms)) !=
@@ -316,6 +334,7 @@ start_parts(struct athd *athd, struct why *why)
         return err;
     athd_record_started(athd);
     athd_record_configuration(athd, ATH_OK, NULL);
+    policy_record_loaded(athd);
     /* last: an athd that cannot start touches no hardware */
     hsm_pool_start(athd->hsms);
     audit_checkpoints_start(athd->checkpoints);

@@ -34,6 +34,8 @@ struct athd {
         unsigned running, begun;
     } readings; /* method_audit.c's */
     struct hsm_pool *hsms;
+    struct policy *policy;
+    struct freeze *freeze;
     struct key_store *keys;
     struct peer_store *peers;
     struct service_store *services;

@@ -89,38 +89,6 @@ read_conf_dir(struct config *config, const char *dir, struct why *why)
     return err == ATH_ERR_NOT_FOUND ? ATH_OK : err;
 }
 
-/* --config names the only file; else athd.json and conf.d of the configuration directory, where
- * there are any. */
-static ath_err
-read_files(struct config *config, struct why *why)
-{
-    char *dir, *file = NULL, *conf_dir = NULL;
-    ath_err err = ATH_ERR_NOMEM;
-
-    if (config->file != NULL) {
-        err = config_read_file(config, config->file, why);
-        return err == ATH_ERR_NOT_FOUND ? ATH_ERR_INVALID_PARAMS : err;
-    }
-    dir = config->is_system ? ath_strdup(SYSTEM_CONFIG_DIR) : xdg_dir("XDG_CONFIG_HOME", ".config");
-    if (dir == NULL)
-        return ATH_OK; /* no home: there are only flags */
-    if ((file = file_path(dir, "athd.json")) == NULL ||
-        (conf_dir = file_path(dir, "conf.d")) == NULL)
-        goto out;
-    err = config_read_file(config, file, why);
-    if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
-        err = read_conf_dir(config, conf_dir, why);
-    if (err == ATH_OK)
-        why_set(why, err, "%s", ""); /* a file that need not be there was not there */
-out:
-    free(conf_dir);
-    free(file);
-    free(dir);
-    return err;
-}
-
-/* ---- defaults ---- */
-
 static ath_err
 make_absolute(char **path, struct why *why)
 {
@@ -138,6 +106,57 @@ make_absolute(char **path, struct why *why)
     *path = absolute;
     return ATH_OK;
 }
+
+/* Policy lies beside the configuration. */
+static ath_err
+set_dir_of_file(struct config *config, struct why *why)
+{
+    char *slash;
+    ath_err err = replace(&config->policy_dir, config->file);
+
+    if (err != ATH_OK || (err = make_absolute(&config->policy_dir, why)) != ATH_OK)
+        return err;
+    slash = strrchr(config->policy_dir, '/');
+    slash[slash == config->policy_dir] = '\0'; /* "/athd.json" lies in "/" */
+    return ATH_OK;
+}
+
+/* --config names the only file; else athd.json and conf.d of the configuration directory, where
+ * there are any. */
+static ath_err
+read_files(struct config *config, struct why *why)
+{
+    char *dir, *file = NULL, *conf_dir = NULL;
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (config->file != NULL) {
+        if ((err = set_dir_of_file(config, why)) != ATH_OK)
+            return err;
+        err = config_read_file(config, config->file, why);
+        return err == ATH_ERR_NOT_FOUND ? ATH_ERR_INVALID_PARAMS : err;
+    }
+    dir = config->is_system ? ath_strdup(SYSTEM_CONFIG_DIR) : xdg_dir("XDG_CONFIG_HOME", ".config");
+    if (dir == NULL)
+        return ATH_OK; /* no home: there are only flags */
+    if ((err = replace(&config->policy_dir, dir)) != ATH_OK)
+        goto out;
+    err = ATH_ERR_NOMEM;
+    if ((file = file_path(dir, "athd.json")) == NULL ||
+        (conf_dir = file_path(dir, "conf.d")) == NULL)
+        goto out;
+    err = config_read_file(config, file, why);
+    if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
+        err = read_conf_dir(config, conf_dir, why);
+    if (err == ATH_OK)
+        why_set(why, err, "%s", ""); /* a file that need not be there was not there */
+out:
+    free(conf_dir);
+    free(file);
+    free(dir);
+    return err;
+}
+
+/* ---- defaults ---- */
 
 static ath_err
 settle_socket(struct config *config, struct why *why)
@@ -293,6 +312,7 @@ config_done(struct config *config)
     free(config->state_dir);
     free(config->prompter);
     free(config->helper);
+    free(config->policy_dir);
     free(config->file);
     free(config->audit.hsm);
     *config = (struct config){0};

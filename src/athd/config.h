@@ -46,6 +46,7 @@ struct config {
     char *state_dir;
     char *prompter;
     char *helper; /* path of ath-hsm-helper */
+    char *policy_dir; /* where policy.json and policy.d are looked for; NULL: nowhere */
     int64_t consent_timeout_s;
     struct config_audit audit;
     enum log_level log_level;

@@ -3,37 +3,40 @@
 #include "athd/athd.h"
 #include "athd/batch.h"
 #include "athd/connection.h"
-#include "athd/policy.h"
+#include "athd/policy_consent.h"
+#include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "rpc/rpc_limits.h"
+
+static void
+carry_out(struct request *request)
+{
+    method_table[request->method->id](request);
+}
 
 void
 dispatch(struct request *request)
 {
-    struct policy_question question = {.method = request->method->name};
-    struct policy_answer answer = policy_decide(request->caller, request->athd->owner, &question);
-    struct json_maker data;
-    struct json *members = NULL;
-    struct why why;
+    struct policy_asked asked;
+    struct policy_answer answer;
+    struct json *data = NULL;
+    struct why why = {{0}};
+    ath_err err;
 
     clock_watch_look(&request->athd->clock);
+    policy_question_of_call(request->athd, request->method, request->params, &asked);
+    answer = policy_decide(request->athd, request->caller, &asked.question, false);
     request->rule = answer.rule;
+    if (answer.is_observed && !asked.question.is_preliminary) /* else when it is put again */
+        policy_record_denied(request, &asked.question, &answer);
     if (answer.verdict == POLICY_ALLOW) {
-        method_table[request->method->id](request);
-        return;
+        carry_out(request);
+    } else if (answer.verdict == POLICY_ASK) {
+        policy_consent_ask(request, &asked.question, &answer.memo, carry_out);
+    } else {
+        err = policy_refusal(request, &asked.question, &answer, &why, &data);
+        request_fail_data(request, err, &why, data);
     }
-    request->athd->counters.denials++;
-    log_warning("event=denied method=%s caller=%ld/%lu rule=%s", request->method->name,
-                (long)request->caller->pid, (unsigned long)request->caller->uid, answer.rule);
-    policy_record_denied(request, &question, &answer);
-    json_object_begin(&data);
-    json_put_string(&data, "rule", answer.rule);
-    json_put_string(&data, "missing", answer.missing);
-    if (json_maker_end(&data, &members) != ATH_OK)
-        members = NULL;
-    why_set(&why, ATH_ERR_POLICY_DENIED, "not allowed for uid %lu: this athd serves uid %lu only",
-            (unsigned long)request->caller->uid, (unsigned long)request->athd->owner);
-    request_fail_data(request, ATH_ERR_POLICY_DENIED, &why, members);
 }
 
 /* ---- calls ---- */

@@ -42,6 +42,9 @@ method_fn method_session_seal, method_session_open, method_session_token, method
     method_session_close, method_token_verify;
 /* method_peer.c */
 method_fn method_peer_pin, method_peer_list, method_peer_remove;
+/* method_policy.c */
+method_fn method_policy_check, method_policy_reload, method_policy_show, method_policy_freeze,
+    method_policy_unfreeze;
 /* method_audit.c */
 method_fn method_audit_query, method_audit_checkpoint, method_audit_proof, method_audit_consistency;
 

@@ -203,6 +203,8 @@ grant_issue(struct request *request, struct key *user_key, const struct grant_or
         .purpose = &purpose,
         .audiences = order->audiences,
         .audience_count = order->audience_count,
+        .peers = &order->client_did,
+        .peer_count = 1,
         .scopes = order->scopes,
         .ttl = order->ttl,
     };

@@ -154,6 +154,16 @@ audience_of(const struct handshake *handshake)
     return handshake->origin != NULL ? handshake->origin : handshake->wanted_did;
 }
 
+/* The server's DID, as far as it is known: before M2 only where the caller named it. */
+static const char *
+server_of(const struct handshake *handshake)
+{
+    if (handshake->client == NULL)
+        return NULL;
+    return handshake->wanted_did != NULL ? handshake->wanted_did
+                                         : handshake_client_server_did(handshake->client);
+}
+
 /* Trouble that passes, and a caller who went away, leave the handshake where it is: the same
  * message may come again. */
 static bool
@@ -242,13 +252,15 @@ ask_to_sign(struct handshake *handshake, bool ask)
 static void
 need_signature(struct handshake *handshake)
 {
-    const char *audience = audience_of(handshake);
+    const char *audience = audience_of(handshake), *peer = server_of(handshake);
     const struct policy_question question = {
         .method = handshake->request->method->name,
         .key = handshake->key->name,
         .purpose = &handshake->need.purpose,
         .audiences = &audience,
         .audience_count = 1,
+        .peers = &peer,
+        .peer_count = peer != NULL,
         .scopes = handshake_is_client(handshake) ? &handshake->scopes : NULL,
         .ttl = handshake->ttl,
     };
@@ -288,6 +300,7 @@ need_done(struct handshake *handshake)
         return;
     }
     session->trace = ath_strdup(handshake->trace);
+    session->key_name = ath_strdup(handshake->key->name);
     handshake_record_granted(request->athd, handshake, request, &result);
     session_record(request->athd, session, "session_opened", request);
     object = handshake_answer_result(request->athd, handshake, &result, session);

@@ -8,6 +8,7 @@
 #include "athd/dispatch.h"
 #include "athd/audit_checkpoint.h"
 #include "athd/events.h"
+#include "athd/freeze.h"
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
@@ -96,6 +97,8 @@ answer_status(struct request *request, const struct audit_head *head)
     json_put_take(&result, "damaged", damaged);
     json_put_int(&result, "handshakes", (int64_t)handshake_table_count(athd->handshakes));
     json_put_int(&result, "sessions", (int64_t)session_table_count(athd->sessions));
+    policy_put_status(athd->policy, &result, "policy");
+    freeze_put(athd->freeze, &result, "frozen");
     put_audit(&result, athd, head);
     put_counters(&result, athd);
     request_finish_maker(request, &result);

@@ -181,6 +181,8 @@ ask_policy(const struct answering *answering, struct why *why, struct json **ret
                              .purpose = &purpose,
                              .audiences = &view.server_did,
                              .audience_count = 1,
+                             .peers = &view.client_did,
+                             .peer_count = 1,
                              .scopes = view.scopes,
                              .ttl = view.ttl,
                          },

@@ -95,23 +95,18 @@ ath_err
 method_policy(struct request *request, const struct policy_question *question, struct why *why,
               struct json **ret_data, bool *ret_ask)
 {
-    struct athd *athd = request->athd;
-    struct policy_answer answer = policy_decide(request->caller, athd->owner, question);
-    struct json_maker data;
+    struct policy_answer answer =
+        policy_decide(request->athd, request->caller, question, request->is_rated);
 
     request->rule = answer.rule;
+    request->is_rated = true;
+    request->memo = answer.memo;
     *ret_ask = answer.verdict == POLICY_ASK;
-    if (answer.verdict != POLICY_DENY)
+    if (answer.is_observed)
+        policy_record_denied(request, question, &answer);
+    if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK)
         return ATH_OK;
-    athd->counters.denials++;
-    policy_record_denied(request, question, &answer);
-    json_object_begin(&data);
-    json_put_string(&data, "rule", answer.rule);
-    json_put_string(&data, "missing", answer.missing);
-    if (json_maker_end(&data, ret_data) != ATH_OK)
-        *ret_data = NULL;
-    return why_set(why, ATH_ERR_POLICY_DENIED, "rule \"%s\" does not allow this: %s", answer.rule,
-                   answer.missing);
+    return policy_refusal(request, question, &answer, why, ret_data);
 }
 
 struct asking {
@@ -135,6 +130,7 @@ on_answer(void *ctx, ath_err err)
 
     if (err == ATH_OK) {
         asking->key->confirmed = true;
+        policy_remember(asking->request->athd->policy, &asking->request->memo);
         /* the hardware gets its usual time after the person took theirs */
         request_set_deadline(asking->request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     }

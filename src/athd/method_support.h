@@ -36,8 +36,8 @@ ath_err method_public_key(const struct json *param, struct why *why,
 
 /* ---- may this be signed ---- */
 
-/* Puts the question to policy. ATH_OK (*ret_ask: only if the user says yes), ATH_ERR_POLICY_DENIED
- * (*ret_data, for request_fail_data: rule and missing), which is on record then. */
+/* Puts the question to policy. ATH_OK (*ret_ask: only if the user says yes), ATH_ERR_POLICY_DENIED,
+ * ATH_ERR_RATE_LIMITED (*ret_data, for request_fail_data), which is on record then. */
 ath_err method_policy(struct request *request, const struct policy_question *question,
                       struct why *why, struct json **ret_data, bool *ret_ask) ATH_MUST_USE;
 

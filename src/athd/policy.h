@@ -1,33 +1,61 @@
-/* The one place where "may this caller do this" is asked. Pure. Today's rule: athd's own uid may do
- * everything at its socket, nobody else anything (docs/api.md, "Errors"). */
+/* The one place where "may this caller do this" is asked: the rules in force (policy.json and
+ * policy.d, else the built-in ones: athd's own uid may do everything), what they remember (rates,
+ * consent that was given), and what goes before them (keys that are frozen). */
 #ifndef ATHD_POLICY_H
 #define ATHD_POLICY_H
 
 #include "athd/caller.h"
 #include "base/why.h"
-#include "protocol/purpose.h"
-#include "protocol/scope.h"
+#include "policy/policy_rules.h"
 
-enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK };
+struct athd;
+struct policy;
+struct request;
 
-/* What is about to be done; members that do not apply are NULL. */
-struct policy_question {
-    const char *method; /* "attestation.create" */
-    const char *key;    /* name of the key that would sign */
-    const enum sign_purpose *purpose;
-    const char *const *audiences; /* URLs or DIDs it is for, all of them; none: for anybody */
-    size_t audience_count;
-    const struct scope_list *scopes;
-    int64_t ttl;
+#define POLICY_RULE_FROZEN "frozen"
+
+enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK, POLICY_LIMITED };
+
+/* What an allowed request leaves behind when the user has said yes. */
+struct policy_memo {
+    uint8_t of[SHA256_LEN]; /* for whom, which key, which audiences */
+    int64_t for_s;          /* 0: nothing is remembered; INT64_MAX: as long as athd runs */
 };
 
 struct policy_answer {
     enum policy_verdict verdict;
-    const char *rule;    /* static: which rule decided */
-    const char *missing; /* static: DENY: which condition failed */
+    const char *rule;                  /* which rule decided; lives as long as athd */
+    char missing[POLICY_MISSING_SIZE]; /* DENY: which condition failed */
+    int64_t retry_after_s;             /* LIMITED */
+    bool is_observed;                  /* allowed only because nothing is denied yet */
+    struct policy_memo memo;           /* ASK */
 };
 
-struct policy_answer policy_decide(const struct caller *caller, uid_t owner,
-                                   const struct policy_question *question);
+/* Reads the files (blocking, start-up). A wrong one: ATH_ERR_INVALID_PARAMS with file and line. */
+ath_err policy_open(struct athd *athd, struct why *why, struct policy **ret_policy) ATH_MUST_USE;
+/* Reads them again, blocking; what is wrong leaves the old rules in force. It is on record either
+ * way. Errors as policy_open. */
+ath_err policy_reload(struct policy *policy, struct why *why) ATH_MUST_USE;
+void policy_free(struct policy *policy);
+
+/* Decides, and counts for `rate` unless the question is preliminary or has been counted. */
+struct policy_answer policy_decide(struct athd *athd, const struct caller *caller,
+                                   const struct policy_question *question, bool is_counted);
+/* The user said yes to what was asked. */
+void policy_remember(struct policy *policy, const struct policy_memo *memo);
+
+/* The rules in force, and what they would say; nothing is counted. */
+const struct policy_rules *policy_rules(const struct policy *policy);
+bool policy_is_built_in(const struct policy *policy);
+/* What policy knows of a caller now: the process counts only while it is the one that connected. */
+void policy_subject_of(const struct caller *caller, struct policy_subject *ret_subject);
+
+/* Is it about a signature by a key that is frozen? */
+bool policy_is_frozen(const struct athd *athd, const struct policy_question *question);
+/* {source, rules, observe} for agent.status. */
+void policy_put_status(const struct policy *policy, struct json_maker *object, const char *name);
+
+/* policy_record.c: when athd has started */
+void policy_record_loaded(struct athd *athd);
 
 #endif

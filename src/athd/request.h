@@ -11,6 +11,7 @@
 #include <uv.h>
 
 #include "athd/caller.h"
+#include "athd/policy.h"
 #include "base/json.h"
 #include "rpc/jsonrpc.h"
 #include "rpc/methods.h"
@@ -34,6 +35,8 @@ struct request {
     const char *asked_key; /* whose use the user is being asked for; borrowed, NULL: no question */
     bool has_consent;      /* the user was asked and said yes */
     const char *limit;     /* which limit stood against a question; static, NULL: none */
+    bool is_rated;         /* it has been counted for a rule's rate */
+    struct policy_memo memo; /* what a yes to policy's question is remembered as */
     uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */
     uint64_t deadline_ms;  /* clock_monotonic_ms; request_set_deadline changes it */
 

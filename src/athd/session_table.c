@@ -41,6 +41,7 @@ session_free(struct session *session)
     free(session->peer_did);
     free(session->user_did);
     free(session->trace);
+    free(session->key_name);
     free(session);
 }
 

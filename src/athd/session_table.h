@@ -18,6 +18,7 @@ struct session {
     char id[SESSION_ID_LEN + 1];
     struct jwe_channel channel; /* side says which role */
     char *peer_did, *user_did;
+    char *key_name; /* whose handshake it came from; NULL: not known */
     struct scope_list scopes;
     int64_t expires_at;
     uint64_t caller_identity;       /* whom it counts for */

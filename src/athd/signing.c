@@ -5,6 +5,7 @@
 
 #include "athd/athd.h"
 #include "athd/events.h"
+#include "athd/freeze.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/digest.h"
@@ -144,12 +145,16 @@ on_refused(void *ctx)
 /* ---- the beginning ---- */
 
 static ath_err
-check(const struct key *key, enum sign_purpose purpose, struct ath_slice message, struct why *why)
+check(const struct athd *athd, const struct key *key, enum sign_purpose purpose,
+      struct ath_slice message, struct why *why)
 {
     ath_err err = purpose_check(purpose, key->role, message);
 
     if (err != ATH_OK)
         return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
+    if (athd->freeze != NULL && freeze_has(athd->freeze, key->name))
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "the key %s is frozen; `ath unfreeze` ends that", key->name);
     if (key->is_deleted)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the key %s has been deleted", key->name);
     if (key_is_expired(key, clock_now()))
@@ -195,7 +200,7 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
     ath_err err;
 
     /* the hardware first: the record is made while it works */
-    if ((err = check(signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
+    if ((err = check(request->athd, signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {
         json_maker_done(record);

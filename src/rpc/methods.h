@@ -44,6 +44,11 @@
     X(PEER_PIN, "peer.pin")                                                                        \
     X(PEER_LIST, "peer.list")                                                                      \
     X(PEER_REMOVE, "peer.remove")                                                                  \
+    X(POLICY_CHECK, "policy.check")                                                                \
+    X(POLICY_RELOAD, "policy.reload")                                                              \
+    X(POLICY_SHOW, "policy.show")                                                                  \
+    X(POLICY_FREEZE, "policy.freeze")                                                              \
+    X(POLICY_UNFREEZE, "policy.unfreeze")                                                          \
     X(AUDIT_QUERY, "audit.query")                                                                  \
     X(AUDIT_CHECKPOINT, "audit.checkpoint")                                                        \
     X(AUDIT_PROOF, "audit.proof")                                                                  \

@@ -218,6 +218,26 @@ static const struct rpc_param params_PEER_PIN[] = {
 static const struct rpc_param params_PEER_LIST[] = {END};
 static const struct rpc_param params_PEER_REMOVE[] = {DID("did", REQUIRED), END};
 
+/* ---- policy ---- */
+static const struct rpc_param params_POLICY_CHECK[] = {
+    TEXT("method", REQUIRED, TEXT_LEN),
+    OBJECT("params", OPTIONAL),
+    OBJECT("as", OPTIONAL),
+    END,
+};
+static const struct rpc_param params_POLICY_RELOAD[] = {END};
+static const struct rpc_param params_POLICY_SHOW[] = {END};
+static const struct rpc_param params_POLICY_FREEZE[] = {
+    NAME("key", OPTIONAL),
+    BOOL("all", OPTIONAL),
+    END,
+};
+static const struct rpc_param params_POLICY_UNFREEZE[] = {
+    NAME("key", OPTIONAL),
+    BOOL("all", OPTIONAL),
+    END,
+};
+
 /* ---- audit ---- */
 static const struct rpc_param params_AUDIT_QUERY[] = {
     INDEX("after", OPTIONAL),

@@ -12,16 +12,17 @@ allowed_layers() {
     src/protocol) echo ath base crypto ;;
     src/rpc) echo ath base ;;
     src/pinentry) echo ath base ;;
-    src/athd) echo ath base crypto protocol rpc pinentry hsm/wire ;;
+    src/policy) echo ath base crypto protocol rpc ;;
+    src/athd) echo ath base crypto policy protocol rpc pinentry hsm/wire ;;
     src/client) echo ath base rpc ;;
     hsm/wire) echo ath base ;;
     hsm) echo ath base crypto pinentry hsm/wire ;;
     hsm/tpm) echo ath base crypto hsm ;;
     hsm/pkcs11) echo ath base crypto hsm hsm/wire ;;
-    tools/athd) echo ath base crypto protocol rpc athd ;;
+    tools/athd) echo ath base crypto protocol rpc policy athd ;;
     tools/ath-hsm-helper) echo ath base crypto hsm hsm/tpm hsm/pkcs11 ;;
     tools/ath_bench) echo ath base crypto protocol rpc client hsm hsm/tpm ;;
-    tools/ath) echo ath base crypto protocol rpc client ;;
+    tools/ath) echo ath base crypto policy protocol rpc client ;;
     *) echo unknown ;;
     esac
 }

@@ -12,7 +12,7 @@ SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), ".
 NOT_IN_THIS_VERSION = (
     "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
     "vault.get vault.list vault.delete grant.create grant.list grant.revoke consent.list "
-    "consent.answer policy.check policy.reload").split()
+    "consent.answer").split()
 AGENT_ID = "https://bot.example/.well-known/agent.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -36,7 +36,7 @@ class Schema(unittest.TestCase):
     def params_of(self, method):
         return self.methods[method]["properties"]["params"]
 
-    def call(self, method, **params):
+    def call(self, method, /, **params):
         """A call whose params and result are as the schema says."""
         self.validate(self.params_of(method), params)
         result = self.athd.call(method, **params)
@@ -63,7 +63,7 @@ class Schema(unittest.TestCase):
             for member in value:
                 yield from self.undescribed(f"{path}[]", schema.get("items", {}), member)
 
-    def fails(self, code, method, **params):
+    def fails(self, code, method, /, **params):
         with self.assertRaises(Failed, msg=(method, params)) as caught:
             self.athd.call(method, **params)
         error = caught.exception
@@ -139,8 +139,22 @@ class Schema(unittest.TestCase):
         self.use_attestations()
         self.use_handshakes()
         self.use_audit()
+        self.use_policy()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
+
+    def use_policy(self):
+        self.call("policy.check", method="key.list")
+        self.call("policy.check", method="attestation.create", params={"key": "client", "audience": "a"},
+                  **{"as": {"uid": 4000, "gid": 4000, "groups": [5], "exe": "/bin/a", "namespace": "unseen"}})
+        self.call("policy.show")
+        self.call("policy.reload")
+        for which in ({"key": "client"}, {"all": True}):
+            self.call("policy.freeze", **which)
+            self.call("policy.unfreeze", **which)
+        self.fails(-32602, "policy.check", method="key.none")
+        self.fails(-32602, "policy.check", method="key.list", **{"as": {"gid": 1}})
+        self.fails(-32602, "policy.freeze")
 
     def use_keys(self):
         self.call("agent.hello", client="test_schema", trace=TRACE)

@@ -56,7 +56,7 @@ class Connection:
         self.lines.flush()
         return json.loads(self.lines.readline())
 
-    def call(self, method, **params):
+    def call(self, method, /, **params):
         self.id += 1
         answer = self.exchange(json.dumps({"jsonrpc": "2.0", "id": self.id, "method": method,
                                            "params": params}))
@@ -189,7 +189,7 @@ class Athd:
         with open(self.log, encoding="utf-8", errors="replace") as file:
             return file.read()
 
-    def call(self, method, **params):
+    def call(self, method, /, **params):
         return self.connection.call(method, **params)
 
     def stop(self):

@@ -23,7 +23,7 @@ class CheckedAthd(Athd):
     schema = _schema()
     validators = {}
 
-    def call(self, method, **params):
+    def call(self, method, /, **params):
         result = super().call(method, **params)
         if method not in self.validators:
             part = self.schema["properties"][method]["properties"]["result"]

@@ -34,6 +34,7 @@ fixture_begin(struct fixture *fixture, const char *hsm_uri)
     assert_int_equal(request_table_init(&fixture->athd.requests, fixture->athd.loop), ATH_OK);
     store_queue_init(&fixture->athd.stores);
     TAILQ_INIT(&fixture->athd.readings.waiting);
+    assert_int_equal(policy_open(&fixture->athd, NULL, &fixture->athd.policy), ATH_OK);
 }
 
 static void
@@ -54,6 +55,7 @@ fixture_end(struct fixture *fixture)
     deferred_queue_close(&fixture->athd.deferred);
     uv_run(fixture->athd.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(fixture->athd.loop), 0);
+    policy_free(fixture->athd.policy);
     damage_done(&fixture->athd.damage);
     config_done(&fixture->config);
     remove_tree(fixture->dir);

@@ -6,6 +6,7 @@
 #include "tests/support/support.h"
 
 #include "athd/athd.h"
+#include "athd/policy.h"
 
 struct fixture {
     struct athd athd;

@@ -531,6 +531,7 @@ soft_begin(void)
     if (pairs[0].pkey == NULL)
         for (size_t i = 0; i < PAIRS; i++)
             make_pair(&pairs[i], i);
+    assert_int_equal(policy_open(athd, NULL, &athd->policy), ATH_OK);
     assert_int_equal(key_store_open(athd, stores_path(&soft.stores, "keys"), NULL, &athd->keys),
                      ATH_OK);
     assert_int_equal(peer_store_open(athd, stores_path(&soft.stores, "peers"), NULL, &athd->peers),
@@ -571,6 +572,7 @@ soft_end(void)
     service_store_free(athd->services);
     peer_store_free(athd->peers);
     key_store_free(athd->keys);
+    policy_free(athd->policy);
 }
 
 void

@@ -1,0 +1,131 @@
+#include "athd/policy_limits.h"
+
+#include <inttypes.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+#define US_PER_S UINT64_C(1000000)
+#define NAME_FORM "%zu:%s|" /* no name can end where another begins */
+
+static void
+put_name(struct ath_buf *text, const char *name)
+{
+    const char *known = name == NULL ? "" : name;
+
+    ath_buf_printf(text, NAME_FORM, strlen(known), known);
+}
+
+/* ---- rates ---- */
+
+static ath_err
+name_rate(const struct policy_rule *rule, const struct caller *caller, const char *key,
+          uint8_t ret_of[SHA256_LEN])
+{
+    struct ath_buf text = {0};
+    ath_err err;
+
+    put_name(&text, rule->name);
+    ath_buf_printf(&text, "%lu|", (unsigned long)caller->uid);
+    put_name(&text, caller->grant);
+    put_name(&text, key);
+    err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_of);
+    ath_buf_done(&text);
+    return err;
+}
+
+/* The slot of this name, else a free one, else NULL. */
+static struct policy_rate *
+find_rate(struct policy_limits *limits, const uint8_t of[SHA256_LEN], uint64_t now_us)
+{
+    struct policy_rate *free_one = NULL;
+
+    for (size_t i = 0; i < POLICY_RATES; i++) {
+        struct policy_rate *rate = &limits->rates[i];
+
+        if (rate->full_until_us > now_us && memcmp(rate->of, of, SHA256_LEN) == 0)
+            return rate;
+        if (free_one == NULL && rate->full_until_us <= now_us)
+            free_one = rate;
+    }
+    if (free_one != NULL) {
+        memcpy(free_one->of, of, SHA256_LEN);
+        free_one->full_until_us = now_us;
+    }
+    return free_one;
+}
+
+/* The generic cell rate algorithm (ITU-T I.371, annex A), with a burst of one period. */
+int64_t
+policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule,
+                    const struct caller *caller, const char *key)
+{
+    uint64_t now_us = clock_monotonic_ms() * 1000, period_us = rule->rate_s * US_PER_S;
+    uint64_t step_us = rule->rate == 0 ? 0 : period_us / rule->rate, full_us;
+    uint8_t of[SHA256_LEN];
+    struct policy_rate *rate;
+
+    if (rule->rate == 0)
+        return 0;
+    if (name_rate(rule, caller, key, of) != ATH_OK ||
+        (rate = find_rate(limits, of, now_us)) == NULL)
+        return 1;
+    full_us = (rate->full_until_us > now_us ? rate->full_until_us : now_us) + step_us;
+    if (full_us > now_us + period_us)
+        return (int64_t)((full_us - now_us - period_us + US_PER_S - 1) / US_PER_S);
+    rate->full_until_us = full_us;
+    return 0;
+}
+
+/* ---- consent ---- */
+
+ath_err
+policy_limits_memo(const struct policy_rule *rule, const struct policy_subject *subject,
+                   const struct policy_question *question, struct policy_memo *ret_memo)
+{
+    bool is_by_audience = rule->consent == POLICY_CONSENT_FIRST_AUDIENCE;
+    struct ath_buf text = {0};
+    ath_err err;
+
+    put_name(&text, rule->name);
+    ath_buf_printf(&text, "%lu|", (unsigned long)subject->uid);
+    put_name(&text, subject->grant);
+    put_name(&text, subject->unit);
+    put_name(&text, subject->exe);
+    put_name(&text, question->key);
+    put_name(&text, question->method);
+    for (size_t i = 0; is_by_audience && i < question->audience_count; i++)
+        put_name(&text, question->audiences[i]);
+    err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_memo->of);
+    ret_memo->for_s = is_by_audience ? INT64_MAX : rule->consent_s;
+    ath_buf_done(&text);
+    return err;
+}
+
+bool
+policy_limits_has(const struct policy_limits *limits, const struct policy_memo *memo)
+{
+    uint64_t now_s = clock_monotonic_ms() / 1000;
+
+    for (size_t i = 0; i < POLICY_MEMOS; i++)
+        if (limits->kept[i].until_s > now_s &&
+            memcmp(limits->kept[i].of, memo->of, SHA256_LEN) == 0)
+            return true;
+    return false;
+}
+
+/* Where all are in use, the one that ends first is forgotten: its user is asked again. */
+void
+policy_limits_keep(struct policy_limits *limits, const struct policy_memo *memo)
+{
+    uint64_t now_s = clock_monotonic_ms() / 1000;
+    struct policy_kept *oldest = &limits->kept[0];
+
+    if (memo->for_s <= 0)
+        return;
+    for (size_t i = 0; i < POLICY_MEMOS; i++)
+        if (limits->kept[i].until_s < oldest->until_s)
+            oldest = &limits->kept[i];
+    memcpy(oldest->of, memo->of, SHA256_LEN);
+    oldest->until_s = memo->for_s == INT64_MAX ? UINT64_MAX : now_s + (uint64_t)memo->for_s;
+}

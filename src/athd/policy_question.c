@@ -1,0 +1,182 @@
+#include "athd/policy_question.h"
+
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/handshake_table.h"
+#include "athd/service_store.h"
+#include "athd/session_table.h"
+#include "protocol/attestation.h"
+
+static void
+add_audience(struct policy_asked *asked, const char *audience)
+{
+    struct policy_question *question = &asked->question;
+
+    if (audience != NULL && question->audience_count < POLICY_QUESTION_AUDIENCES)
+        asked->audiences[question->audience_count++] = audience;
+}
+
+static void
+set_peer(struct policy_asked *asked, const char *did)
+{
+    asked->peers[0] = did;
+    asked->question.peer_count = did != NULL;
+}
+
+/* ---- what the params name ---- */
+
+static void
+look_at_handshake(const struct athd *athd, const char *id, struct policy_asked *asked)
+{
+    const struct handshake *handshake =
+        athd->handshakes == NULL ? NULL : handshake_table_find(athd->handshakes, id);
+
+    if (handshake == NULL)
+        return;
+    asked->question.key = handshake->key->name;
+    if (handshake->server != NULL) {
+        add_audience(asked, handshake_server_client_did(handshake->server));
+        return;
+    }
+    add_audience(asked, handshake->origin);
+    set_peer(asked, handshake->wanted_did != NULL ? handshake->wanted_did
+                    : handshake->client != NULL   ? handshake_client_server_did(handshake->client)
+                                                  : NULL);
+}
+
+static void
+look_at_session(const struct athd *athd, const char *id, struct policy_asked *asked)
+{
+    struct session *session = NULL;
+
+    if (athd->sessions == NULL || session_table_find(athd->sessions, id, &session) != ATH_OK)
+        return;
+    asked->question.key = session->key_name;
+    set_peer(asked, session->peer_did);
+}
+
+static void
+look_at_service(const struct athd *athd, const char *name, struct policy_asked *asked)
+{
+    const struct service_entry *entry =
+        athd->services == NULL ? NULL : service_store_find(athd->services, name);
+
+    if (entry != NULL)
+        asked->question.key = entry->rules->key;
+}
+
+/* ---- params ---- */
+
+static bool
+is_of(const struct rpc_method *method, const char *group)
+{
+    return strncmp(method->name, group, strlen(group)) == 0;
+}
+
+static void
+look_at_key(const struct athd *athd, const struct rpc_method *method, const struct json *params,
+            struct policy_asked *asked)
+{
+    const char *handshake = json_get_string(params, "handshake");
+    const char *session = json_get_string(params, "session");
+    const char *service = json_get_string(params, "service");
+
+    asked->question.key = json_get_string(params, is_of(method, "key.") ? "name" : "key");
+    if (method->id == RPC_SERVICE_DELETE)
+        service = json_get_string(params, "name");
+    if (handshake != NULL && is_of(method, "handshake."))
+        look_at_handshake(athd, handshake, asked);
+    else if (service != NULL)
+        look_at_service(athd, service, asked);
+    else if (session != NULL && is_of(method, "session."))
+        look_at_session(athd, session, asked);
+}
+
+static void
+look_at_audience(const struct rpc_method *method, const struct json *params,
+                 struct policy_asked *asked)
+{
+    const struct json *audience = json_get(params, "audience"), *entry;
+    const struct json *server = json_get(params, "server");
+
+    if (method->id == RPC_ATTESTATION_CREATE || method->id == RPC_CREDENTIAL_ISSUE) {
+        add_audience(asked, json_string(audience));
+        for (entry = json_first(audience); entry != NULL; entry = json_next(entry))
+            add_audience(asked, json_string(entry));
+    }
+    if (method->id == RPC_CREDENTIAL_ISSUE)
+        set_peer(asked, json_get_string(params, "client"));
+    if (method->id == RPC_HANDSHAKE_START) {
+        add_audience(asked, json_get_string(server, "origin"));
+        set_peer(asked, json_get_string(server, "did"));
+    }
+    if (is_of(method, "peer."))
+        set_peer(asked, json_get_string(params, "did"));
+}
+
+void
+policy_question_of_call(const struct athd *athd, const struct rpc_method *method,
+                        const struct json *params, struct policy_asked *ret_asked)
+{
+    struct policy_asked *asked = ret_asked;
+
+    *asked = (struct policy_asked){
+        .question = {.method = method->name, .is_preliminary = policy_method_signs(method->id)}};
+    asked->question.audiences = asked->audiences;
+    asked->question.peers = asked->peers;
+    look_at_key(athd, method, params, asked);
+    look_at_audience(method, params, asked);
+    (void)json_get_int(params, "ttl", &asked->question.ttl);
+}
+
+/* ---- as if all were known ---- */
+
+static const enum sign_purpose *
+purpose_of(const struct rpc_method *method)
+{
+    static const enum sign_purpose attestation = PURPOSE_ATTESTATION, grant = PURPOSE_USER_GRANT,
+                                   hello = PURPOSE_CLIENT_HELLO,
+                                   confirmation = PURPOSE_USER_CONFIRMATION;
+
+    switch (method->id) {
+    case RPC_ATTESTATION_CREATE:
+        return &attestation;
+    case RPC_CREDENTIAL_ISSUE:
+        return &grant;
+    case RPC_CONFIRMATION_ANSWER:
+        return &confirmation;
+    case RPC_HANDSHAKE_START:
+    case RPC_HANDSHAKE_RECEIVE:
+    case RPC_HANDSHAKE_ACCEPT:
+        return &hello;
+    default:
+        return NULL;
+    }
+}
+
+ath_err
+policy_question_of_check(const struct athd *athd, const struct rpc_method *method,
+                         const struct json *params, struct why *why, struct policy_asked *ret_asked)
+{
+    const struct json *scopes = json_get(params, "scopes");
+    struct policy_question *question = &ret_asked->question;
+    ath_err err = ATH_OK;
+
+    policy_question_of_call(athd, method, params, ret_asked);
+    question->is_preliminary = false;
+    question->purpose = purpose_of(method);
+    if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)
+        question->ttl = ATTESTATION_TTL_DEFAULT_S;
+    if (scopes != NULL) {
+        err = scope_list_decode(scopes, 1, why, &ret_asked->scopes);
+        question->scopes = &ret_asked->scopes;
+    }
+    return err == ATH_ERR_PARSE ? ATH_ERR_INVALID_PARAMS : err;
+}
+
+void
+policy_asked_done(struct policy_asked *asked)
+{
+    scope_list_done(&asked->scopes);
+}

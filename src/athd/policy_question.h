@@ -1,0 +1,29 @@
+/* What policy is asked about a call, from its params and from what they name: a handshake, a
+ * session and a service have keys and other sides. */
+#ifndef ATHD_POLICY_QUESTION_H
+#define ATHD_POLICY_QUESTION_H
+
+#include "athd/policy.h"
+#include "athd/request.h"
+#include "protocol/protocol_limits.h"
+
+#define POLICY_QUESTION_AUDIENCES 16u /* as many as a method takes */
+
+struct policy_asked {
+    struct policy_question question; /* points into the rest, the params and athd's tables */
+    const char *audiences[POLICY_QUESTION_AUDIENCES];
+    const char *peers[1];
+    struct scope_list scopes; /* owned */
+};
+
+/* Before the method: what is not known yet, and is put to policy again when it is, makes the
+ * question preliminary. Params have been checked. Valid until the loop's next turn. */
+void policy_question_of_call(const struct athd *athd, const struct rpc_method *method,
+                             const struct json *params, struct policy_asked *ret_asked);
+/* As if all were known: for policy.check. ATH_ERR_INVALID_PARAMS, ATH_ERR_NOMEM. */
+ath_err policy_question_of_check(const struct athd *athd, const struct rpc_method *method,
+                                 const struct json *params, struct why *why,
+                                 struct policy_asked *ret_asked) ATH_MUST_USE;
+void policy_asked_done(struct policy_asked *asked);
+
+#endif

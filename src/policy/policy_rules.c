@@ -1,0 +1,124 @@
+#include "policy/policy_rules.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+struct policy_rules *
+policy_rules_new(uid_t owner)
+{
+    struct policy_rules *rules = calloc(1, sizeof(*rules));
+
+    if (rules != NULL)
+        rules->owner = owner;
+    return rules;
+}
+
+static void
+rule_done(struct policy_rule *rule)
+{
+    struct policy_texts *texts[] = {&rule->grants,    &rule->units,    &rule->slices,
+                                    &rule->exes,      &rule->verities, &rule->keys,
+                                    &rule->audiences, &rule->peers,    &rule->scopes};
+
+    for (size_t i = 0; i < sizeof(texts) / sizeof(texts[0]); i++)
+        free(texts[i]->items);
+    free(rule->uids.items);
+    free(rule->gids.items);
+    free(rule->exe_inodes.items);
+    free(rule->audience_patterns);
+    free(rule->peer_patterns);
+}
+
+void
+policy_rules_free(struct policy_rules *rules)
+{
+    if (rules == NULL)
+        return;
+    for (size_t i = 0; i < rules->count; i++)
+        rule_done(&rules->rules[i]);
+    for (size_t i = 0; i < RPC_METHOD_COUNT; i++)
+        free(rules->of_method[i]);
+    for (size_t i = 0; i < rules->file_count; i++) {
+        json_free(rules->files[i].tree);
+        free(rules->files[i].path);
+    }
+    free(rules->rules);
+    free(rules);
+}
+
+ath_err
+policy_rules_index(struct policy_rules *rules)
+{
+    for (size_t method = 0; method < RPC_METHOD_COUNT; method++) {
+        size_t count = 0;
+        uint16_t *list;
+
+        for (size_t i = 0; i < rules->count; i++)
+            count += policy_rule_has_method(&rules->rules[i], (enum rpc_method_id)method);
+        free(rules->of_method[method]);
+        rules->of_method_count[method] = 0;
+        rules->of_method[method] = NULL;
+        if (count == 0)
+            continue;
+        if ((list = calloc(count, sizeof(*list))) == NULL)
+            return ATH_ERR_NOMEM;
+        rules->of_method[method] = list;
+        for (size_t i = 0; i < rules->count; i++)
+            if (policy_rule_has_method(&rules->rules[i], (enum rpc_method_id)method))
+                list[rules->of_method_count[method]++] = (uint16_t)i;
+    }
+    return ATH_OK;
+}
+
+ath_err
+policy_rules_of_owner(uid_t owner, struct why *why, struct policy_rules **ret_rules)
+{
+    struct policy_rules *rules = policy_rules_new(owner);
+    char text[160];
+    ath_err err = rules == NULL ? ATH_ERR_NOMEM : ATH_OK;
+
+    (void)snprintf(
+        text, sizeof(text),
+        "{\"rules\": [{\"name\": \"owner\", \"who\": {\"uid\": %lu}, \"may\": [\"*\"]}]}",
+        (unsigned long)owner);
+    if (err == ATH_OK)
+        err = policy_rules_add(rules, ath_slice_of_string(text), "built-in", why);
+    if (err == ATH_OK)
+        err = policy_rules_index(rules);
+    if (err == ATH_OK)
+        *ret_rules = rules;
+    else
+        policy_rules_free(rules);
+    return err;
+}
+
+ath_err
+policy_rules_encode(const struct policy_rules *rules, struct json **ret_json)
+{
+    struct json_maker policy, list;
+
+    json_object_begin(&policy);
+    json_array_begin(&list);
+    if (rules->observe)
+        json_put_bool(&policy, "observe", true);
+    for (size_t i = 0; i < rules->file_count; i++)
+        for (const struct json *rule = json_first(json_get(rules->files[i].tree, "rules"));
+             rule != NULL; rule = json_next(rule))
+            json_put_copy(&list, NULL, rule);
+    json_put_maker(&policy, "rules", &list);
+    return json_maker_end(&policy, ret_json);
+}
+
+const char *
+policy_consent_text(const struct policy_rule *rule, char ret_text[32])
+{
+    static const char *const names[] = {"never", "first-audience", "once", "always"};
+
+    if (rule->consent == POLICY_CONSENT_ONCE)
+        (void)snprintf(ret_text, 32, "once:%" PRId64, rule->consent_s);
+    else
+        (void)snprintf(ret_text, 32, "%s", names[rule->consent]);
+    return ret_text;
+}

@@ -1,0 +1,255 @@
+"""Policy in a running athd: rules, reloading, the kill switch, and callers who are not who they seem."""
+import json
+import os
+import signal
+import subprocess
+import sys
+import unittest
+
+from peer.agent import Failed
+from peer.scene import NO, YES, CheckedAthd
+
+ID = "https://agent.example/.well-known/agent.json"
+ROOT = os.getuid() == 0
+ME = os.getuid()
+
+
+class WithPolicy(CheckedAthd):
+    def write_policy(self, policy, name="policy.json"):
+        path = os.path.join(self.dir, "ath", name)
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(policy if isinstance(policy, str) else json.dumps(policy))
+
+    def rules(self, *rules, **more):
+        self.write_policy({"rules": list(rules), **more})
+        return self.call("policy.reload")
+
+    def open_to_all(self):
+        for path in (self.dir, self.socket):
+            os.chmod(path, 0o777)
+
+
+def rule(name="r", **members):
+    return {"name": name, "who": {"uid": ME}, "may": ["*"], **members}
+
+
+class Case(unittest.TestCase):
+    def denied(self, connection, method, **params):
+        with self.assertRaises(Failed) as caught:
+            connection.call(method, **params)
+        self.assertEqual(caught.exception.reason, "POLICY_DENIED", caught.exception)
+        return caught.exception.data
+
+
+class Rules(Case):
+    def test_without_a_file_the_owner_may_and_the_policy_is_shown_as_a_file(self):
+        with WithPolicy() as athd:
+            shown = athd.call("policy.show")
+            self.assertEqual(shown["source"], "built-in")
+            self.assertEqual(shown["policy"]["rules"][0]["who"], {"uid": ME})
+            self.assertTrue(athd.call("policy.check", method="key.create")["allowed"])
+            other = athd.call("policy.check", method="key.list", **{"as": {"uid": ME + 1}})
+            self.assertEqual((other["allowed"], other["rule"]), (False, "default"))
+            athd.write_policy(shown["policy"])
+            self.assertEqual(athd.call("policy.reload")["source"], "files")
+            athd.call("key.list")
+
+    def test_what_no_rule_allows_is_denied_with_the_nearest_rule(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="travel", role="client", agent_id=ID)
+            athd.call("key.create", name="other", role="client", agent_id=ID)
+            athd.rules(rule("attest", may=["group:attest"], keys=["tra*"], audiences=["https://a.example"],
+                            max_ttl=300), rule("rest", may=["group:policy", "group:audit", "agent.status"]))
+            athd.call("attestation.create", key="travel", audience="https://a.example/x")
+            for params, missing in (({"key": "other", "audience": "https://a.example"}, "keys: other"),
+                                    ({"key": "travel", "audience": "https://a.example.evil"},
+                                     "audiences: https://a.example.evil"),
+                                    ({"key": "travel", "audience": ["https://a.example", "https://b.example"]},
+                                     "audiences: https://b.example"),
+                                    ({"key": "travel", "audience": "https://a.example", "ttl": 301},
+                                     "max_ttl: 301, at most 300")):
+                data = self.denied(athd, "attestation.create", **params)
+                self.assertEqual((data["rule"], data["missing"]), ("attest", missing))
+                said = athd.call("policy.check", method="attestation.create", params=params)
+                self.assertEqual((said["allowed"], said["missing"]), (False, missing))
+            self.assertEqual(self.denied(athd, "key.list")["missing"], "may: key.list")
+            athd.call("audit.checkpoint")  # all records are there then
+            self.assertEqual(athd.last_record("policy_denied")["method"], "key.list")
+
+    def test_a_wrong_file_is_refused_with_its_line_and_the_old_rules_stay(self):
+        with WithPolicy() as athd:
+            athd.rules(rule("one", may=["policy.*", "key.list"]))
+            athd.write_policy('{"rules": [\n  {"name": "two",\n   "who": {"uid": 0},\n   "may": ["nothing"]}]}')
+            with self.assertRaises(Failed) as caught:
+                athd.call("policy.reload")
+            self.assertIn("policy.json:4: ", caught.exception.message)
+            athd.process.send_signal(signal.SIGHUP)
+            self.assertIn("policy.json:4: ", athd.last_record("policy_refused")["message"])
+            athd.call("key.list")
+            self.denied(athd, "agent.hello")
+            athd.stop()
+            with self.assertRaises(AssertionError):
+                athd.start()
+            self.assertEqual(athd.process.wait(10), 1)
+            athd.process = None
+            self.assertIn("policy.json:4: ", athd.read_log())
+
+    def test_files_of_policy_d_come_after_in_order(self):
+        with WithPolicy() as athd:
+            athd.write_policy({"rules": [rule("b")]}, "policy.d/2.json")
+            athd.write_policy({"rules": [rule("a", may=["key.list"])]}, "policy.d/1.json")
+            self.assertEqual(athd.call("policy.reload")["rules"], 2)
+            self.assertEqual(athd.call("policy.check", method="key.list")["rule"], "a")
+
+    def test_consent_is_asked_as_the_rule_wants_it(self):
+        with WithPolicy(NO) as athd:
+            athd.call("key.create", name="k", role="client", agent_id=ID)
+            athd.rules(rule("ask", may=["attestation.create", "key.export"], consent="first-audience"), rule())
+            attest = dict(key="k", audience="https://a.example")
+            with self.assertRaises(Failed) as caught:
+                athd.call("attestation.create", **attest)
+            self.assertEqual(caught.exception.reason, "USER_DENIED")
+            with self.assertRaises(Failed) as caught:
+                athd.call("key.export", name="k", format="did")
+            self.assertEqual(caught.exception.reason, "USER_DENIED")
+            athd.answers(YES)
+            athd.call("attestation.create", **attest)
+            athd.answers(NO)
+            athd.call("attestation.create", **attest)  # the same audience
+            with self.assertRaises(Failed) as caught:
+                athd.call("attestation.create", key="k", audience="https://b.example")
+            self.assertEqual(caught.exception.reason, "USER_DENIED")
+
+    def test_a_rate_ends_with_when_to_come_again_and_others_go_on(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="a", role="client", agent_id=ID)
+            athd.call("key.create", name="b", role="client", agent_id=ID)
+            athd.rules(rule(may=["attestation.create", "agent.status", "policy.*"], rate="5/hour"))
+            for _ in range(5):
+                athd.call("attestation.create", key="a", audience="https://a.example")
+            for _ in range(50):  # the flood
+                with self.assertRaises(Failed) as caught:
+                    athd.call("attestation.create", key="a", audience="https://a.example")
+                self.assertEqual(caught.exception.reason, "RATE_LIMITED")
+                self.assertGreaterEqual(caught.exception.data["retry_after"], 1)
+            athd.call("attestation.create", key="b", audience="https://a.example")
+
+    def test_observing_records_and_allows(self):
+        with WithPolicy() as athd:
+            athd.rules(rule(may=["policy.*", "agent.*"]), observe=True)
+            athd.call("key.list")
+            self.assertEqual(athd.last_record("policy_would_deny")["method"], "key.list")
+
+
+class Freeze(Case):
+    def test_a_frozen_key_signs_nothing_across_restarts(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=ID)
+            attest = dict(key="k", audience="https://a.example")
+            for which in ({"key": "k"}, {"all": True}):
+                athd.call("policy.freeze", **which)
+                self.assertEqual(self.denied(athd, "attestation.create", **attest)["rule"], "frozen")
+                athd.stop()
+                athd.start()
+                self.assertEqual(self.denied(athd, "attestation.create", **attest)["rule"], "frozen")
+                self.assertTrue(athd.call("agent.status")["frozen"]["all"] == ("all" in which))
+                athd.call("policy.unfreeze", **which)
+                athd.call("attestation.create", **attest)
+            with self.assertRaises(Failed) as caught:
+                athd.call("policy.freeze", key="nobody")
+            self.assertEqual(caught.exception.reason, "KEY_NOT_FOUND")
+            for which in ({}, {"key": "k", "all": True}, {"all": False}):
+                with self.assertRaises(Failed):
+                    athd.call("policy.freeze", **which)
+
+
+ASK = """
+import json, os, socket, sys
+s = socket.socket(socket.AF_UNIX)
+s.connect(sys.argv[1])
+os.set_inheritable(s.fileno(), True)
+def call(method):
+    s.sendall(json.dumps({"jsonrpc": "2.0", "id": 1, "method": method}).encode() + b"\\n")
+    return json.loads(s.recv(65536))
+"""
+
+
+class Callers(Case):
+    def ask(self, athd, code, *arguments, **more):
+        done = subprocess.run([sys.executable, "-c", ASK + code, athd.socket, *arguments], capture_output=True,
+                              text=True, timeout=60, check=True, **more)
+        return [json.loads(line) for line in done.stdout.splitlines()]
+
+    def allow_python(self, athd):
+        exe = os.path.realpath(sys.executable)
+        athd.rules(rule("python", who={"uid": ME, "exe": exe}, may=["agent.hello", "policy.*"]))
+
+    def test_a_rule_for_a_program_holds_for_that_program(self):
+        with WithPolicy() as athd:
+            self.allow_python(athd)
+            answer = self.ask(athd, "print(json.dumps(call('agent.hello')))")[0]
+            self.assertEqual(answer["result"]["you"]["exe"], os.path.realpath(sys.executable))
+            ath = subprocess.run([os.path.join(os.environ["ATH_BIN"], "ath"), "--socket", athd.socket, "hello"],
+                                 capture_output=True, text=True, timeout=60, check=False)
+            self.assertEqual(ath.returncode, 77, ath.stderr)
+
+    def test_a_connection_is_not_its_programs_any_more_when_another_program_runs(self):
+        with WithPolicy() as athd:
+            self.allow_python(athd)
+            answers = self.ask(athd, """
+print(json.dumps(call('agent.hello')), flush=True)
+line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "agent.hello"})
+os.execl("/bin/bash", "bash", "-c", 'echo "$0" >&%d; read -r a <&%d; echo "$a"' % (s.fileno(), s.fileno()), line)
+""")
+            self.assertIn("result", answers[0])
+            self.assertEqual(answers[1]["error"]["data"]["missing"], "exe: unknown")
+
+    def test_a_connection_left_to_a_child_is_nobodys(self):
+        with WithPolicy() as athd:
+            self.allow_python(athd)
+            answers = self.ask(athd, """
+print(json.dumps(call('agent.hello')), flush=True)
+parent = os.getpid()
+child = os.fork()
+if child > 0:
+    os._exit(0)
+import time
+deadline = time.monotonic() + 20
+while os.path.exists("/proc/%d" % parent) and open("/proc/%d/stat" % parent).read().rsplit(")", 1)[1].split()[0] != "Z" and time.monotonic() < deadline:
+    time.sleep(0.01)
+print(json.dumps(call('agent.hello')), flush=True)
+""")
+            self.assertIn("result", answers[0])
+            self.assertEqual(answers[1]["error"]["data"]["missing"], "exe: unknown")
+
+    @unittest.skipUnless(ROOT, "only root can be somebody else")
+    def test_two_more_uids_get_what_their_rules_say(self):
+        with WithPolicy() as athd:
+            athd.open_to_all()
+            athd.rules(rule("root"), rule("nobody", who={"user": "nobody"}, may=["agent.hello"]))
+            become = "os.setgroups([])\nos.setgid(%d)\nos.setuid(%d)\n"
+            code = "\nprint(json.dumps(call('agent.hello')))\nprint(json.dumps(call('key.list')))"
+            asked = {}
+            for uid in (65534, 12345):
+                program = "import os\n" + become % (uid, uid) + ASK + code
+                done = subprocess.run([sys.executable, "-c", program, athd.socket], capture_output=True, text=True,
+                                      timeout=60, check=True)
+                asked[uid] = [json.loads(line) for line in done.stdout.splitlines()]
+            self.assertEqual(asked[65534][0]["result"]["you"]["uid"], 65534)
+            self.assertEqual(asked[65534][1]["error"]["data"]["missing"], "may: key.list")
+            self.assertEqual(asked[12345][0]["error"]["data"]["rule"], "default")
+
+    def test_athd_is_not_traced(self):
+        with WithPolicy() as athd:
+            code = ("import ctypes,os,sys\n"
+                    "if os.getuid() == 0:\n    os.setgid(65534); os.setuid(65534)\n"
+                    "libc = ctypes.CDLL(None, use_errno=True)\n"
+                    "print(libc.ptrace(16, int(sys.argv[1]), 0, 0), ctypes.get_errno())\n")
+            done = subprocess.run([sys.executable, "-c", code, str(athd.process.pid)], capture_output=True,
+                                  text=True, timeout=30, check=True)
+            self.assertEqual(done.stdout.split()[0], "-1", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

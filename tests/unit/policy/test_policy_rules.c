@@ -1,0 +1,464 @@
+/* The policy language: every wrong file with its line, and a table of decisions. */
+#include "tests/support/support.h"
+
+#include <stdio.h>
+#include <time.h>
+
+#include "base/clock.h"
+#include "policy/policy_rules.h"
+
+#define OWNER 1000
+
+static struct policy_rules *
+rules_of(const char *text)
+{
+    struct policy_rules *rules = policy_rules_new(OWNER);
+    struct why why = {{0}};
+
+    assert_non_null(rules);
+    if (policy_rules_add(rules, ath_slice_of_string(text), "p", &why) != ATH_OK)
+        fail_msg("%s", why.text);
+    assert_int_equal(policy_rules_index(rules), ATH_OK);
+    return rules;
+}
+
+/* ---- wrong files ---- */
+
+#define RULE(more)                                                                                 \
+    "{\"rules\":[\n{\"name\":\"a\",\n\"who\":{\"uid\":1},\n\"may\":[\"*\"]," more "}]}"
+
+static const struct {
+    const char *text, *begins;
+} wrong[] = {
+    {"", "p:1: "},
+    {"[]", "p:1: a policy is an object"},
+    {"{}", "p:1: a policy must have \"rules\""},
+    {"{\n\"rules\":[],\n\"rules\":[]}", "p:3: "},
+    {"{\n\"rules\":{}}", "p:2: \"rules\" must be a list"},
+    {"{\"rules\":[],\n\"observ\":true}", "p:2: a policy has no \"observ\""},
+    {"{\"rules\":[],\n\"observe\":1}", "p:2: \"observe\" is true or false"},
+    {"{\"rules\":[\n1]}", "p:2: a rule is an object"},
+    {"{\"rules\":[\n// c\n{\"who\":{\"uid\":1},\"may\":[\"*\"]}]}",
+     "p:3: a rule must have \"name\""},
+    {"{\"rules\":[{\"name\":\"a\",\"may\":[\"*\"]}]}", "p:1: a rule must have \"who\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1}}]}", "p:1: a rule must have \"may\""},
+    {RULE("\n\"key\":[\"a\"]"), "p:5: a rule has no \"key\""},
+    {RULE("\n\"keys\":[]"), "p:5: \"keys\" is an empty list"},
+    {RULE("\n\"keys\":[\"a\",\n1]"), "p:6: \"keys\" must be"},
+    {RULE("\n\"keys\":\"\""), "p:5: \"keys\" must be"},
+    {RULE("\n\"audiences\":[\"https://*\"]"), "p:5: \"audiences\": \"https://*\""},
+    {RULE("\n\"audiences\":[\"https://a*.example\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://a.example?x\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://a.example/x/../y\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://u@a.example\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://a.example:99999\"]"), "p:5: "},
+    {RULE("\n\"peers\":[\"https://a.example\"]"), "p:5: \"peers\" are DIDs"},
+    {RULE("\n\"max_ttl\":0"), "p:5: \"max_ttl\""},
+    {RULE("\n\"max_ttl\":\"5m\""), "p:5: \"max_ttl\""},
+    {RULE("\n\"rate\":\"0/min\""), "p:5: \"rate\""},
+    {RULE("\n\"rate\":\"5/week\""), "p:5: \"rate\""},
+    {RULE("\n\"rate\":5"), "p:5: \"rate\""},
+    {RULE("\n\"rate\":\"99999999999999999999/s\""), "p:5: \"rate\""},
+    {RULE("\n\"hours\":\"8-18\""), "p:5: \"hours\""},
+    {RULE("\n\"hours\":\"08:00-24:01\""), "p:5: \"hours\""},
+    {RULE("\n\"hours\":\"08:60-18:00\""), "p:5: \"hours\""},
+    {RULE("\n\"hours\":\"08:00-08:00\""), "p:5: \"hours\""},
+    {RULE("\n\"days\":[\"mon\",\"montag\"]"), "p:5: \"days\""},
+    {RULE("\n\"consent\":\"sometimes\""), "p:5: \"consent\""},
+    {RULE("\n\"consent\":\"once:\""), "p:5: \"consent\""},
+    {RULE("\n\"consent\":\"once:0\""), "p:5: \"consent\""},
+    {RULE("\n\"consent\":\"once:5x\""), "p:5: \"consent\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{},\"may\":\"*\"}]}", "p:1: \"who\" is an object"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uids\":1},\"may\":\"*\"}]}",
+     "p:2: \"who\" knows no"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":-1},\"may\":\"*\"}]}", "p:2: \"uid\" must be"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":4294967295},\"may\":\"*\"}]}", "p:2: \"uid\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":\"root\"},\"may\":\"*\"}]}",
+     "p:2: \"uid\" is"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"user\":\"nobody-is-called-so\"},\"may\":\"*\"}]}",
+     "p:2: this machine has no user"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"group\":\"no-such-group\"},\"may\":\"*\"}]}",
+     "p:2: this machine has no group"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"exe\":\"node\"},\"may\":\"*\"}]}", "p:2: \"exe\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"verity\":\"sha256:12\"},\"may\":\"*\"}]}",
+     "p:2: \"verity\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"namespace\":\"host\"},\"may\":\"*\"}]}",
+     "p:2: \"namespace\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"key.lst\"]}]}",
+     "p:2: \"may\": there is no method or group \"key.lst\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"k*\"]}]}", "p:2: \"may\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"group:none\"]}]}",
+     "p:2: \"may\""},
+    {"{\"rules\":[{\n\"name\":\"a b\",\"who\":{\"uid\":1},\"may\":\"*\"}]}", "p:2: \"name\" is"},
+    {"{\"rules\":[{\n\"name\":\"frozen\",\"who\":{\"uid\":1},\"may\":\"*\"}]}",
+     "p:2: no rule is named"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\"may\":\"*\"},\n"
+     "{\"name\":\"a\",\"who\":{\"uid\":1},\"may\":\"*\"}]}",
+     "p:2: two rules are named \"a\""},
+};
+
+static void
+test_a_wrong_file_is_refused_with_its_line(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
+        struct policy_rules *rules = policy_rules_new(OWNER);
+        struct why why = {{0}};
+        ath_err err = policy_rules_add(rules, ath_slice_of_string(wrong[i].text), "p", &why);
+
+        if (err != ATH_ERR_INVALID_PARAMS ||
+            strncmp(why.text, wrong[i].begins, strlen(wrong[i].begins)) != 0)
+            fail_msg("%s\ngives \"%s\", not \"%s\"", wrong[i].text, why.text, wrong[i].begins);
+        policy_rules_free(rules);
+    }
+}
+
+/* ---- decisions ---- */
+
+struct row {
+    const char *rule; /* members beside name */
+    struct policy_subject subject;
+    struct policy_question question;
+    const char *missing; /* NULL: allowed */
+};
+
+static const char *const mail[] = {"https://mail.example/inbox"};
+static const char *const evil[] = {"https://mail.example.evil"};
+static const char *const both[] = {"https://mail.example", "https://evil.example"};
+static const char *const did[] = {"did:ath:server_x"};
+static const enum sign_purpose attestation = PURPOSE_ATTESTATION;
+static const gid_t groups[] = {5, 6};
+static char read_scope[] = "mail:read", send_scope[] = "mail:send";
+static char *scope_items[] = {read_scope, send_scope};
+static const struct scope_list scopes = {scope_items, 2};
+
+#define WHO1 "\"who\":{\"uid\":1},"
+#define ALL "\"may\":[\"*\"]"
+#define ATTEST .method = "attestation.create", .purpose = &attestation, .key = "k"
+
+static const struct row rows[] = {
+    {WHO1 ALL, {.uid = 1}, {.method = "key.list"}, NULL},
+    {WHO1 ALL, {.uid = 2}, {.method = "key.list"}, "uid"},
+    {WHO1 "\"may\":\"key.get\"", {.uid = 1}, {.method = "key.list"}, "may: key.list"},
+    {WHO1 "\"may\":\"group:keys\"", {.uid = 1}, {.method = "key.list"}, NULL},
+    {WHO1 "\"may\":\"key.*\"", {.uid = 1}, {.method = "key.delete"}, NULL},
+    {WHO1 "\"may\":\"group:keys-read\"", {.uid = 1}, {.method = "key.delete"}, "may: key.delete"},
+    {"\"who\":{\"uid\":\"*\"}," ALL, {.uid = 77}, {.method = "key.list"}, NULL},
+    {"\"who\":{\"user\":\"root\"}," ALL, {.uid = 0}, {.method = "key.list"}, NULL},
+    {"\"who\":{\"gid\":6}," ALL,
+     {.gid = 1, .groups = groups, .group_count = 2},
+     {.method = "key.list"},
+     NULL},
+    {"\"who\":{\"gid\":7}," ALL,
+     {.gid = 1, .groups = groups, .group_count = 2},
+     {.method = "key.list"},
+     "uid"},
+    {"\"who\":{\"unit\":\"a.service\"}," ALL, {.unit = "a.service"}, {.method = "key.list"}, NULL},
+    {"\"who\":{\"unit\":\"a.service\"}," ALL,
+     {.unit = "b.service"},
+     {.method = "key.list"},
+     "unit: b.service"},
+    {"\"who\":{\"unit\":\"a.service\"}," ALL, {.uid = 7}, {.method = "key.list"}, "unit: unknown"},
+    /* anybody names units of their own manager as they like */
+    {"\"who\":{\"unit\":\"a.service\"}," ALL,
+     {.uid = 7, .unit = "a.service", .is_users_unit = true},
+     {.method = "key.list"},
+     "unit"},
+    {"\"who\":{\"unit\":\"a.service\",\"uid\":7}," ALL,
+     {.uid = 7, .unit = "a.service", .is_users_unit = true},
+     {.method = "key.list"},
+     NULL},
+    {"\"who\":{\"unit\":\"a.service\"}," ALL,
+     {.uid = OWNER, .unit = "a.service", .is_users_unit = true},
+     {.method = "key.list"},
+     NULL},
+    {"\"who\":{\"exe\":\"/usr/bin/*\"}," ALL,
+     {.exe = "/usr/bin/node"},
+     {.method = "key.list"},
+     NULL},
+    {"\"who\":{\"exe\":\"/usr/bin/*\"}," ALL,
+     {.exe = "/usr/bin/x/node"},
+     {.method = "key.list"},
+     "exe: /usr/bin/x/node"},
+    {"\"who\":{\"exe\":\"/usr/bin/*\"}," ALL, {.uid = 1}, {.method = "key.list"}, "exe: unknown"},
+    {"\"who\":{\"grant\":\"travel\"}," ALL, {.uid = 1}, {.method = "key.list"}, "grant: none"},
+    {"\"who\":{\"namespace\":[\"same\",\"other\"]}," ALL,
+     {.name_space = POLICY_UNSEEN},
+     {.method = "key.list"},
+     "namespace: unseen"},
+    {"\"who\":{\"exe_inode\":5}," ALL, {.exe_inode = 0}, {.method = "key.list"}, "exe_inode"},
+    {WHO1 ALL ",\"keys\":[\"t*l\"]", {.uid = 1}, {.method = "key.get", .key = "travel"}, NULL},
+    {WHO1 ALL ",\"keys\":[\"t*l\"]",
+     {.uid = 1},
+     {.method = "key.get", .key = "travels"},
+     "keys: travels"},
+    {WHO1 ALL ",\"keys\":[\"t*l\"]", {.uid = 1}, {.method = "agent.hello"}, NULL},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = mail, .audience_count = 1},
+     NULL},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = evil, .audience_count = 1},
+     "audiences: https://mail.example.evil"},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = both, .audience_count = 2},
+     "audiences: https://evil.example"},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"]",
+     {.uid = 1},
+     {ATTEST},
+     "audiences: anybody"},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"]",
+     {.uid = 1},
+     {ATTEST, .is_preliminary = true},
+     NULL},
+    {WHO1 ALL ",\"audiences\":[\"*\"]", {.uid = 1}, {ATTEST}, NULL},
+    {WHO1 ALL ",\"peers\":[\"did:ath:server_x\"]",
+     {.uid = 1},
+     {ATTEST, .peers = did, .peer_count = 1},
+     NULL},
+    {WHO1 ALL ",\"peers\":[\"did:ath:server_y\"]",
+     {.uid = 1},
+     {ATTEST, .peers = did, .peer_count = 1},
+     "peers: did:ath:server_x"},
+    {WHO1 ALL ",\"peers\":[\"did:ath:server_y\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = did, .audience_count = 1},
+     "peers: did:ath:server_x"},
+    {WHO1 ALL ",\"peers\":[\"did:ath:server_y\"]", {.uid = 1}, {ATTEST}, "peers: anybody"},
+    {WHO1 ALL ",\"scopes\":[\"mail:*\"]", {.uid = 1}, {ATTEST, .scopes = &scopes}, NULL},
+    {WHO1 ALL ",\"scopes\":[\"mail:read\"]",
+     {.uid = 1},
+     {ATTEST, .scopes = &scopes},
+     "scopes: mail:send"},
+    {WHO1 ALL ",\"max_ttl\":300", {.uid = 1}, {ATTEST, .ttl = 300}, NULL},
+    {WHO1 ALL ",\"max_ttl\":300", {.uid = 1}, {ATTEST, .ttl = 301}, "max_ttl: 301, at most 300"},
+    /* Thursday 1970-01-01 12:00 UTC */
+    {WHO1 ALL ",\"hours\":\"08:00-18:00\"", {.uid = 1}, {ATTEST, .now = 43200}, NULL},
+    {WHO1 ALL ",\"hours\":\"08:00-12:00\"", {.uid = 1}, {ATTEST, .now = 43200}, "hours"},
+    {WHO1 ALL ",\"hours\":\"22:00-13:00\",\"days\":\"wed\"",
+     {.uid = 1},
+     {ATTEST, .now = 43200},
+     NULL},
+    {WHO1 ALL ",\"hours\":\"22:00-13:00\",\"days\":\"thu\"",
+     {.uid = 1},
+     {ATTEST, .now = 43200},
+     "hours"},
+    {WHO1 ALL ",\"days\":\"sat-thu\"", {.uid = 1}, {ATTEST, .now = 43200}, NULL},
+    {WHO1 ALL ",\"days\":[\"fri\",\"sat\"]", {.uid = 1}, {ATTEST, .now = 43200}, "hours"},
+};
+
+static void
+test_a_rule_allows_when_every_condition_holds(void **state)
+{
+    char text[512], missing[POLICY_MISSING_SIZE];
+
+    (void)state;
+    setenv("TZ", "UTC", 1);
+    tzset();
+    for (size_t i = 0; i < sizeof(rows) / sizeof(rows[0]); i++) {
+        struct policy_rules *rules;
+        struct policy_decision decision;
+
+        snprintf(text, sizeof(text), "{\"rules\":[{\"name\":\"r\",%s}]}", rows[i].rule);
+        rules = rules_of(text);
+        decision = policy_rules_decide(rules, &rows[i].subject, &rows[i].question);
+        policy_decision_missing(&decision, &rows[i].subject, &rows[i].question, missing);
+        if ((decision.allowing != NULL) != (rows[i].missing == NULL) ||
+            (rows[i].missing != NULL &&
+             strncmp(missing, rows[i].missing, strlen(rows[i].missing)) != 0))
+            fail_msg("row %zu: %s\nmissing \"%s\"", i, rows[i].rule, missing);
+        policy_rules_free(rules);
+    }
+}
+
+static void
+test_the_first_rule_that_holds_decides_and_the_nearest_is_named(void **state)
+{
+    struct policy_rules *rules = rules_of(
+        "{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\"may\":\"key.get\",\"keys\":\"x\"},"
+        "{\"name\":\"b\",\"who\":{\"uid\":1},\"may\":\"key.*\",\"keys\":\"y\",\"consent\":"
+        "\"always\"},"
+        "{\"name\":\"c\",\"who\":{\"uid\":[1,2]},\"may\":\"key.get\",\"keys\":\"y\"}]}");
+    const struct policy_subject one = {.uid = 1}, two = {.uid = 2}, three = {.uid = 3};
+    const struct policy_question x = {.method = "key.get", .key = "x"},
+                                 y = {.method = "key.get", .key = "y"},
+                                 z = {.method = "key.get", .key = "z"};
+    struct policy_decision decision;
+
+    (void)state;
+    decision = policy_rules_decide(rules, &one, &x);
+    assert_string_equal(policy_decision_rule(&decision), "a");
+    decision = policy_rules_decide(rules, &one, &y);
+    assert_string_equal(policy_decision_rule(&decision), "b");
+    decision = policy_rules_decide(rules, &two, &y);
+    assert_string_equal(policy_decision_rule(&decision), "c");
+    decision = policy_rules_decide(rules, &two, &z);
+    assert_null(decision.allowing);
+    assert_string_equal(policy_decision_rule(&decision), "c");
+    decision = policy_rules_decide(rules, &three, &z);
+    assert_string_equal(policy_decision_rule(&decision), "default");
+    policy_rules_free(rules);
+}
+
+/* ---- audiences ---- */
+
+static void
+fits(const char *pattern, const char *audience, bool expected)
+{
+    struct policy_audience a, b;
+
+    assert_null(policy_audience_read_pattern(pattern, &a));
+    policy_audience_read(audience, &b);
+    if (policy_audience_fits(&a, &b) != expected)
+        fail_msg("%s and %s", pattern, audience);
+}
+
+static void
+test_an_audience_fits_whole_or_not_at_all(void **state)
+{
+    (void)state;
+    fits("https://a.example", "https://a.example", true);
+    fits("https://a.example", "https://A.Example:443/x?y#z", true);
+    fits("https://a.example", "http://a.example", false);
+    fits("https://a.example", "https://a.example:8443", false);
+    fits("https://a.example", "https://a.example.evil", false);
+    fits("https://a.example", "https://a.example@evil", false);
+    fits("https://a.example", "https://evil/https://a.example", false);
+    fits("https://a.example", "https://xa.example", false);
+    fits("https://a.example", "https://a.example\\.evil", false);
+    fits("https://a.example", "a.example", false);
+    fits("https://a.example/api", "https://a.example/api", true);
+    fits("https://a.example/api/", "https://a.example/api/x", true);
+    fits("https://a.example/api", "https://a.example/apix", false);
+    fits("https://a.example/api", "https://a.example/api/../admin", false);
+    fits("https://a.example/api", "https://a.example/api/%2e%2e/admin", false);
+    fits("https://a.example/api", "https://a.example/api/%2E%2E%2Fadmin", false);
+    fits("https://a.example/api", "https://a.example/api\\..\\admin", false);
+    fits("https://a.example/api", "https://a.example", false);
+    fits("https://*.example.com", "https://a.example.com", true);
+    fits("https://*.example.com", "https://a.b.example.com/x", true);
+    fits("https://*.example.com", "https://example.com", false);
+    fits("https://*.example.com", "https://aexample.com", false);
+    fits("https://*.example.com/x", "https://a.example.com/y", false);
+    fits("http://[::1]:8080", "http://[::1]:8080/x", true);
+    fits("http://127.0.0.1:8080", "http://127.0.0.1:80", false);
+    fits("urn:a", "urn:a", true);
+    fits("urn:a", "urn:ab", false);
+    fits("did:web:*", "did:web:a.example", true);
+    fits("did:web:*", "did:key:z", false);
+    fits("*", "anything", true);
+}
+
+static void
+test_a_glob_takes_no_time(void **state)
+{
+    char text[2048];
+
+    (void)state;
+    memset(text, 'a', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    assert_false(policy_glob("*a*a*a*a*a*a*a*a*a*a*b", text, false));
+    assert_true(policy_glob("*a*a*a*a*", text, false));
+    assert_true(policy_glob("", "", false));
+    assert_false(policy_glob("", "a", false));
+    assert_true(policy_glob("a?c*", "abc", true));
+    assert_false(policy_glob("a?c", "a/c", true));
+}
+
+/* ---- speed ---- */
+
+static void
+test_a_decision_of_a_thousand_rules_takes_no_time(void **state)
+{
+    struct ath_buf text = {.max = POLICY_FILE_MAX};
+    const struct policy_subject subject = {.uid = 1, .exe = "/usr/bin/node", .unit = "a.service"};
+    const struct policy_question question = {ATTEST, .audiences = mail, .audience_count = 1,
+                                             .scopes = &scopes, .ttl = 60};
+    struct policy_decision decision = {0};
+    struct policy_rules *rules;
+    uint64_t began, us;
+    const int turns = 2000;
+
+    (void)state;
+    ath_buf_put_string(&text, "{\"rules\":[");
+    for (int i = 0; i < 1000; i++)
+        ath_buf_printf(&text,
+                       "%s{\"name\":\"r%d\",\"who\":{\"uid\":1,\"exe\":\"/usr/bin/node\"},"
+                       "\"may\":[\"group:attest\"],\"keys\":[\"key%d\",\"other%d\"],"
+                       "\"audiences\":[\"https://a%d.example\"],\"max_ttl\":300}",
+                       i == 0 ? "" : ",", i, i, i, i);
+    ath_buf_put_string(&text, "]}");
+    rules = rules_of(ath_buf_text(&text));
+    ath_buf_done(&text);
+    began = clock_monotonic_us();
+    for (int i = 0; i < turns; i++)
+        decision = policy_rules_decide(rules, &subject, &question);
+    us = clock_monotonic_us() - began;
+    assert_null(decision.allowing);
+    assert_string_equal(policy_decision_rule(&decision), "r0");
+    print_message("a decision of 1,000 rules: %.2f us\n", (double)us / turns);
+    policy_rules_free(rules);
+}
+
+static void
+test_reading_survives_any_allocation_that_fails(void **state)
+{
+    static const char text[] =
+        "{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":[1,2],\"exe\":\"/a\"},\"may\":[\"*\"],"
+        "\"keys\":[\"a\"],\"audiences\":[\"https://a.example\"],\"peers\":\"did:x:y\"}]}";
+    ath_err err = ATH_ERR_NOMEM;
+
+    (void)state;
+    for (unsigned nth = 1; err == ATH_ERR_NOMEM && nth < 500; nth++) {
+        struct policy_rules *rules;
+
+        fail_allocation(nth);
+        rules = policy_rules_new(OWNER);
+        if (rules != NULL)
+            err = policy_rules_add(rules, ath_slice_of_string(text), "p", NULL);
+        if (rules != NULL && err == ATH_OK)
+            err = policy_rules_index(rules);
+        fail_allocation(0);
+        policy_rules_free(rules);
+    }
+    assert_int_equal(err, ATH_OK);
+}
+
+static void
+test_the_owners_policy_is_a_valid_file(void **state)
+{
+    struct policy_rules *rules = NULL, *again;
+    struct ath_buf text = {0};
+    struct json *tree = NULL;
+
+    (void)state;
+    assert_int_equal(policy_rules_of_owner(OWNER, NULL, &rules), ATH_OK);
+    assert_int_equal(policy_rules_encode(rules, &tree), ATH_OK);
+    json_write_pretty(tree, &text);
+    again = rules_of(ath_buf_text(&text));
+    assert_int_equal(again->count, 1);
+    ath_buf_done(&text);
+    json_free(tree);
+    policy_rules_free(again);
+    policy_rules_free(rules);
+}
+
+int
+main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_a_wrong_file_is_refused_with_its_line),
+        cmocka_unit_test(test_a_rule_allows_when_every_condition_holds),
+        cmocka_unit_test(test_the_first_rule_that_holds_decides_and_the_nearest_is_named),
+        cmocka_unit_test(test_an_audience_fits_whole_or_not_at_all),
+        cmocka_unit_test(test_a_glob_takes_no_time),
+        cmocka_unit_test(test_a_decision_of_a_thousand_rules_takes_no_time),
+        cmocka_unit_test(test_reading_survives_any_allocation_that_fails),
+        cmocka_unit_test(test_the_owners_policy_is_a_valid_file),
+    };
+
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
