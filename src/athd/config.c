@@ -112,7 +112,7 @@ static ath_err
 set_dir_of_file(struct config *config, struct why *why)
 {
     char *slash;
-    ath_err err = replace(&config->policy_dir, config->file);
+    ath_err err = config_replace(&config->policy_dir, config->file);
 
     if (err != ATH_OK || (err = make_absolute(&config->policy_dir, why)) != ATH_OK)
         return err;
@@ -138,7 +138,7 @@ read_files(struct config *config, struct why *why)
     dir = config->is_system ? ath_strdup(SYSTEM_CONFIG_DIR) : xdg_dir("XDG_CONFIG_HOME", ".config");
     if (dir == NULL)
         return ATH_OK; /* no home: there are only flags */
-    if ((err = replace(&config->policy_dir, dir)) != ATH_OK)
+    if ((err = config_replace(&config->policy_dir, dir)) != ATH_OK)
         goto out;
     err = ATH_ERR_NOMEM;
     if ((file = file_path(dir, "athd.json")) == NULL ||

@@ -6,7 +6,7 @@ import subprocess
 import sys
 import unittest
 
-from peer.agent import Failed
+from peer.agent import BIN, Failed
 from peer.scene import NO, YES, CheckedAthd
 
 ID = "https://agent.example/.well-known/agent.json"
@@ -190,7 +190,7 @@ class Callers(Case):
             self.allow_python(athd)
             answer = self.ask(athd, "print(json.dumps(call('agent.hello')))")[0]
             self.assertEqual(answer["result"]["you"]["exe"], os.path.realpath(sys.executable))
-            ath = subprocess.run([os.path.join(os.environ["ATH_BIN"], "ath"), "--socket", athd.socket, "hello"],
+            ath = subprocess.run([os.path.join(BIN, "ath"), "--socket", athd.socket, "hello"],
                                  capture_output=True, text=True, timeout=60, check=False)
             self.assertEqual(ath.returncode, 77, ath.stderr)
 
