@@ -21,9 +21,10 @@
 
 #define HSM_WINDOW 4u /* for each thing the hardware does at once */
 #define HSM_WINDOW_MAX 128u
-#define HSM_IDS 512u /* more than can fly: a window, as many prompters, and a key opened for each  \
-                      */
-#define HSM_PIN_QUESTIONS_CALLER_MAX 8u /* of one caller, each for a signature of its own */
+/* More than can fly: a window, as many prompters, and a key opened for each. */
+#define HSM_IDS 512u
+/* Of one caller, each for a signature of its own. */
+#define HSM_PIN_QUESTIONS_CALLER_MAX 8u
 #define HSM_QUEUE_MAX 4096u
 #define HSM_QUEUE_CALLER_MAX 1024u
 
@@ -156,6 +157,10 @@ void hsm_unit_close(struct hsm_unit *unit);
 bool hsm_unit_is_gone(const struct hsm_unit *unit);
 void hsm_unit_kill(struct hsm_unit *unit);
 void hsm_unit_done(struct hsm_unit *unit); /* frees what it owns; after the loop */
+
+/* ---- hsm_status.c ---- */
+/* Adds it to agent.status's list of hsms. */
+void hsm_unit_put_status(const struct hsm_unit *unit, struct json_maker *array);
 
 /* ---- hsm_flight.c ---- */
 /* The job is the unit's until its completion. ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_HSM_BUSY as
