@@ -59,6 +59,7 @@ static void
 on_cancel(struct request *request, ath_err err)
 {
     struct reading *reading = request->stage;
+    struct why why = {{0}};
 
     if (reading->is_running) {
         reading->request = NULL; /* the thread ends its step, and then there is nobody */
@@ -66,7 +67,10 @@ on_cancel(struct request *request, ath_err err)
         TAILQ_REMOVE(&reading->athd->readings.waiting, reading, entry);
         reading_free(reading);
     }
-    request_fail(request, err, NULL);
+    if (err == ATH_ERR_HSM_UNAVAILABLE) /* its time is over */
+        err = why_set(&why, ATH_ERR_AUDIT_UNAVAILABLE,
+                      "many read the audit log at once; ask again, or read the files");
+    request_fail(request, err, &why);
 }
 
 /* What the caller asked for is not there, or our files are not as they should be. */

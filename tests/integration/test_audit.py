@@ -18,6 +18,8 @@ from peer.keys import PublicKey
 from peer.scene import Scene
 from peer.wire import open_files
 
+SANITIZED = b"libasan" in subprocess.run(["ldd", os.path.join(BIN, "athd")], capture_output=True, check=True).stdout
+
 AGENT_ID = "https://agent.example/a.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -198,6 +200,34 @@ class Audit(unittest.TestCase):
         line = connection.exchange('{"jsonrpc":"2.0","id":1,"method":"audit.query","params":{"limit":1000}}')
         self.assertLess(len(json.dumps(line)), 262144)
         self.assertIn("next", line["result"])
+
+    def test_many_queries_at_once_take_neither_memory_nor_time_from_signatures(self):
+        os.mkdir(self.athd.state, 0o700)
+        subprocess.run([os.path.join(os.path.dirname(BIN), "tests", "make_audit_log"), self.path(), "50000", "300",
+                        "10000", "10000", "none"], check=True, stdout=subprocess.DEVNULL, preexec_fn=lambda: os.umask(0o077))
+        self.start()
+        self.athd.call("audit.checkpoint")
+        self.sign(50)
+
+        def most_memory():
+            with open(f"/proc/{self.athd.process.pid}/status", encoding="utf-8") as file:
+                return next(int(line.split()[1]) for line in file if line.startswith("VmHWM:"))
+        before = most_memory()
+        connections = [Connection(self.athd.socket) for _ in range(50)]
+        for connection in connections:
+            self.addCleanup(connection.close)
+            connection.socket.sendall(b"".join(
+                b'{"jsonrpc":"2.0","id":%d,"method":"audit.query","params":{"event":"nothing"}}\n' % number
+                for number in range(10)))
+        began = time.monotonic()
+        self.sign(20)
+        while_asked = time.monotonic() - began
+        for connection in connections:
+            for _ in range(10):
+                self.assertEqual(json.loads(connection.lines.readline())["result"], {"records": []})
+        self.assertLess(2 * while_asked, time.monotonic() - began)
+        if not SANITIZED:
+            self.assertLess(most_memory() - before, 16 * 1024)  # 64 MiB, were all of them begun
 
     def test_proofs_hold_for_every_record_and_every_pair_of_checkpoints(self):
         self.start()
