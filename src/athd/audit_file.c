@@ -335,14 +335,27 @@ audit_file_append(struct audit_file *file, struct ath_slice lines, uint64_t coun
     if (!write_at(file->fd, lines, file->size) || fdatasync(file->fd) != 0) {
         ath_err err = fail(&file->why, "cannot write", file->path);
 
+        file->needs_mending = true;
         if (ftruncate(file->fd, file->size) != 0)
             log_debug("event=audit reason=\"a torn end stays until the next record\"");
         return err;
     }
     if (file->size == 0)
         (void)audit_line_time(lines, file->first_time);
+    file->needs_mending = false; /* the sync was of the file's length, too */
     file->size += (off_t)lines.len;
     file->next_index += count;
+    return ATH_OK;
+}
+
+ath_err
+audit_file_mend(struct audit_file *file)
+{
+    if (!file->needs_mending)
+        return ATH_OK;
+    if (ftruncate(file->fd, file->size) != 0 || fsync(file->fd) != 0)
+        return fail(&file->why, "cannot mend", file->path);
+    file->needs_mending = false;
     return ATH_OK;
 }
 

@@ -16,6 +16,7 @@ struct audit_file {
     char first_time[CLOCK_TEXT_SIZE]; /* of its first record; "": it has none */
     size_t torn;                      /* bytes that were cut off when it was opened */
     bool is_torn_kept;                /* they were no beginning of a record, and lie beside it */
+    bool needs_mending;               /* a failed append may have left something behind `size` */
     struct why why;                   /* of the last failed append */
 };
 
@@ -45,6 +46,10 @@ ath_err audit_file_end(const char *dir, uint32_t number, struct why *why,
  * is there (a part that was written is cut off, now or before the next append). */
 ath_err audit_file_append(struct audit_file *file, struct ath_slice lines,
                           uint64_t count) ATH_MUST_USE;
+
+/* Nothing is behind the last record, on disk too: what a failed append left would stay for good in
+ * a segment that is not written any more. ATH_ERR_IO with file->why. */
+ath_err audit_file_mend(struct audit_file *file) ATH_MUST_USE;
 
 void audit_file_close(struct audit_file *file);
 

@@ -112,11 +112,15 @@ is_full(const struct audit_segments *segments)
 static void
 rotate(struct audit_segments *segments)
 {
-    struct audit_file fresh;
+    struct audit_file fresh = {.fd = -1};
     struct why why = {{0}};
-    ath_err err = audit_file_open(&fresh, segments->dir, segments->last + 1,
-                                  segments->file.next_index, segments->limits.covered, &why);
+    ath_err err = audit_file_mend(&segments->file);
 
+    if (err != ATH_OK)
+        why = segments->file.why;
+    else
+        err = audit_file_open(&fresh, segments->dir, segments->last + 1, segments->file.next_index,
+                              segments->limits.covered, &why);
     if (err == ATH_OK && fresh.size != 0) {
         err = why_set(&why, ATH_ERR_IO, "%s is there already", fresh.path);
         audit_file_close(&fresh);
@@ -151,6 +155,9 @@ audit_segments_span(const struct audit_segments *segments)
 void
 audit_segments_close(struct audit_segments *segments)
 {
+    if (audit_file_mend(&segments->file) != ATH_OK)
+        log_debug("event=audit reason=\"a record that was not written may be there at the next "
+                  "start\"");
     audit_file_close(&segments->file);
     free(segments->dir);
     segments->dir = NULL;

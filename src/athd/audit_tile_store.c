@@ -55,7 +55,8 @@ make_parents(struct audit_tile_store *store, char *path)
 }
 
 static ath_err
-write_temporary(struct audit_tile_store *store, const char *path, struct ath_slice content)
+write_temporary(struct audit_tile_store *store, const char *path, bool sync,
+                struct ath_slice content)
 {
     int fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
     ath_err err = ATH_OK;
@@ -64,18 +65,21 @@ write_temporary(struct audit_tile_store *store, const char *path, struct ath_sli
         return fail(store, "make", path);
     if (fd_write_all(fd, content) != ATH_OK)
         err = fail(store, "write", path);
+    else if (sync && fsync(fd) != 0)
+        err = fail(store, "sync", path);
     fd_close(&fd);
     return err;
 }
 
+/* sync: before it gets its name. */
 static ath_err
-replace(struct audit_tile_store *store, char *path, struct ath_slice content)
+replace(struct audit_tile_store *store, char *path, bool sync, struct ath_slice content)
 {
     char *temporary = file_path(store->dir, TEMPORARY);
     ath_err err = temporary == NULL ? ATH_ERR_NOMEM : ATH_OK;
 
     if (err == ATH_OK)
-        err = write_temporary(store, temporary, content);
+        err = write_temporary(store, temporary, sync, content);
     if (err == ATH_OK && rename(temporary, path) != 0) {
         err = errno == ENOENT ? make_parents(store, path) : fail(store, "replace", path);
         if (err == ATH_OK && rename(temporary, path) != 0)
@@ -151,7 +155,10 @@ audit_tile_store_put(void *ctx, const struct audit_tile *tile, const uint8_t *ha
         return err;
     if ((path = path_of(store, tile)) == NULL)
         return ATH_ERR_NOMEM;
-    err = replace(store, path, ath_slice_of(hashes, (size_t)tile->width * SHA256_LEN));
+    /* a full tile that is lost before a checkpoint stands on it is made again; a partial one is
+     * not, when the log has grown meanwhile, and who verifies would find it wrong */
+    err = replace(store, path, tile->width < AUDIT_TILE_WIDTH,
+                  ath_slice_of(hashes, (size_t)tile->width * SHA256_LEN));
     if (err == ATH_OK)
         store->unsynced[store->unsynced_count++] = *tile;
     if (err == ATH_OK && tile->width == AUDIT_TILE_WIDTH)

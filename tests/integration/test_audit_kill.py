@@ -78,15 +78,8 @@ class Client(threading.Thread):
             connection.socket.sendall(request)
 
 
-class AuditKill(unittest.TestCase):
-    def setUp(self):
-        self.random = random.Random(SEED)
-        self.athd = Athd()
-        self.addCleanup(self.athd.__exit__)
-        self.athd.configure({"audit": {"segment_size": 65536, "checkpoint_interval": 1}})
-        self.athd.start()
-        self.key = PublicKey.from_jwk(
-            self.athd.call("key.create", name="agent", role="client", agent_id=AGENT_ID)["public_jwk"])
+class Looking:
+    """Of a test that has an athd and the key its clients sign with."""
 
     def records(self):
         folder = os.path.join(self.athd.state, "audit")
@@ -101,6 +94,47 @@ class AuditKill(unittest.TestCase):
         done = subprocess.run([os.path.join(BIN, "ath"), "audit", "verify", "--state-dir", self.athd.state],
                               capture_output=True, text=True, timeout=120, check=False)
         self.assertEqual(done.returncode, 0, done.stdout + done.stderr + self.athd.read_log()[-4000:])
+
+    def look(self):
+        """All is well, seen from inside and from outside."""
+        connection = Connection(self.athd.socket)
+        deadline = time.monotonic() + 60
+        while True:  # the hardware may be coming back
+            try:
+                connection.call("audit.checkpoint")
+                break
+            except Failed as failure:
+                self.assertLess(time.monotonic(), deadline, failure)
+        self.assertEqual(connection.call("agent.status")["damaged"], [])
+        connection.close()
+        self.verify()
+
+    def check_records(self, received):
+        records = self.records()
+        self.assertEqual([record["index"] for record in records], list(range(len(records))))
+        self.assertEqual([record for record in records if record["event"] == "audit_rollback"], [])
+        issued = {}
+        for record in records:
+            if record["event"] == "attestation_issued":
+                self.assertNotIn(record["jti"], issued)
+                issued[record["jti"]] = record["sha256"]
+        for jwt in received:
+            claims, _ = jws.read(jwt, "JWT", self.key)
+            digest = hashlib.sha256(jwt.rsplit(".", 1)[0].encode()).digest()
+            self.assertEqual(issued[claims["jti"]], jws.b64u(digest))
+        torn = sum(record["event"] == "log_torn" for record in records)
+        print(f"{len(received)} signatures, {len(records)} records, {torn} torn lines")
+
+
+class AuditKill(Looking, unittest.TestCase):
+    def setUp(self):
+        self.random = random.Random(SEED)
+        self.athd = Athd()
+        self.addCleanup(self.athd.__exit__)
+        self.athd.configure({"audit": {"segment_size": 65536, "checkpoint_interval": 1}})
+        self.athd.start()
+        self.key = PublicKey.from_jwk(
+            self.athd.call("key.create", name="agent", role="client", agent_id=AGENT_ID)["public_jwk"])
 
     def restart(self):
         self.athd.process.wait()
@@ -126,20 +160,6 @@ class AuditKill(unittest.TestCase):
             except ProcessLookupError:
                 pass
 
-    def look(self):
-        """All is well, seen from inside and from outside."""
-        connection = Connection(self.athd.socket)
-        deadline = time.monotonic() + 60
-        while True:  # the hardware may be coming back
-            try:
-                connection.call("audit.checkpoint")
-                break
-            except Failed as failure:
-                self.assertLess(time.monotonic(), deadline, failure)
-        self.assertEqual(connection.call("agent.status")["damaged"], [])
-        connection.close()
-        self.verify()
-
     def test_every_signature_received_has_its_record_once_and_the_log_is_whole(self):
         print(f"seed {SEED}, {KILLS} kills")
         self.athd.connection.close()
@@ -160,27 +180,12 @@ class AuditKill(unittest.TestCase):
         self.look()
         self.assertEqual(self.athd.stop(), 0)
         self.verify()
-        self.check_records([jwt for client in clients for jwt in client.received])
+        received = [jwt for client in clients for jwt in client.received]
+        self.check_records(received)
+        self.assertGreater(len(received), KILLS)
         self.assertNotIn("Sanitizer", self.athd.read_log())
         self.assertLessEqual(set().union(*(client.errors for client in clients)),
                              {"HSM_UNAVAILABLE", "HSM_BUSY", "HSM_ERROR"})
-
-    def check_records(self, received):
-        records = self.records()
-        self.assertEqual([record["index"] for record in records], list(range(len(records))))
-        self.assertEqual([record for record in records if record["event"] == "audit_rollback"], [])
-        issued = {}
-        for record in records:
-            if record["event"] == "attestation_issued":
-                self.assertNotIn(record["jti"], issued)
-                issued[record["jti"]] = record["sha256"]
-        for jwt in received:
-            claims, _ = jws.read(jwt, "JWT", self.key)
-            digest = hashlib.sha256(jwt.rsplit(".", 1)[0].encode()).digest()
-            self.assertEqual(issued[claims["jti"]], jws.b64u(digest))
-        torn = sum(record["event"] == "log_torn" for record in records)
-        print(f"{len(received)} signatures, {len(records)} records, {torn} torn lines")
-        self.assertGreater(len(received), KILLS)
 
 
 if __name__ == "__main__":

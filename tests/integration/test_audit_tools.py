@@ -290,8 +290,8 @@ class AuditTools(unittest.TestCase):
         self.assertEqual((name, der[0]), ("athd.audit/" + self.jkt, 2))
         self.assertEqual(hashlib.sha256(der[1:]).hexdigest()[:8], key_id)
         for path in tiles:
-            if path == "vkey":
-                continue
+            if path == "vkey" or path.startswith(("tile/0", "tile/1")):
+                continue  # the script makes the hashes itself
             with open(os.path.join(output, path), "r+b") as file:
                 content = file.read()
                 # of the checkpoint: what the audit key itself signed, and its signature

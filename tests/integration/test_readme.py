@@ -4,11 +4,12 @@ import re
 import shutil
 import subprocess
 import sys
+import tempfile
 import unittest
 
-from peer.agent import Athd
+from peer.agent import BIN, Athd
 
-SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
+SOURCE = os.path.abspath(os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", "..")))
 
 
 def example(language):
@@ -39,6 +40,19 @@ class Readme(unittest.TestCase):
     @unittest.skipUnless(shutil.which("node"), "no node here")
     def test_the_node_example_prints_an_attestation(self):
         self.run_program("node", "-e", example("js"))
+
+    def test_the_audit_commands_work_as_they_stand(self):
+        home = tempfile.mkdtemp(prefix="athd-test-")
+        self.addCleanup(shutil.rmtree, home)
+        os.symlink(self.athd.state, os.path.join(home, "ath"))  # as if athd ran with the usual directory
+        os.symlink(os.path.join(SOURCE, "docs"), os.path.join(home, "docs"))
+        run = subprocess.run(["sh", "-ec", example("sh")], capture_output=True, text=True, timeout=60, check=False,
+                             cwd=home, env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket, "XDG_STATE_HOME": home,
+                                            "PATH": f"{BIN}:{os.environ['PATH']}"})
+        self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+        self.assertIn("attestation_issued", run.stdout)
+        self.assertIn("all as they were written", run.stdout)
+        self.assertIn("this is record 0 of", run.stdout)
 
     def test_the_examples_are_short(self):
         for language in ("python", "js"):
