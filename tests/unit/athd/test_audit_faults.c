@@ -29,9 +29,7 @@ ssize_t __real_pwrite(int fd, const void *data, size_t len, off_t at);
 ssize_t __wrap_pwrite(int fd, const void *data, size_t len, off_t at);
 ssize_t __real_write(int fd, const void *data, size_t len);
 ssize_t __wrap_write(int fd, const void *data, size_t len);
-int __real_fdatasync(int fd);
 int __wrap_fdatasync(int fd);
-int __real_fsync(int fd);
 int __wrap_fsync(int fd);
 int __real_rename(const char *from, const char *to);
 int __wrap_rename(const char *from, const char *to);
@@ -82,13 +80,15 @@ __wrap_write(int fd, const void *data, size_t len)
 int
 __wrap_fdatasync(int fd)
 {
-    return fails_now() ? -1 : __real_fdatasync(fd);
+    (void)fd; /* nobody cuts the power here */
+    return fails_now() ? -1 : 0;
 }
 
 int
 __wrap_fsync(int fd)
 {
-    return fails_now() ? -1 : __real_fsync(fd);
+    (void)fd; /* nobody cuts the power here */
+    return fails_now() ? -1 : 0;
 }
 
 int
