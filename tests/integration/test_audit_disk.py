@@ -74,7 +74,7 @@ class AuditDisk(test_audit_kill.Looking, unittest.TestCase):
         self.verify()
         received = [jwt for client in clients for jwt in client.received]
         print(f"{self.happened()} calls failed, {len(received)} signatures")
-        self.assertGreater(self.happened(), 100)
+        self.assertGreater(self.happened(), 20)
         self.check_records(received)
         self.assertLessEqual(set().union(*(client.errors for client in clients)), {"AUDIT_UNAVAILABLE"})
 
