@@ -146,7 +146,7 @@ class AuditTools(unittest.TestCase):
         files = sorted(os.path.join(top, name) for top, _, names in os.walk(state) for name in names)
         segments = [path for path in files if path.endswith(".jsonl")]
         draw = random.Random(os.environ.get("ATH_TEST_SEED", "5"))
-        for _ in range(int(os.environ.get("ATH_TEST_ATTACKS", "24"))):
+        for _ in range(int(os.environ.get("ATH_TEST_ATTACKS", "12"))):
             path = draw.choice(draw.choice([files, segments]))
             with open(path, "rb") as file:
                 content = file.read()
@@ -204,7 +204,7 @@ class AuditTools(unittest.TestCase):
                 changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, len(value), 1 + len(value) // 80)]
                 if name.endswith("checkpoint"):  # what only the TPM's line says is not the script's concern
                     end = value.index("\n\n") + 2 + value[value.index("\n\n") + 2:].index("\n")
-                    changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, end)]
+                    changed = [value[:i] + chr(ord(value[i]) ^ 1) + value[i + 1:] for i in range(0, end, 1 + end // 80)]
             elif isinstance(value, list):
                 changed = [value[1:], value[:-1], value + [value[0]], value[::-1]]
                 changed += [value[:i] + [value[i - 1]] + value[i + 1:] for i in range(len(value))]
@@ -296,7 +296,7 @@ class AuditTools(unittest.TestCase):
                 content = file.read()
                 # of the checkpoint: what the audit key itself signed, and its signature
                 end = content.index(b"\n", content.index(b"\n\n") + 2) if path == "checkpoint" else len(content)
-                for at in (0, end // 3, end // 2, end - 2):
+                for at in (end // 3, end - 2):
                     file.seek(at)
                     file.write(bytes([content[at] ^ 1]))
                     file.flush()

@@ -155,7 +155,6 @@ class Card:
         return f"pkcs11:serial={self.card.serial}?module-path={module or OPENSC}{query}"
 
 
-@unittest.skipUnless(OWN_RUN in os.environ, "is run by Cards, in a mount namespace")
 class OpenSc(TokenTest):
     module_leaks = True  # 0.23.0 does, when a card is taken out
 
@@ -279,6 +278,9 @@ class Cards(unittest.TestCase):
         self.assertIn("OK", run.stderr)
         self.assertNotIn("skipped", run.stderr)
 
+
+if OWN_RUN not in os.environ:
+    del OpenSc  # Cards runs it, in a mount namespace
 
 if __name__ == "__main__":
     unittest.main()

@@ -1,17 +1,35 @@
 """Where the tests of one process, and all they start, lay their files: what a killed program leaves goes with
 it at the end."""
 import atexit
+import glob
 import os
 import shutil
+import signal
 import tempfile
+
+
+def _end_setups(place):
+    """The swtpm that swtpm_setup starts makes itself a daemon: it outlives an athd that is ended meanwhile."""
+    for path in glob.glob("/proc/[0-9]*/cmdline"):
+        try:
+            with open(path, "rb") as file:
+                if f"dir://{place}/".encode() in file.read():
+                    os.kill(int(path.split("/")[2]), signal.SIGKILL)
+        except OSError:
+            pass  # it has ended
+
+
+def _take_away(place, owner):
+    if os.getpid() == owner:  # its forks do not
+        _end_setups(place)
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _make():
     place = tempfile.mkdtemp(prefix="athd-tests-")
     os.chmod(place, 0o1777)  # as /tmp: some tests are other users
     tempfile.tempdir = os.environ["TMPDIR"] = place
-    owner = os.getpid()  # its forks do not take it away
-    atexit.register(lambda: os.getpid() == owner and shutil.rmtree(place, ignore_errors=True))
+    atexit.register(_take_away, place, os.getpid())
     return place
 
 
