@@ -33,9 +33,14 @@ has_number(const struct policy_numbers *numbers, uint64_t number)
 static bool
 has_text(const struct policy_texts *texts, const char *text, bool by_path)
 {
-    for (size_t i = 0; i < texts->count && text != NULL; i++)
-        if (policy_glob(texts->items[i], text, by_path))
+    for (size_t i = 0; i < texts->count && text != NULL; i++) {
+        const char *item = texts->items[i];
+
+        if (item[0] != text[0] && item[0] != '*' && item[0] != '?')
+            continue; /* as most do */
+        if (strcmp(item, text) == 0 || policy_glob(item, text, by_path))
             return true;
+    }
     return texts->count == 0;
 }
 
@@ -210,14 +215,6 @@ holds_hours(const struct policy_rule *rule, const struct asked *asked)
     return asked->question->now == 0 || policy_hours_hold(&rule->hours, asked->question->now);
 }
 
-static bool
-holds_always(const struct policy_rule *rule, const struct asked *asked)
-{
-    (void)rule; /* only rules that name the method are looked at */
-    (void)asked;
-    return true;
-}
-
 static holds_fn *const conditions[POLICY_COND_COUNT] = {
     [POLICY_COND_UID] = holds_uid,
     [POLICY_COND_GID] = holds_gid,
@@ -228,7 +225,6 @@ static holds_fn *const conditions[POLICY_COND_COUNT] = {
     [POLICY_COND_EXE] = holds_exe,
     [POLICY_COND_EXE_INODE] = holds_exe_inode,
     [POLICY_COND_VERITY] = holds_verity,
-    [POLICY_COND_METHOD] = holds_always,
     [POLICY_COND_KEY] = holds_key,
     [POLICY_COND_AUDIENCE] = holds_audience,
     [POLICY_COND_PEER] = holds_peer,
@@ -240,11 +236,10 @@ static holds_fn *const conditions[POLICY_COND_COUNT] = {
 static enum policy_condition
 first_failure(const struct policy_rule *rule, const struct asked *asked)
 {
-    unsigned condition = 0;
-
-    while (condition < POLICY_COND_COUNT && conditions[condition](rule, asked))
-        condition++;
-    return (enum policy_condition)condition;
+    for (unsigned i = 0; i < rule->condition_count; i++)
+        if (!conditions[rule->conditions[i]](rule, asked))
+            return (enum policy_condition)rule->conditions[i];
+    return POLICY_COND_COUNT;
 }
 
 static size_t

@@ -48,9 +48,39 @@ policy_rules_free(struct policy_rules *rules)
     free(rules);
 }
 
+/* Those that the rule does not have hold always, and are not looked at. */
+static void
+list_conditions(struct policy_rule *rule)
+{
+    const bool has[POLICY_COND_COUNT] = {
+        [POLICY_COND_UID] = rule->uids.count > 0,
+        [POLICY_COND_GID] = rule->gids.count > 0,
+        [POLICY_COND_NAMESPACE] = rule->namespaces != 0,
+        [POLICY_COND_GRANT] = rule->grants.count > 0,
+        [POLICY_COND_UNIT] = rule->units.count > 0,
+        [POLICY_COND_SLICE] = rule->slices.count > 0,
+        [POLICY_COND_EXE] = rule->exes.count > 0,
+        [POLICY_COND_EXE_INODE] = rule->exe_inodes.count > 0,
+        [POLICY_COND_VERITY] = rule->verities.count > 0,
+        [POLICY_COND_KEY] = rule->keys.count > 0,
+        [POLICY_COND_AUDIENCE] = rule->audiences.count > 0,
+        [POLICY_COND_PEER] = rule->peers.count > 0,
+        [POLICY_COND_SCOPE] = rule->scopes.count > 0,
+        [POLICY_COND_TTL] = rule->max_ttl > 0,
+        [POLICY_COND_HOURS] = rule->hours.is_given,
+    };
+
+    rule->condition_count = 0;
+    for (unsigned i = 0; i < POLICY_COND_COUNT; i++)
+        if (has[i])
+            rule->conditions[rule->condition_count++] = (uint8_t)i;
+}
+
 ath_err
 policy_rules_index(struct policy_rules *rules)
 {
+    for (size_t i = 0; i < rules->count; i++)
+        list_conditions(&rules->rules[i]);
     for (size_t method = 0; method < RPC_METHOD_COUNT; method++) {
         size_t count = 0;
         uint16_t *list;

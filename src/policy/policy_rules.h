@@ -103,7 +103,9 @@ struct policy_rule {
     struct policy_hours hours;
     uint32_t rate, rate_s; /* so many in so many seconds; 0: any */
     enum policy_consent consent;
-    int64_t consent_s; /* ONCE */
+    int64_t consent_s;                     /* ONCE */
+    uint8_t conditions[POLICY_COND_COUNT]; /* enum policy_condition of those it has, in order */
+    uint8_t condition_count;
 };
 
 struct policy_file { /* that was read */

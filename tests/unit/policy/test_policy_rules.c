@@ -4,7 +4,6 @@
 #include <stdio.h>
 #include <time.h>
 
-#include "base/clock.h"
 #include "policy/policy_rules.h"
 
 #define OWNER 1000
@@ -370,6 +369,16 @@ test_a_glob_takes_no_time(void **state)
 
 /* ---- speed ---- */
 
+/* Of this process: what others do on the machine does not count. */
+static uint64_t
+cpu_us(void)
+{
+    struct timespec used;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &used);
+    return (uint64_t)used.tv_sec * 1000000 + (uint64_t)used.tv_nsec / 1000;
+}
+
 static void
 test_a_decision_of_a_thousand_rules_takes_no_time(void **state)
 {
@@ -393,10 +402,10 @@ test_a_decision_of_a_thousand_rules_takes_no_time(void **state)
     ath_buf_put_string(&text, "]}");
     rules = rules_of(ath_buf_text(&text));
     ath_buf_done(&text);
-    began = clock_monotonic_us();
+    began = cpu_us();
     for (int i = 0; i < turns; i++)
         decision = policy_rules_decide(rules, &subject, &question);
-    us = clock_monotonic_us() - began;
+    us = cpu_us() - began;
     assert_null(decision.allowing);
     assert_string_equal(policy_decision_rule(&decision), "r0");
     print_message("a decision of 1,000 rules: %.2f us\n", (double)us / turns);
