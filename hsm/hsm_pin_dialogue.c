@@ -77,7 +77,9 @@ failed(struct dialogue *dialogue, const char *reason)
 
     if (complaint[0] != '\0')
         return why_set(dialogue->why, ATH_ERR_NO_PROMPTER,
-                       "the prompter does not work; it said: %s", complaint);
+                       "the prompter does not work (has athd a terminal, GPG_TTY, or a display?); "
+                       "it said: %s",
+                       complaint);
     return why_set(dialogue->why, ATH_ERR_NO_PROMPTER, "the prompter does not work: %s", reason);
 }
 

@@ -55,11 +55,13 @@ check(const struct source *source, const struct stat *status, struct why *why)
     mode_t foreign = source->is_credential ? (S_IWGRP | S_IRWXO) : (S_IRWXG | S_IRWXO);
 
     if (!S_ISREG(status->st_mode))
-        return why_set(why, ATH_ERR_PIN_REQUIRED, "%s is no regular file", source->path);
-    if (status->st_uid != geteuid() && status->st_uid != 0)
-        return why_set(why, ATH_ERR_PIN_REQUIRED,
-                       "%s belongs to somebody else; it must be athd's user's or root's",
+        return why_set(why, ATH_ERR_PIN_REQUIRED, "the pin-source %s is no regular file",
                        source->path);
+    if (status->st_uid != geteuid() && status->st_uid != 0)
+        return why_set(
+            why, ATH_ERR_PIN_REQUIRED,
+            "the pin-source %s belongs to somebody else; it must be athd's user's or root's",
+            source->path);
     if ((status->st_mode & foreign) != 0)
         return why_set(why, ATH_ERR_PIN_REQUIRED,
                        "others may read or write %s, which holds a PIN: chmod 600 it",
@@ -102,10 +104,12 @@ read_pin(int fd, const struct source *source, struct why *why, struct ath_secret
     if (len > 0 && room.data[len - 1] == '\n')
         len--;
     if (n < 0)
-        err = why_set(why, ATH_ERR_PIN_REQUIRED, "%s: %s", source->path, strerror(errno));
+        err = why_set(why, ATH_ERR_PIN_REQUIRED, "the pin-source %s: %s", source->path,
+                      strerror(errno));
     else if (len == 0 || len > PIN_MAX || memchr(room.data, '\0', len) != NULL)
         err = why_set(why, ATH_ERR_PIN_REQUIRED,
-                      "%s must hold a PIN of 1 to 255 bytes and nothing else", source->path);
+                      "the pin-source %s must hold a PIN of 1 to 255 bytes and nothing else",
+                      source->path);
     else
         err = ath_secret_from(ath_slice_of(room.data, len), ret_pin);
     ath_secret_done(&room);
@@ -126,7 +130,7 @@ pin_source_read(const char *uri, struct ath_slice refused, struct why *why,
         return err;
     fd = open(source.path, O_RDONLY | O_NOFOLLOW | O_NONBLOCK | O_CLOEXEC | O_NOCTTY);
     if (fd < 0 || fstat(fd, &status) != 0) {
-        err = why_set(why, ATH_ERR_PIN_REQUIRED, "%s: %s", source.path,
+        err = why_set(why, ATH_ERR_PIN_REQUIRED, "the pin-source %s: %s", source.path,
                       errno == ELOOP ? "it is a symbolic link" : strerror(errno));
         goto out;
     }

@@ -1,6 +1,7 @@
 /* `ath audit`: the table of its commands, and where the log is. */
 #include "ath_cmd_audit.h"
 
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -200,6 +201,17 @@ has(const char *dir, const char *name)
     return is_there;
 }
 
+static void
+say_no_log(const char *state, int error)
+{
+    if (error == ENOENT || error == ENOTDIR)
+        cmd_error("there is no audit log in %s; --state-dir says where it is", state);
+    else
+        cmd_error("%s cannot be read: %s; the log is for athd's user only (ath audit export makes "
+                  "copies for others)",
+                  state, strerror(error));
+}
+
 char *
 cmd_audit_dir(const struct cmd_context *context)
 {
@@ -213,7 +225,7 @@ cmd_audit_dir(const struct cmd_context *context)
     if (!has(state, "audit") && (has(state, "checkpoint") || has(state, "00000001.jsonl")))
         return state;
     if (!has(state, "audit"))
-        cmd_error("there is no audit log in %s; --state-dir says where it is", state);
+        say_no_log(state, errno);
     else if ((dir = file_path(state, "audit")) == NULL)
         cmd_error("%s", ath_err_sentence(ATH_ERR_NOMEM));
     free(state);

@@ -42,13 +42,14 @@ cmd_audit_microseconds(struct ath_slice timestamp)
 }
 
 static ath_err
-export_records(struct audit_reader *reader, put_record_fn *put, FILE *file, struct why *why)
+export_records(struct audit_reader *reader, put_record_fn *put, FILE *file, struct why *why,
+               uint64_t *ret_count)
 {
     struct ath_buf out = {.max = MAX_FORM};
     struct audit_record record;
     ath_err err;
 
-    while ((err = audit_reader_next(reader, why, &record)) == ATH_OK) {
+    for (*ret_count = 0; (err = audit_reader_next(reader, why, &record)) == ATH_OK; ++*ret_count) {
         ath_buf_clear(&out);
         err = put(record.line, &out);
         if (err != ATH_OK) {
@@ -70,6 +71,7 @@ export_to(const struct cmd_context *context, const char *dir, put_record_fn *put
           struct why *why)
 {
     struct audit_reader *reader = NULL;
+    uint64_t count = 0;
     int64_t from = 0;
     ath_err err;
 
@@ -78,7 +80,10 @@ export_to(const struct cmd_context *context, const char *dir, put_record_fn *put
     if (json_get_int(context->extra, "--from", &from))
         err = audit_reader_seek(reader, (uint64_t)from, why);
     if (err == ATH_OK)
-        err = export_records(reader, put, file, why);
+        err = export_records(reader, put, file, why, &count);
+    if (err == ATH_OK && count == 0)
+        cmd_note(context, "no record was there to be exported; ath audit verify says whether "
+                          "segments of the log are missing");
     audit_reader_free(reader);
     return err;
 }

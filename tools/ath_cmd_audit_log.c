@@ -192,10 +192,18 @@ print_kept(const struct cmd_context *context, struct showing *showing)
     free(showing->kept);
 }
 
+struct printing {
+    const struct cmd_context *context;
+    uint64_t count;
+};
+
 static bool
 print_at_once(void *ctx, const struct json *record)
 {
-    cmd_audit_print_line(ctx, record);
+    struct printing *printing = ctx;
+
+    cmd_audit_print_line(printing->context, record);
+    printing->count++;
     return true;
 }
 
@@ -213,6 +221,15 @@ log_size(const struct cmd_context *context, struct ath_client *client)
     return size;
 }
 
+/* An empty answer looks like a misspelt name: docs/audit-events.md has those of events. */
+static ath_err
+say_if_none(const struct cmd_context *context, ath_err err, uint64_t count)
+{
+    if (err == ATH_OK && count == 0)
+        cmd_note(context, "no record matches");
+    return err;
+}
+
 static ath_err
 show_last(const struct cmd_context *context, struct ath_client *client, int64_t limit,
           int64_t after)
@@ -226,7 +243,17 @@ show_last(const struct cmd_context *context, struct ath_client *client, int64_t 
     }
     err = cmd_audit_each(context, client, context->params, after, keep, &showing, NULL);
     print_kept(context, &showing);
-    return err;
+    return say_if_none(context, err, showing.count);
+}
+
+static ath_err
+show_all(const struct cmd_context *context, struct ath_client *client)
+{
+    struct printing printing = {.context = context};
+    ath_err err =
+        cmd_audit_each(context, client, context->params, -1, print_at_once, &printing, NULL);
+
+    return say_if_none(context, err, printing.count);
 }
 
 static ath_err
@@ -237,8 +264,7 @@ show(struct cmd_context *context, struct ath_client *client)
 
     if (!json_get_int(context->extra, "--limit", &limit)) {
         if (is_filtered)
-            return cmd_audit_each(context, client, context->params, -1, print_at_once, context,
-                                  NULL);
+            return show_all(context, client);
         limit = SHOWN_DEFAULT;
     }
     if (is_filtered)
@@ -292,6 +318,7 @@ static ath_err
 follow(struct cmd_context *context, struct ath_client *told, struct ath_client *asking,
        int *ret_status)
 {
+    struct printing printing = {.context = context};
     int64_t last;
     ath_err err;
 
@@ -304,7 +331,8 @@ follow(struct cmd_context *context, struct ath_client *told, struct ath_client *
     do {
         char *event = NULL;
 
-        err = cmd_audit_each(context, asking, context->params, last, print_at_once, context, &last);
+        err =
+            cmd_audit_each(context, asking, context->params, last, print_at_once, &printing, &last);
         fflush(stdout);
         if (err != ATH_OK) {
             *ret_status = ath_err_exit_status(err);

@@ -126,6 +126,10 @@ put_found(struct json_maker *result, const struct audit_report *report)
     json_put_int(result, "covered", (int64_t)report->covered);
     json_put_int(result, "checkpoints", (int64_t)report->checkpoints);
     json_put_int(result, "torn", (int64_t)report->torn);
+    if (report->rollbacks != 0) {
+        json_put_int(result, "rollbacks", (int64_t)report->rollbacks);
+        json_put_int(result, "first_rollback", (int64_t)report->first_rollback);
+    }
     json_put_string(result, "time", report->newest.time);
     if (report->is_unfinished)
         json_put_bool(result, "unfinished", true);
@@ -189,6 +193,21 @@ show_uncovered(const struct audit_report *report)
         printf("%zu bytes behind the last record are not a whole one (yet)\n", report->torn);
 }
 
+/* The log holds from there on; what was lost before, nobody can say from it. */
+static void
+show_rollbacks(const struct audit_report *report)
+{
+    if (report->rollbacks == 0)
+        return;
+    printf("BUT in record %" PRIu64, report->first_rollback);
+    if (report->rollbacks > 1)
+        printf(" (and %" PRIu64 " more)", report->rollbacks - 1);
+    printf(
+        " athd found that log, checkpoints and the TPM's counter did not agree: what was written "
+        "before may have been put back to an earlier state, and records lost (ath audit show "
+        "--event audit_rollback)\n");
+}
+
 static void
 show_found(const struct cmd_context *context, const struct audit_report *report, bool was_expected)
 {
@@ -199,6 +218,7 @@ show_found(const struct cmd_context *context, const struct audit_report *report,
     if (report->first_index != 0)
         printf(" (those before were removed, as the log says; their hashes are there)");
     printf(": all as they were written\n");
+    show_rollbacks(report);
     printf("%" PRIu64 " checkpoint%s, the newest of %s covers %" PRIu64 " records\n",
            report->checkpoints, report->checkpoints == 1 ? "" : "s", report->newest.time,
            report->covered);

@@ -177,7 +177,8 @@ look_at_login(struct doctor *doctor, const struct json *hsm, const char *name)
               "%s: athd takes no PIN for %lld s, because wrong ones were entered", name,
               (long long)wait_s);
     else
-        found(doctor, HINT, "hsm", NULL, "%s: its PIN is asked for at the next request", name);
+        found(doctor, HINT, "hsm", NULL,
+              "%s: the next request asks for its PIN, or takes it from its pin-source", name);
 }
 
 static void
@@ -190,7 +191,8 @@ look_at_token(struct doctor *doctor, const struct json *hsm, const char *name, c
     if (strcmp(state, "absent") == 0)
         found(
             doctor, WRONG, "hsm",
-            "insert it; it is noticed by itself (p11tool --list-tokens shows what the module sees)",
+            "insert it, which is noticed by itself; or correct its URI in athd.json or --hsm, and "
+            "start athd again (p11tool --provider MODULE --list-tokens shows what a module sees)",
             "the token %s is not there: %s", name, why);
     else if (strcmp(state, "failed") == 0)
         found(
@@ -243,6 +245,48 @@ look_at_hsm(struct doctor *doctor, const struct json *hsm)
 }
 
 static void
+look_at_audit(struct doctor *doctor, const struct json *audit)
+{
+    const char *state = json_get_string(audit, "state"), *why = json_get_string(audit, "message");
+
+    if (state == NULL || why == NULL)
+        return;
+    if (strcmp(state, "unavailable") == 0)
+        found(doctor, WRONG, "audit", "make room there, or mend it; athd goes on by itself",
+              "nothing is signed, since no record can be written: %s", why);
+    else if (strcmp(state, "failing") == 0)
+        found(doctor, WRONG, "audit", "it is tried again by itself; athd's log has more",
+              "new records are not covered by a signature: %s", why);
+    else if (strcmp(state, "no-key") == 0)
+        found(doctor, HINT, "audit", NULL, "new records are not signed yet: %s", why);
+}
+
+static bool
+has_hsm(const struct json *status, const char *name)
+{
+    const struct json *hsm = json_first(json_get(status, "hsms"));
+
+    while (hsm != NULL && strcmp(json_get_string(hsm, "name"), name) != 0)
+        hsm = json_next(hsm);
+    return hsm != NULL;
+}
+
+/* A key belongs to the hsm of the name under which it was made. */
+static void
+look_at_keys(struct doctor *doctor, const struct json *keys, const struct json *status)
+{
+    const struct json *key;
+
+    for (key = json_first(json_get(keys, "keys")); key != NULL; key = json_next(key)) {
+        const char *name = json_get_string(key, "name"), *hsm = json_get_string(key, "hsm");
+
+        if (name != NULL && hsm != NULL && !has_hsm(status, hsm))
+            found(doctor, WRONG, "key", "give its hsm that \"name\" in athd.json, as it had before",
+                  "%s is in the hsm %s, and none of this name is configured", name, hsm);
+    }
+}
+
+static void
 look_at_damage(struct doctor *doctor, const struct json *file)
 {
     if (json_get_string(file, "file") != NULL && json_get_string(file, "message") != NULL)
@@ -265,11 +309,12 @@ ask(struct ath_client *client, const char *method, struct json **ret_result)
 static void
 look_at_athd(struct doctor *doctor, struct ath_client *client)
 {
-    struct json *hello = NULL, *status = NULL;
+    struct json *hello = NULL, *status = NULL, *keys = NULL;
     const struct json *hsm, *file;
 
     if (ask(client, "agent.hello", &hello) != ATH_OK ||
-        ask(client, "agent.status", &status) != ATH_OK) {
+        ask(client, "agent.status", &status) != ATH_OK ||
+        ask(client, "key.list", &keys) != ATH_OK) {
         found(doctor, WRONG, "athd", NULL, "%s", ath_client_error_message(client));
         goto out;
     }
@@ -282,11 +327,14 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
               "no hardware is configured");
     for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))
         look_at_hsm(doctor, hsm);
+    look_at_keys(doctor, keys, status);
+    look_at_audit(doctor, json_get(status, "audit"));
     for (file = json_first(json_get(status, "damaged")); file != NULL; file = json_next(file))
         look_at_damage(doctor, file);
 out:
     json_free(hello);
     json_free(status);
+    json_free(keys);
 }
 
 /* How the socket was found or not; a client if it answers. */

@@ -70,6 +70,17 @@ is_same(const struct json *object, const char *name, const char *text)
     return value != NULL && strcmp(value, text) == 0;
 }
 
+/* A program by its path or, as the log is shown to people, by the name at its end. */
+static bool
+is_program(const struct json *caller, const char *text)
+{
+    const char *exe = json_get_string(caller, "exe");
+    const char *slash = exe == NULL ? NULL : strrchr(exe, '/');
+
+    return exe != NULL &&
+           (strcmp(exe, text) == 0 || (slash != NULL && strcmp(slash + 1, text) == 0));
+}
+
 static bool
 is_of_caller(const struct json *record, const char *text)
 {
@@ -82,7 +93,7 @@ is_of_caller(const struct json *record, const char *text)
         if (strcmp(uid, text) == 0)
             return true;
     }
-    return is_same(caller, "exe", text) || is_same(caller, "unit", text) ||
+    return is_program(caller, text) || is_same(caller, "unit", text) ||
            is_same(caller, "grant", text);
 }
 

@@ -14,10 +14,10 @@
 /* What a record must have; NULL and false: anything. Borrowed. */
 struct audit_filter {
     const char *event;
-    const char *key;      /* a key's name, or its thumbprint */
+    const char *key;       /* a key's name, or its thumbprint */
     const char *handshake; /* b64u(T5), or the handshake_id that it has at this side */
-    const char *trace_id; /* 32 hexadecimal digits */
-    const char *caller;   /* uid, executable, unit or grant of the caller */
+    const char *trace_id;  /* 32 hexadecimal digits */
+    const char *caller;    /* uid, executable (path or last name), unit or grant */
     bool has_since, has_until;
     int64_t since, until; /* seconds since 1970; until is not included */
 };

@@ -190,26 +190,31 @@ settle_state_dir(struct config *config, struct why *why)
     return make_absolute(&config->state_dir, why);
 }
 
-/* Beside athd's own program (a build directory), else where it is installed. */
+/* Beside athd's own program (a build directory), under the same prefix (what was installed may be
+ * moved), else where this build is installed. */
 static ath_err
 settle_helper(struct config *config, struct why *why)
 {
-    char own[4096], *slash, *beside = NULL;
+    static const char *const places[] = {HELPER_NAME, "../libexec/ath/" HELPER_NAME};
+    char own[4096], *slash;
     ssize_t len;
 
     if (config->helper != NULL)
         return make_absolute(&config->helper, why);
     len = readlink("/proc/self/exe", own, sizeof(own) - 1);
     own[len > 0 ? len : 0] = '\0';
-    if ((slash = strrchr(own, '/')) != NULL) {
-        *slash = '\0';
-        beside = file_path(own, HELPER_NAME);
+    if ((slash = strrchr(own, '/')) == NULL)
+        return config_replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
+    *slash = '\0';
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
+        char *path = file_path(own, places[i]);
+
+        if (path != NULL && access(path, X_OK) == 0) {
+            config->helper = path;
+            return ATH_OK;
+        }
+        free(path);
     }
-    if (beside != NULL && access(beside, X_OK) == 0) {
-        config->helper = beside;
-        return ATH_OK;
-    }
-    free(beside);
     return config_replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
 }
 

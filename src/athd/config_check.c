@@ -1,10 +1,12 @@
 /* What a configuration names must be there, too: said before the first request needs it. */
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
 #include "athd/config.h"
+#include "base/fd.h"
 #include "hsm/wire/pkcs11_uri.h"
 
 static bool
@@ -67,27 +69,72 @@ is_readable_file(const char *path)
     return stat(path, &st) == 0 && S_ISREG(st.st_mode) && access(path, R_OK) == 0;
 }
 
+/* A shared object, by its first bytes (elf(5)): p11tool's or OpenSC's paths are easily mistaken. */
+static bool
+is_elf(const char *path)
+{
+    char magic[4] = "";
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY);
+    bool is = fd >= 0 && read(fd, magic, sizeof(magic)) == (ssize_t)sizeof(magic) &&
+              memcmp(magic, "\177ELF", sizeof(magic)) == 0;
+
+    fd_close(&fd);
+    return is;
+}
+
+static ath_err
+check_module(const struct config_hsm *hsm, const char *path, struct why *why)
+{
+    if (!is_readable_file(path))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "hsm %s: there is no PKCS#11 module %s; module-path names the one of the "
+                       "token's maker, or OpenSC's opensc-pkcs11.so",
+                       hsm->name, path);
+    if (!is_elf(path))
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "hsm %s: %s is no PKCS#11 module, nor any other shared library", hsm->name,
+                       path);
+    return ATH_OK;
+}
+
+/* What the helper would refuse (hsm/hsm_pin_source.c), before a request meets it. */
+static ath_err
+check_pin_file(const struct config_hsm *hsm, const char *path, struct why *why)
+{
+    struct stat st;
+
+    if (lstat(path, &st) != 0 || !S_ISREG(st.st_mode) || access(path, R_OK) != 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "hsm %s: the file of its pin-source, %s, cannot be read, or is no regular "
+                       "file",
+                       hsm->name, path);
+    if ((st.st_mode & (S_IRWXG | S_IRWXO)) != 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "hsm %s: others may read or write its pin-source, %s: chmod 600 it",
+                       hsm->name, path);
+    if (st.st_uid != geteuid() && st.st_uid != 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "hsm %s: its pin-source, %s, belongs to somebody else; it must be athd's "
+                       "user's or root's",
+                       hsm->name, path);
+    return ATH_OK;
+}
+
 ath_err
 config_check_tokens(const struct config *config, struct why *why)
 {
     struct pkcs11_uri uri;
-    size_t i;
+    ath_err err;
 
-    for (i = 0; i < config->hsm_count; i++) {
+    for (size_t i = 0; i < config->hsm_count; i++) {
         const struct config_hsm *hsm = &config->hsms[i];
 
         if (pkcs11_uri_parse(ath_slice_of_string(hsm->uri), NULL, &uri) != ATH_OK)
             continue; /* a TPM */
-        if (uri.module_path[0] != '\0' && !is_readable_file(uri.module_path))
-            return why_set(
-                why, ATH_ERR_INVALID_PARAMS,
-                "hsm %s: there is no PKCS#11 module %s; module-path names the one of the "
-                "token's maker, or OpenSC's opensc-pkcs11.so",
-                hsm->name, uri.module_path);
-        if (uri.pin_file[0] != '\0' && !is_readable_file(uri.pin_file))
-            return why_set(why, ATH_ERR_INVALID_PARAMS,
-                           "hsm %s: the file of its pin-source, %s, cannot be read", hsm->name,
-                           uri.pin_file);
+        if (uri.module_path[0] != '\0' && (err = check_module(hsm, uri.module_path, why)) != ATH_OK)
+            return err;
+        if (uri.pin_file[0] != '\0' && (err = check_pin_file(hsm, uri.pin_file, why)) != ATH_OK)
+            return err;
     }
     return ATH_OK;
 }

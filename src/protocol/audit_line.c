@@ -52,6 +52,7 @@ audit_line_begin(struct ath_slice line, struct why *why, struct audit_line *ret_
     rest = ath_slice_of(rest.data + CLOCK_TEXT_SIZE, rest.len - CLOCK_TEXT_SIZE);
     begun.is_retention = skip(&rest, ",\"event\":\"audit_retention\",\"kept_from\":") &&
                          skip_number(&rest, &begun.kept_from);
+    begun.is_rollback = skip(&rest, ",\"event\":\"audit_rollback\",");
     *ret_line = begun;
     return ATH_OK;
 }

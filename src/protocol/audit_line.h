@@ -17,10 +17,12 @@ struct audit_line {
     struct ath_slice timestamp; /* CLOCK_TEXT_SIZE - 1 characters */
     bool is_retention;          /* event "audit_retention": records before kept_from are removed */
     uint64_t kept_from;
+    bool is_rollback; /* event "audit_rollback": athd found the log put back to an earlier state */
 };
 
-/* Only how the line begins: {"index":N,"timestamp":"...", and whether it is about retention.
- * ATH_ERR_PARSE (why says what is missing), ATH_ERR_LIMIT_EXCEEDED: longer than AUDIT_LINE_MAX. */
+/* Only how the line begins: {"index":N,"timestamp":"...", and whether it is about retention
+ * or roll-back. * ATH_ERR_PARSE (why says what is missing), ATH_ERR_LIMIT_EXCEEDED: longer than
+ * AUDIT_LINE_MAX. */
 ath_err audit_line_begin(struct ath_slice line, struct why *why,
                          struct audit_line *ret_line) ATH_MUST_USE;
 

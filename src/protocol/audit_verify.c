@@ -42,6 +42,8 @@ check_record(struct audit_run *run, const struct audit_record *record)
         return wrong_index(run, &place, line.index);
     if (line.is_retention && line.index < audit_run_newest(run) && line.kept_from > run->kept_from)
         run->kept_from = line.kept_from;
+    if (line.is_rollback && run->report->rollbacks++ == 0)
+        run->report->first_rollback = line.index;
     if ((err = merkle_leaf(record->line, leaf)) != ATH_OK)
         return err;
     return audit_run_add(run, leaf, &place);

@@ -33,7 +33,9 @@ struct audit_report {
     uint64_t size;        /* index behind the last whole record */
     uint64_t covered;     /* records that the newest checkpoint covers */
     uint64_t checkpoints;
-    size_t torn; /* bytes of a line that is not whole (yet), behind all others */
+    uint64_t rollbacks;      /* records in which athd says that the log had been put back */
+    uint64_t first_rollback; /* index of the first of them */
+    size_t torn;             /* bytes of a line that is not whole (yet), behind all others */
     struct checkpoint newest;
     bool is_unfinished; /* it is in checkpoints/ and not in dir/checkpoint (yet) */
     struct audit_signed by[AUDIT_MAX_KEYS];

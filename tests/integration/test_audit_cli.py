@@ -68,6 +68,8 @@ class AuditCommands(unittest.TestCase):
                 (("--event", "signature"), lambda r: r["event"] == "signature"),
                 (("--key", "alice"), lambda r: r.get("key") == "alice"),
                 (("--caller", str(os.getuid())), lambda r: "caller" in r),
+                (("--caller", "ath"), lambda r: r.get("caller", {}).get("exe", "").endswith("/ath")),
+                (("--caller", "th"), lambda r: False),
                 (("--trace", TRACE), lambda r: r.get("trace") == TRACE),
                 (("--handshake", self.handshake), lambda r: r.get("handshake") == self.handshake),
                 (("--since", "-1h"), lambda r: True), (("--until", "-1h"), lambda r: False)):
@@ -76,6 +78,11 @@ class AuditCommands(unittest.TestCase):
                 self.assertEqual(lines(me, "show", *arguments)[:len(wanted)], wanted)
         both = lines(me, "show", "--event", "signature", "--trace", OTHER, "--limit", "1")
         self.assertEqual(both, [r for r in records if r["event"] == "signature" and r.get("trace") == OTHER][-1:])
+
+    def test_nothing_that_matches_is_said(self):
+        command_line = command(self.scene.me, "show", "--event", "no-such-event")
+        said = subprocess.run(command_line, capture_output=True, text=True, timeout=60, check=True)
+        self.assertEqual((said.stdout, said.stderr), ("", "no record matches\n"))
 
     def test_trace_tells_the_same_handshake_on_both_sides(self):
         scene = self.scene

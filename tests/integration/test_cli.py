@@ -252,6 +252,27 @@ class WithOne(unittest.TestCase):
         self.assertEqual(self.ath("peer", "list"), "")
 
 
+class OfAnotherHsm(unittest.TestCase):
+    def test_keys_whose_hsm_is_no_longer_configured_are_told(self):
+        with Athd() as athd:
+            athd.call("key.create", name="k", role="client", agent_id="https://a.example/a")
+            athd.stop()
+            path = os.path.join(athd.state, "keys", "k.json")
+            with open(path, encoding="utf-8") as file:
+                text = file.read()
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(text.replace('"hsm": "swtpm"', '"hsm": "old"'))
+            athd.start()
+            athd.wait_for_hsm()
+            run = ath("attest", "k", "--audience", "https://b.example", socket=athd.socket)
+            self.assertEqual(run.returncode, 69)
+            self.assertIn(b'key k is in the hsm "old"', run.stderr)
+            run = ath("doctor", "--json", socket=athd.socket)
+            keys = [entry for entry in json.loads(run.stdout)["findings"] if entry["what"] == "key"]
+            self.assertEqual([(entry["state"], "k is in the hsm old" in entry["found"]) for entry in keys],
+                             [("WRONG", True)])
+
+
 class Handshake(unittest.TestCase):
     def setUp(self):
         self.scene = Scene(require_user_confirmation=True)

@@ -1,6 +1,7 @@
 """How athd lives and dies: start, signals, its socket, its helpers, its prompters, its size."""
 import json
 import os
+import shutil
 import signal
 import socket
 import stat
@@ -406,6 +407,17 @@ class Alone(unittest.TestCase):
         self.assertIn(b"/no/helper", run(*flags).stderr)
         self.assertEqual(run(*flags).returncode, 1)
         self.assertFalse(os.path.exists(self.athd.state))  # it only looks
+
+    def test_what_was_installed_may_be_moved(self):
+        prefix = os.path.join(self.athd.dir, "prefix")
+        for name, place in (("athd", "bin"), ("ath-hsm-helper", "libexec/ath")):
+            os.makedirs(os.path.join(prefix, place))
+            shutil.copy(os.path.join(BIN, name), os.path.join(prefix, place))
+        flags = [os.path.join(prefix, "bin/athd"), "--check-config", "--software-tpm", "--socket",
+                 self.athd.socket, *self.state]
+        said = subprocess.run(flags, capture_output=True, timeout=60, check=False,
+                              env={**os.environ, "XDG_CONFIG_HOME": self.athd.dir})
+        self.assertEqual(said.returncode, 0, said.stderr)
 
     def test_unusable_places_are_told(self):
         shared = os.path.join(self.athd.dir, "shared")

@@ -216,6 +216,44 @@ test_tokens_are_named_and_their_pin_has_its_time(void **state)
     config_done(&config);
 }
 
+static ath_err
+check_token(const char *query, struct why *why)
+{
+    char *argv[] = {(char[]){"athd"}, NULL}, uri[512];
+    struct config config;
+    ath_err err;
+
+    assert_int_equal(config_from_arguments(1, argv, why, &config), ATH_OK);
+    snprintf(uri, sizeof(uri), "pkcs11:token=a?%s", query);
+    assert_int_equal(config_add_hsm(&config, "card", uri, why), ATH_OK);
+    err = config_check_tokens(&config, why);
+    config_done(&config);
+    return err;
+}
+
+static void
+test_what_the_helper_would_refuse_is_told_before(void **state)
+{
+    char path[128], query[256];
+    struct why why = {{0}};
+
+    (void)state;
+    write_file("pin", "1234\n");
+    snprintf(path, sizeof(path), "%s/ath/pin", dir);
+    snprintf(query, sizeof(query), "module-path=%s", path);
+    assert_int_equal(check_token(query, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "nor any other shared library"));
+    snprintf(query, sizeof(query), "pin-source=file:%s", path);
+    assert_int_equal(chmod(path, 0640), 0);
+    assert_int_equal(check_token(query, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "chmod 600"));
+    assert_int_equal(chmod(path, 0600), 0);
+    assert_int_equal(check_token(query, &why), ATH_OK);
+    snprintf(query, sizeof(query), "pin-source=file:%s", dir);
+    assert_int_equal(check_token(query, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "cannot be read"));
+}
+
 static void
 test_wrong_files_are_told_with_file_and_line(void **state)
 {
@@ -422,6 +460,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_files_are_read_in_order_and_flags_win, begin, end),
         cmocka_unit_test_setup_teardown(test_pin_in_a_uri_is_refused_and_not_repeated, begin, end),
         cmocka_unit_test_setup_teardown(test_tokens_are_named_and_their_pin_has_its_time, begin,
+                                        end),
+        cmocka_unit_test_setup_teardown(test_what_the_helper_would_refuse_is_told_before, begin,
                                         end),
         cmocka_unit_test_setup_teardown(test_wrong_files_are_told_with_file_and_line, begin, end),
         cmocka_unit_test_setup_teardown(

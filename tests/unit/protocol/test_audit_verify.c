@@ -191,6 +191,29 @@ test_counters_that_do_not_count_up_are_found(void **state)
 }
 
 static void
+test_what_athd_said_of_a_log_put_back_is_told(void **state)
+{
+    static struct audit_report report;
+    struct temp_dir temp;
+    const char *dir = temp_dir_make(&temp, "audit");
+    struct audit_scene *scene = make_log(dir, true);
+
+    (void)state;
+    audit_scene_append_text(scene, "\"event\":\"x\",\"y\":\"audit_rollback\"}");
+    audit_scene_checkpoint(scene);
+    assert_int_equal(verify(dir, &report), ATH_OK);
+    assert_int_equal(report.rollbacks, 0);
+    for (int i = 0; i < 2; i++)
+        audit_scene_append_text(scene, "\"event\":\"audit_rollback\",\"expected\":4}");
+    audit_scene_checkpoint(scene);
+    assert_int_equal(verify(dir, &report), ATH_OK);
+    assert_int_equal(report.rollbacks, 2);
+    assert_int_equal(report.first_rollback, audit_scene_size(scene) - 2);
+    audit_scene_free(scene);
+    temp_dir_remove(&temp);
+}
+
+static void
 test_a_root_that_was_never_the_logs_is_found(void **state)
 {
     static struct audit_report report;
@@ -265,6 +288,7 @@ main(void)
         cmocka_unit_test(test_a_log_whose_key_changed_says_who_signed_what),
         cmocka_unit_test(test_a_log_whose_oldest_segments_were_removed_stays_provable),
         cmocka_unit_test(test_counters_that_do_not_count_up_are_found),
+        cmocka_unit_test(test_what_athd_said_of_a_log_put_back_is_told),
         cmocka_unit_test(test_a_root_that_was_never_the_logs_is_found),
         cmocka_unit_test(test_what_is_no_log_is_said),
         cmocka_unit_test(test_no_failing_allocation_makes_it_hold_or_leak),
