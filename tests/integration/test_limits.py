@@ -267,6 +267,7 @@ class Limits(unittest.TestCase):
     def test_50_callers_that_do_not_read_hold_up_nobody(self):
         flood = b"".join(json.dumps(line).encode() + b"\n" for line in (
             HELLO, request(2, "attestation.create", key="agent", audience="https://x.example"))) * 2000
+        calm = apart(self.slowest_of_50)  # on this machine, as busy as it is
         wires = [Wire(self.athd.socket, receive_buffer=4096) for _ in range(50)]
         try:
             for wire in wires:
@@ -275,7 +276,7 @@ class Limits(unittest.TestCase):
                     wire.socket.send(flood)
                 except BlockingIOError:
                     pass
-            self.assertLess(apart(self.slowest_of_50), 5)
+            self.assertLess(apart(self.slowest_of_50), 5 + 10 * calm)
         finally:
             for wire in wires:
                 wire.close()
