@@ -196,15 +196,20 @@ pkcs11_slot_find(const struct pkcs11_module *module, const struct pkcs11_uri *wa
 }
 
 /* OpenSC looks at its readers only when it is asked for the number of slots; to C_GetTokenInfo it
- * goes on telling of a card that is gone. */
+ * goes on telling of a card that is gone. Other modules are not asked: workers may be signing, and
+ * SoftHSM then throws away what they use. */
 static CK_RV
 look_again(const struct pkcs11_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *ret_info)
 {
     CK_SLOT_INFO info = {.flags = 0};
     CK_ULONG count = 0;
+    CK_RV rv = module->f->C_GetSlotInfo(slot, &info);
 
-    (void)module->f->C_GetSlotList(CK_TRUE, NULL, &count);
-    if (module->f->C_GetSlotInfo(slot, &info) == CKR_OK && (info.flags & CKF_TOKEN_PRESENT) == 0)
+    if (rv == CKR_OK && (info.flags & CKF_REMOVABLE_DEVICE) != 0) {
+        (void)module->f->C_GetSlotList(CK_TRUE, NULL, &count);
+        rv = module->f->C_GetSlotInfo(slot, &info);
+    }
+    if (rv == CKR_OK && (info.flags & CKF_TOKEN_PRESENT) == 0)
         return CKR_TOKEN_NOT_PRESENT;
     return module->f->C_GetTokenInfo(slot, ret_info);
 }

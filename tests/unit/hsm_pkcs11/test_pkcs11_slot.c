@@ -239,15 +239,22 @@ counting_slots(CK_BBOOL present, CK_SLOT_ID *slots, CK_ULONG *count)
     return fixture_real->C_GetSlotList(present, slots, count);
 }
 
-/* Modules look at their readers only then (PKCS #11 2.40, 5.5). */
+/* Modules look at their readers only then (PKCS #11 2.40, 5.5). Those without readers are left in
+ * peace. */
 static void
-test_check_asks_for_the_number_of_slots(void **state)
+test_check_asks_for_the_number_of_slots_where_tokens_can_be_taken_out(void **state)
 {
     struct fixture *fixture = *state;
+    CK_FUNCTION_LIST *fake = fixture_fake(fixture);
     struct hsm_fault fault = {0};
 
-    fixture_fake(fixture)->C_GetSlotList = counting_slots;
+    fake->C_GetSlotList = counting_slots;
+    fake->C_GetSlotInfo = lying_slot_info;
     lists = 0;
+    slot_lie.flags = CKF_TOKEN_PRESENT;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
+    assert_int_equal(lists, 0);
+    slot_lie.flags = CKF_TOKEN_PRESENT | CKF_REMOVABLE_DEVICE;
     assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
     assert_int_equal(lists, 1);
 }
@@ -357,7 +364,7 @@ main(void)
         WITH(fixture_setup_empty, test_open_works_once_the_token_is_there),
         WITH(fixture_setup_login, test_token_that_is_taken_out_is_missed_and_works_when_it_is_back),
         WITH(fixture_setup, test_another_token_in_the_same_slot_is_not_taken_for_ours),
-        WITH(fixture_setup, test_check_asks_for_the_number_of_slots),
+        WITH(fixture_setup, test_check_asks_for_the_number_of_slots_where_tokens_can_be_taken_out),
         WITH(fixture_setup, test_token_of_an_empty_slot_is_gone),
         WITH(fixture_setup, test_counts_beyond_all_measure_are_refused),
         WITH(fixture_setup, test_flags_become_login_and_tries),

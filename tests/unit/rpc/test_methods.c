@@ -86,6 +86,12 @@ static const struct {
                  "\"name\":\"x\",\"allow_literal\":false}"},
     {"peer.list", "{}"},
     {"peer.remove", "{\"did\":\"did:web:x.example\"}"},
+    {"policy.check",
+     "{\"method\":\"attestation.create\",\"params\":{\"key\":\"k\"},\"as\":{\"uid\":1}}"},
+    {"policy.reload", "{}"},
+    {"policy.show", "{}"},
+    {"policy.freeze", "{\"key\":\"k\"}"},
+    {"policy.unfreeze", "{\"all\":true}"},
     {"audit.query", "{\"after\":0,\"limit\":1000,\"event\":\"signature\",\"key\":\"k\","
                     "\"caller\":\"1000\",\"since\":1,\"until\":2}"},
     {"audit.checkpoint", "{}"},
