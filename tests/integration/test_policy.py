@@ -142,6 +142,37 @@ class Rules(Case):
             self.assertEqual(athd.last_record("policy_would_deny")["method"], "key.list")
 
 
+class Commands(Case):
+    def ath(self, athd, *arguments, status=0):
+        run = subprocess.run([os.path.join(BIN, "ath"), *arguments], capture_output=True, text=True, timeout=30,
+                             env={**os.environ, "ATH_AUTH_SOCK": athd.socket}, check=False)
+        self.assertEqual(run.returncode, status, run.stdout + run.stderr)
+        return run.stdout
+
+    def test_what_was_observed_becomes_a_policy_that_allows_that_and_no_more(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="travel", role="client", agent_id=ID)
+            rest = rule("rest", may=["group:policy", "group:audit", "agent.status"])
+            athd.rules(rest, observe=True)
+            self.ath(athd, "attest", "travel", "--audience", "https://a.example")
+            learned = json.loads(self.ath(athd, "policy", "learn"))["rules"]
+            athd.rules(rest, *learned)
+            self.ath(athd, "attest", "travel", "--audience", "https://a.example")
+            self.ath(athd, "attest", "travel", "--audience", "https://b.example", status=77)
+
+    def test_explain_names_the_rule_that_came_nearest_and_what_failed(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="travel", role="client", agent_id=ID)
+            athd.rules(rule("only-a", may=["*"], audiences=["https://a.example"]),
+                       rule("rest", may=["group:policy", "group:audit"]))
+            self.denied(athd, "attestation.create", key="travel", audience="https://b.example")
+            athd.call("audit.checkpoint")
+            index = athd.call("audit.query", event="policy_denied")["records"][-1]["index"]
+            told = self.ath(athd, "explain", str(index))
+            self.assertIn("only-a", told)
+            self.assertIn("audiences: https://b.example", told)
+
+
 class Freeze(Case):
     def test_a_frozen_key_signs_nothing_across_restarts(self):
         with WithPolicy() as athd:
