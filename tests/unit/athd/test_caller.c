@@ -131,14 +131,15 @@ be_caller(const struct scene *scene, int told, int telling, bool keeps_socket)
 static void
 scene_listen(struct scene *scene)
 {
+    static unsigned scenes; /* what a test forked may hold on to its socket for a moment */
     struct sockaddr_un *address = &scene->address;
 
     *scene = (struct scene){.listener = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
                             .socket = -1,
                             .address = {.sun_family = AF_UNIX}};
     /* abstract: nothing to remove */
-    snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1, "ath-test-caller-%ld",
-             (long)getpid());
+    snprintf(address->sun_path + 1, sizeof(address->sun_path) - 1, "ath-test-caller-%ld-%u",
+             (long)getpid(), scenes++);
     assert_int_equal(bind(scene->listener, (const struct sockaddr *)address, sizeof(*address)), 0);
     assert_int_equal(listen(scene->listener, 8), 0);
 }
