@@ -29,8 +29,12 @@ write_proof(const struct cmd_context *context, const struct json *proof)
     return status;
 }
 
-int
-cmd_run_audit_prove(struct cmd_context *context)
+typedef ath_err make_proof_fn(const char *dir, uint64_t first, uint64_t second, struct why *why,
+                              struct json **ret_proof);
+
+/* Both proofs are made of two numbers. */
+static int
+run(const struct cmd_context *context, make_proof_fn *make, const char *first, const char *second)
 {
     char *dir = cmd_audit_dir(context);
     struct json *proof = NULL;
@@ -40,8 +44,7 @@ cmd_run_audit_prove(struct cmd_context *context)
 
     if (dir == NULL)
         return EXIT_FAILURE;
-    err = audit_proof_inclusion(dir, size_of(context, "INDEX"), size_of(context, "--size"), &why,
-                                &proof);
+    err = make(dir, size_of(context, first), size_of(context, second), &why, &proof);
     status = err == ATH_OK ? write_proof(context, proof) : cmd_audit_fail(dir, err, &why);
     json_free(proof);
     free(dir);
@@ -49,20 +52,13 @@ cmd_run_audit_prove(struct cmd_context *context)
 }
 
 int
+cmd_run_audit_prove(struct cmd_context *context)
+{
+    return run(context, audit_proof_inclusion, "INDEX", "--size");
+}
+
+int
 cmd_run_audit_consistency(struct cmd_context *context)
 {
-    char *dir = cmd_audit_dir(context);
-    struct json *proof = NULL;
-    struct why why = {""};
-    int status;
-    ath_err err;
-
-    if (dir == NULL)
-        return EXIT_FAILURE;
-    err = audit_proof_consistency(dir, size_of(context, "FROM"), size_of(context, "TO"), &why,
-                                  &proof);
-    status = err == ATH_OK ? write_proof(context, proof) : cmd_audit_fail(dir, err, &why);
-    json_free(proof);
-    free(dir);
-    return status;
+    return run(context, audit_proof_consistency, "FROM", "TO");
 }
