@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/audit_newest.h"
 #include "base/clock.h"
 #include "base/file.h"
 

@@ -14,8 +14,6 @@
 #include "athd/audit_retention.h"
 #include "athd/deferred.h"
 
-#define AUDIT_NEWEST_NAME "checkpoint"
-
 TAILQ_HEAD(wait_list, audit_checkpoint_wait);
 
 enum step {

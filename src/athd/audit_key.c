@@ -310,18 +310,15 @@ on_public_written(void *ctx, ath_err err, const struct why *why)
 static ath_err
 write_made(struct audit_key *key)
 {
-    struct ath_buf text = {.max = STORE_FILE_MAX};
+    struct ath_buf text = {.max = AUDIT_KEY_MAX_LEN};
     char *path = store_file_path(key->public_dir, public_key_jkt(key->made), ".json");
-    struct json *jwk = NULL;
-    ath_err err = path == NULL ? ATH_ERR_NOMEM : public_key_jwk(key->made, &jwk);
+    ath_err err;
 
-    if (err == ATH_OK) {
-        json_canonical(jwk, &text);
-        ath_buf_put_byte(&text, '\n');
+    audit_key_put_file(key->made, &text);
+    if ((err = path == NULL ? ATH_ERR_NOMEM : text.err) == ATH_OK) {
         key->state = STATE_WRITING;
         store_replace(key->athd, path, &text, on_public_written, key);
     }
-    json_free(jwk);
     ath_buf_done(&text);
     free(path);
     return err;

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define NEWEST_NAME "checkpoint"
+#include "protocol/audit_key.h"
 
 static ath_err
 read_file(const char *dir, const char *folder, const char *name, struct ath_buf *text,
@@ -23,20 +23,16 @@ read_file(const char *dir, const char *folder, const char *name, struct ath_buf 
 static ath_err
 read_key(const char *dir, const char *jkt, struct why *why, struct public_key **ret_key)
 {
-    static const struct json_limits limits = {4096, 4, 16, JSON_INTEGERS};
-    struct ath_buf text = {.max = 4096};
+    struct ath_buf text = {.max = AUDIT_KEY_MAX_LEN};
     char name[JKT_LEN + sizeof(".json")];
-    struct json *jwk = NULL;
     ath_err err;
 
     memcpy(name, jkt, JKT_LEN);
     memcpy(name + JKT_LEN, ".json", sizeof(".json"));
     if ((err = read_file(dir, "/keys", name, &text, why)) == ATH_OK &&
-        (err = json_parse(ath_buf_slice(&text), &limits, why, &jwk)) == ATH_OK &&
-        (err = public_key_from_jwk(jwk, why, ret_key)) == ATH_OK &&
+        (err = audit_key_decode(ath_buf_slice(&text), why, ret_key)) == ATH_OK &&
         strcmp(public_key_jkt(*ret_key), jkt) != 0)
         err = why_set(why, ATH_ERR_INVALID_PUBLIC_KEY, "keys/%s is another key", name);
-    json_free(jwk);
     ath_buf_done(&text);
     return err == ATH_ERR_NOT_FOUND ? ATH_ERR_INVALID_PUBLIC_KEY : err;
 }
@@ -151,7 +147,7 @@ audit_newest_read(const char *dir, struct why *why, struct audit_newest *ret_new
 {
     struct audit_newest top = {0}, listed = {0};
     struct why top_why = {{0}};
-    ath_err err = read_note(dir, "", NEWEST_NAME, &top, &top_why);
+    ath_err err = read_note(dir, "", AUDIT_NEWEST_NAME, &top, &top_why);
 
     *ret_newest = (struct audit_newest){0};
     if (err == ATH_ERR_NOT_FOUND)

@@ -5,6 +5,8 @@
 #include "base/file.h"
 #include "protocol/checkpoint.h"
 
+#define AUDIT_NEWEST_NAME "checkpoint" /* a copy of the newest of checkpoints/ */
+
 struct audit_newest {
     bool found;
     bool is_ahead;    /* `checkpoint` is not (yet) what checkpoints/ has as its newest */

@@ -5,7 +5,7 @@
 
 #include "base/file.h"
 #include "base/log.h"
-#include "protocol/checkpoint.h"
+#include "protocol/audit_notes.h"
 
 #define STEP 65536u          /* records of one call */
 #define CHECKPOINTS_MAX 4096 /* that are looked at for one whose tiles are whole */
@@ -100,22 +100,17 @@ collect(void *ctx, const char *name)
 static bool
 read_head(const struct audit_tiler *tiler, uint64_t size, struct audit_head *ret_head)
 {
-    struct ath_buf text = {.max = CHECKPOINT_MAX_LEN}, path = {.max = 8192};
-    char name[CHECKPOINT_NAME_LEN + 1];
+    struct ath_buf text = {.max = CHECKPOINT_MAX_LEN};
     struct checkpoint_note note;
     bool good;
 
-    checkpoint_name(size, name);
-    ath_buf_printf(&path, "%s/checkpoints/%s", tiler->dir, name);
-    good = ath_buf_text(&path) != NULL &&
-           file_read((const char *)path.data, &text, NULL) == ATH_OK &&
+    good = audit_note_read(tiler->dir, size, NULL, &text) == ATH_OK &&
            checkpoint_decode(ath_buf_slice(&text), NULL, &note) == ATH_OK &&
            note.checkpoint.size == size;
     if (good) {
         ret_head->size = size;
         memcpy(ret_head->root, note.checkpoint.root, SHA256_LEN);
     }
-    ath_buf_done(&path);
     ath_buf_done(&text);
     return good;
 }
