@@ -9,6 +9,7 @@
 #include "athd/audit_line.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "protocol/audit_reader.h"
 
 #define BUFFER_SIZE                                                                                \
     (2u * (AUDIT_LINE_MAX + 1)) /* a whole line from wherever one begins to read                   \
@@ -26,11 +27,11 @@ damaged(const struct audit_cursor *cursor, struct why *why)
 static ath_err
 open_segment(const char *dir, uint32_t number, struct why *why, int *ret_fd)
 {
-    char name[AUDIT_FILE_NAME_SIZE];
+    char name[AUDIT_SEGMENT_NAME_SIZE];
     char *path;
     int fd;
 
-    audit_file_name(number, name);
+    audit_segment_name(number, name);
     if ((path = file_path(dir, name)) == NULL)
         return ATH_ERR_NOMEM;
     fd = open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -13,6 +12,7 @@
 #include "base/file.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "protocol/audit_reader.h"
 
 #define DAMAGED_SUFFIX ".damaged"
 #define TAIL_MAX (2u * 1024u * 1024u) /* more than one group of records */
@@ -234,19 +234,13 @@ sync_dir(const char *dir, struct why *why)
     return err;
 }
 
-void
-audit_file_name(uint32_t number, char ret_name[AUDIT_FILE_NAME_SIZE])
-{
-    snprintf(ret_name, AUDIT_FILE_NAME_SIZE, "%08lu.jsonl", (unsigned long)number);
-}
-
 static ath_err
 init(struct audit_file *file, const char *dir, uint32_t number)
 {
-    char name[AUDIT_FILE_NAME_SIZE];
+    char name[AUDIT_SEGMENT_NAME_SIZE];
 
     *file = (struct audit_file){.fd = -1};
-    audit_file_name(number, name);
+    audit_segment_name(number, name);
     file->path = file_path(dir, name);
     return file->path == NULL ? ATH_ERR_NOMEM : ATH_OK;
 }

@@ -20,10 +20,6 @@ struct audit_file {
     struct why why;                   /* of the last failed append */
 };
 
-/* What became of a segment's name. */
-#define AUDIT_FILE_NAME_SIZE 32 /* bytes of "00000001.jsonl" and its NUL, with room */
-void audit_file_name(uint32_t number, char ret_name[AUDIT_FILE_NAME_SIZE]);
-
 #define AUDIT_INDEX_UNKNOWN UINT64_MAX
 
 /*

@@ -9,6 +9,7 @@
 #include "athd/audit_cursor.h"
 #include "athd/audit_line.h"
 #include "base/file.h"
+#include "protocol/audit_reader.h"
 
 #define DAY_S 86400
 #define SEGMENTS_MAX 1024u /* that go at once: the rest with the next checkpoint */
@@ -81,11 +82,11 @@ audit_retention_find(const char *dir, const struct audit_span *span, uint64_t co
 static ath_err
 remove_segment(const char *dir, uint32_t number)
 {
-    char name[AUDIT_FILE_NAME_SIZE];
+    char name[AUDIT_SEGMENT_NAME_SIZE];
     char *path;
     ath_err err = ATH_OK;
 
-    audit_file_name(number, name);
+    audit_segment_name(number, name);
     if ((path = file_path(dir, name)) == NULL)
         return ATH_ERR_NOMEM;
     if (unlink(path) != 0 && errno != ENOENT) {

@@ -6,34 +6,17 @@
 #include "athd/audit_line.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "protocol/audit_reader.h"
 
 #define SUFFIX ".jsonl"
-#define NUMBER_LEN 8u
-
-/* The number of "00000001.jsonl"; 0: it is no segment. */
-static uint32_t
-number_of(const char *name)
-{
-    uint32_t number = 0;
-    size_t i;
-
-    if (strlen(name) != NUMBER_LEN + strlen(SUFFIX) || strcmp(name + NUMBER_LEN, SUFFIX) != 0)
-        return 0;
-    for (i = 0; i < NUMBER_LEN; i++) {
-        if (name[i] < '0' || name[i] > '9')
-            return 0;
-        number = number * 10 + (uint32_t)(name[i] - '0');
-    }
-    return number;
-}
 
 static ath_err
 each_name(void *ctx, const char *name)
 {
     struct audit_segments *segments = ctx;
-    uint32_t number = number_of(name);
+    uint32_t number;
 
-    if (number == 0)
+    if (audit_segment_parse(name, &number) != ATH_OK)
         return ATH_OK;
     if (segments->first == 0 || number < segments->first)
         segments->first = number;
