@@ -141,11 +141,12 @@ keep_damaged(const struct audit_file *file, struct ath_slice rest, struct why *w
     ath_err err;
 
     ath_buf_printf(&path, "%s" DAMAGED_SUFFIX, file->path);
-    if (ath_buf_text(&path) == NULL)
-        return ATH_ERR_NOMEM;
-    err = file_replace((const char *)path.data, rest, why);
-    log_warning("event=audit reason=\"%zu bytes at the end of the log are no record; kept in %s\"",
-                rest.len, (const char *)path.data);
+    err = ath_buf_text(&path) == NULL ? ATH_ERR_NOMEM
+                                      : file_replace((const char *)path.data, rest, why);
+    if (err == ATH_OK)
+        log_warning(
+            "event=audit reason=\"%zu bytes at the end of the log are no record; kept in %s\"",
+            rest.len, (const char *)path.data);
     ath_buf_done(&path);
     return err;
 }

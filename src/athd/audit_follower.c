@@ -111,10 +111,12 @@ rest(struct audit_follower *follower)
 static void
 fail(struct audit_follower *follower)
 {
-    follower->why = follower->run_why;
+    /* never empty: status says it, too */
+    why_set(&follower->why, follower->run_err, "%s",
+            why_text(&follower->run_why, follower->run_err));
     if (follower->retry_ms == 0)
         log_error("event=audit err=%s reason=\"the tree of the log is not kept: %s\"; records are",
-                  ath_err_reason(follower->run_err), why_text(&follower->why, follower->run_err));
+                  ath_err_reason(follower->run_err), follower->why.text);
     follower->retry_ms = follower->retry_ms == 0                 ? RETRY_MS
                          : follower->retry_ms * 2 < RETRY_MAX_MS ? follower->retry_ms * 2
                                                                  : RETRY_MAX_MS;

@@ -173,8 +173,9 @@ on_removed(uv_work_t *work, int status)
     (void)status;
     retention->is_working = false;
     audit_log_set_first(retention->athd->audit, retention->removed_to);
-    log_info("event=audit_retention kept_from=%llu",
-             (unsigned long long)retention->prunable.kept_from);
+    if (retention->err == ATH_OK) /* else the thread said which one stays */
+        log_info("event=audit_retention kept_from=%llu",
+                 (unsigned long long)retention->prunable.kept_from);
 }
 
 void
