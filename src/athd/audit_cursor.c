@@ -11,10 +11,9 @@
 #include "base/file.h"
 #include "protocol/audit_reader.h"
 
-#define BUFFER_SIZE                                                                                \
-    (2u * (AUDIT_LINE_MAX + 1)) /* a whole line from wherever one begins to read                   \
-                                 */
-#define NEAR BUFFER_SIZE        /* so close lines are read one by one */
+/* A whole line, from wherever one begins to read. */
+#define BUFFER_SIZE (2u * (AUDIT_LINE_MAX + 1))
+#define NEAR BUFFER_SIZE /* so close lines are read one by one */
 
 static ath_err
 damaged(const struct audit_cursor *cursor, struct why *why)
