@@ -34,7 +34,7 @@ static const char global_help[] =
     "\n"
     "exit status: 0 done, 1 failed, 2 athd cannot be reached, 64 wrong usage, 69 hardware "
     "unavailable,\n"
-    "75 try again later, 77 denied by policy or user\n";
+    "75 try again later, 77 denied by policy, user or PIN\n";
 
 void
 cmd_help_all(void)
@@ -43,7 +43,7 @@ cmd_help_all(void)
     const struct cmd *command;
 
     printf("usage: ath COMMAND [ARGUMENTS]\n\n"
-           "Talks to athd, the credential agent whose keys live in a TPM.\n\ncommands:\n");
+           "Talks to athd, the credential agent whose keys live in a TPM or token.\n\ncommands:\n");
     for (group = 0; cmd_groups[group] != NULL; group++) {
         for (command = cmd_groups[group]; command->noun != NULL; command++)
             print_summary(command);

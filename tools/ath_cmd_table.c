@@ -35,7 +35,7 @@ const struct cmd cmd_agent_group[] = {
      .summary = "Look at everything that can be wrong, and say what to do",
      .options = no_options,
      .run = cmd_run_doctor,
-     .about = "It finds the socket, asks athd how its TPMs are, and looks at "
+     .about = "It finds the socket, asks athd how its TPMs and tokens are, and looks at "
               "permissions, the\n"
               "prompter and the terminal. Exit status 1 if anything would keep athd from its work.",
      .examples = "  ath doctor\n  ath doctor --json\n"},

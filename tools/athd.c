@@ -8,30 +8,34 @@
 #include "ath/version.h"
 #include "athd/athd.h"
 #include "base/secret.h"
+#include "policy/policy_files.h"
 
 static const char usage[] =
     "usage: athd [OPTIONS]\n"
     "\n"
-    "Holds keys in a TPM for the Agent Trust Handshake, behind a Unix socket. Stays in the\n"
-    "foreground, logs to standard error, and says `ready socket=PATH` there.\n"
+    "Holds keys in a TPM or PKCS#11 token for the Agent Trust Handshake, behind a Unix socket.\n"
+    "Stays in the foreground, logs to standard error, and says `ready socket=PATH` there.\n"
     "\n"
     "  --hsm URI            a TPM or PKCS#11 token to use; may be repeated. Without any:\n"
     "                       /dev/tpmrm0\n"
     "                       tpm:device=/dev/tpmrm0   tpm:tcti=TCTI   swtpm:\n"
+    "                       pkcs11:token=LABEL?module-path=/PATH   (athd.json(5))\n"
     "  --software-tpm       as --hsm swtpm: a private TPM in software, to try athd without\n"
     "                       hardware. It protects nothing\n"
     "  --socket PATH        where to listen; without it $XDG_RUNTIME_DIR/ath/agent.sock\n"
     "  --state-dir DIR      where keys, grants and records are kept; without it\n"
     "                       ${XDG_STATE_HOME:-~/.local/state}/ath\n"
     "  --prompter PROGRAM   who asks the user, as pinentry does (pinentry)\n"
-    "  --config FILE        instead of ${XDG_CONFIG_HOME:-~/.config}/ath/athd.json and conf.d\n"
+    "  --config FILE        instead of ${XDG_CONFIG_HOME:-~/.config}/ath/athd.json and conf.d;\n"
+    "                       policy.json and policy.d are those beside it\n"
     "  --log-level LEVEL    error, warning, info or debug (info)\n"
     "  --system             configuration in /etc/ath, state in /var/lib/ath, socket\n"
     "                       /run/ath/agent.sock\n"
     "  --check-config       read everything, say what is wrong, and end\n"
     "  --version, --help\n"
     "\n"
-    "exit status: 0 ended as asked, 1 failed, 64 wrong usage or nowhere to listen, 69 no hardware\n"
+    "exit status: 0 ended as asked, 1 failed or a wrong file, 64 wrong usage or nowhere to listen,\n"
+    "69 no hardware\n"
     "\n"
     "examples:\n"
     "  athd                                             this machine's TPM\n"
@@ -52,6 +56,19 @@ fail(ath_err err, const struct why *why)
     return exit_status(err);
 }
 
+/* As far as it can be told without starting: a start refuses what this does. */
+static ath_err
+check_policy(const struct config *config, struct why *why)
+{
+    struct policy_rules *rules = NULL;
+    ath_err err = ATH_ERR_NOT_FOUND;
+
+    if (config->policy_dir != NULL)
+        err = policy_files_read(config->policy_dir, geteuid(), why, &rules);
+    policy_rules_free(rules);
+    return err == ATH_ERR_NOT_FOUND ? ATH_OK : err;
+}
+
 /* A default that is not installed is no fault of the configuration: who only serves needs none. */
 static int
 check(const struct config *config)
@@ -63,7 +80,8 @@ check(const struct config *config)
         return fail(err, &why);
     if (err != ATH_OK)
         fprintf(stderr, "athd: note: %s\n", why_text(&why, err));
-    if ((err = config_check_tokens(config, &why)) != ATH_OK)
+    if ((err = config_check_tokens(config, &why)) != ATH_OK ||
+        (err = check_policy(config, &why)) != ATH_OK)
         return fail(err, &why);
     puts("athd: the configuration is good");
     return 0;

@@ -95,6 +95,18 @@ class Rules(Case):
             athd.process = None
             self.assertIn("policy.json:4: ", athd.read_log())
 
+    def test_check_config_refuses_the_policy_that_a_start_would_refuse(self):
+        with WithPolicy() as athd:
+            config = os.path.join(athd.dir, "ath", "athd.json")
+            athd.write_policy("{}", "athd.json")
+            command = [os.path.join(BIN, "athd"), "--check-config", "--software-tpm", "--config", config, "--socket",
+                       os.path.join(athd.dir, "s")]
+            for policy, status, said in (('{"rules": []}', 0, ""), ('{\n"rules": 1}', 1, "policy.json:2")):
+                athd.write_policy(policy)
+                done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)
+                self.assertEqual(done.returncode, status, done.stderr)
+                self.assertIn(said, done.stderr)
+
     def test_files_of_policy_d_come_after_in_order(self):
         with WithPolicy() as athd:
             athd.write_policy({"rules": [rule("b")]}, "policy.d/2.json")
