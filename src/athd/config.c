@@ -5,10 +5,10 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/conf_file.h"
 #include "base/file.h"
 
 #define HELPER_NAME "ath-hsm-helper"
-#define CONF_FILES_MAX 64
 #define SYSTEM_CONFIG_DIR "/etc/ath"
 #define SYSTEM_STATE_DIR "/var/lib/ath"
 #define SYSTEM_SOCKET "/run/ath/agent.sock"
@@ -46,46 +46,17 @@ xdg_dir(const char *variable, const char *fallback)
     return copy;
 }
 
-struct file_list {
-    char *names[CONF_FILES_MAX];
-    size_t count;
-};
-
 static ath_err
-collect(void *ctx, const char *name)
+read_conf_file(void *ctx, const char *path, struct why *why)
 {
-    struct file_list *list = ctx;
-
-    if (list->count == CONF_FILES_MAX)
-        return ATH_ERR_LIMIT_EXCEEDED;
-    if ((list->names[list->count] = ath_strdup(name)) == NULL)
-        return ATH_ERR_NOMEM;
-    list->count++;
-    return ATH_OK;
-}
-
-static int
-compare_names(const void *a, const void *b)
-{
-    return strcmp(*(char *const *)a, *(char *const *)b);
+    return config_read_file(ctx, path, why);
 }
 
 static ath_err
 read_conf_dir(struct config *config, const char *dir, struct why *why)
 {
-    struct file_list list = {{NULL}, 0};
-    ath_err err = file_each(dir, ".json", collect, &list, why);
-    size_t i;
+    ath_err err = conf_file_each(dir, read_conf_file, config, why);
 
-    qsort(list.names, list.count, sizeof(list.names[0]), compare_names);
-    for (i = 0; i < list.count && err == ATH_OK; i++) {
-        char *path = file_path(dir, list.names[i]);
-
-        err = path == NULL ? ATH_ERR_NOMEM : config_read_file(config, path, why);
-        free(path);
-    }
-    for (i = 0; i < list.count; i++)
-        free(list.names[i]);
     return err == ATH_ERR_NOT_FOUND ? ATH_OK : err;
 }
 

@@ -5,10 +5,9 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/file.h"
+#include "base/conf_file.h"
 #include "base/name.h"
 
 #define CONFIG_FILE_MAX 65536u
@@ -288,39 +287,19 @@ config_read_text(struct config *config, struct ath_slice text, const char *path,
     return err;
 }
 
-/* Whoever writes the file says which programs run as us. A group may: with an umask of 002 each
- * user's own group may write to everything. */
-static ath_err
-check_writers(const char *path, struct why *why)
-{
-    struct stat st;
-
-    if (stat(path, &st) != 0 || !S_ISREG(st.st_mode))
-        return ATH_OK; /* reading it says why not */
-    if (st.st_uid != geteuid() && st.st_uid != 0)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "%s belongs to uid %lu, not to us (uid %lu)",
-                       path, (unsigned long)st.st_uid, (unsigned long)geteuid());
-    if ((st.st_mode & S_IWOTH) != 0)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "everybody may write to %s; chmod o-w it",
-                       path);
-    return ATH_OK;
-}
-
+/* Whoever writes the file says which programs run as us. */
 ath_err
 config_read_file(struct config *config, const char *path, struct why *why)
 {
     struct ath_buf text = {.max = CONFIG_FILE_MAX};
-    char *target = realpath(path, NULL); /* configuration may well be a symlink */
-    ath_err err = check_writers(path, why);
+    ath_err err = conf_file_check_writers(path, geteuid(), why);
 
     if (err == ATH_OK)
-        err = file_read(target != NULL ? target : path, &text, why);
-    free(target);
-    if (err == ATH_OK && (err = config_source_add(config, path, ath_buf_slice(&text))) == ATH_OK)
+        err = conf_file_read(path, &text, why);
+    if (err == ATH_OK)
+        err = config_source_add(config, path, ath_buf_slice(&text));
+    if (err == ATH_OK)
         err = config_read_text(config, ath_buf_slice(&text), path, why);
-    else if (err == ATH_ERR_LIMIT_EXCEEDED)
-        err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s: is longer than %u bytes", path,
-                      CONFIG_FILE_MAX);
     ath_buf_done(&text);
     return err;
 }
