@@ -100,13 +100,17 @@ covers_who(const struct policy_rule *outer, const struct policy_rule *inner)
 }
 
 static bool
+covers_rate(const struct policy_rule *outer, const struct policy_rule *inner)
+{
+    return outer->rate == 0 || (inner->rate != 0 && inner->rate <= outer->rate &&
+                                (uint64_t)inner->rate * outer->rate_s <=
+                                    (uint64_t)outer->rate * inner->rate_s);
+}
+
+static bool
 covers_limits(const struct policy_rule *outer, const struct policy_rule *inner)
 {
-    bool is_rate_less = outer->rate == 0 || (inner->rate != 0 && inner->rate <= outer->rate &&
-                                             (uint64_t)inner->rate * outer->rate_s <=
-                                                 (uint64_t)outer->rate * inner->rate_s);
-
-    return is_rate_less &&
+    return covers_rate(outer, inner) &&
            (outer->max_ttl == 0 || (inner->max_ttl != 0 && inner->max_ttl <= outer->max_ttl)) &&
            (!outer->hours.is_given || policy_hours_cover(&outer->hours, &inner->hours));
 }
@@ -121,6 +125,36 @@ covers(const struct policy_rule *outer, const struct policy_rule *inner, const c
            covers_limits(outer, inner);
 }
 
+/* Is there nobody whom both are for? */
+static bool
+has_other_callers(const struct policy_rule *a, const struct policy_rule *b)
+{
+    for (size_t i = 0; i < a->uids.count; i++)
+        for (size_t k = 0; k < b->uids.count; k++)
+            if (a->uids.items[i] == b->uids.items[k])
+                return false;
+    return a->uids.count > 0 && b->uids.count > 0;
+}
+
+static bool
+has_other_methods(const struct policy_rule *a, const struct policy_rule *b)
+{
+    for (size_t i = 0; i < POLICY_METHOD_WORDS; i++)
+        if ((a->methods[i] & b->methods[i]) != 0)
+            return false;
+    return true;
+}
+
+static bool
+has_other_keys(const struct policy_rule *a, const struct policy_rule *b)
+{
+    for (size_t i = 0; i < a->keys.count; i++)
+        for (size_t k = 0; k < b->keys.count; k++)
+            if (!policy_globs_are_apart(a->keys.items[i], b->keys.items[k]))
+                return false;
+    return a->keys.count > 0 && b->keys.count > 0;
+}
+
 static bool
 is_apart(const struct policy_rule *a, const struct policy_rule *b, const char *key)
 {
@@ -130,11 +164,7 @@ is_apart(const struct policy_rule *a, const struct policy_rule *b, const char *k
         is_apart_by_key = policy_globs_are_apart(a->keys.items[i], key);
     if (is_apart_by_key)
         return true;
-    for (size_t i = 0; i < a->uids.count; i++)
-        for (size_t k = 0; k < b->uids.count; k++)
-            if (a->uids.items[i] == b->uids.items[k])
-                return false;
-    return a->uids.count > 0 && b->uids.count > 0;
+    return has_other_callers(a, b);
 }
 
 static bool
@@ -145,11 +175,27 @@ asks_as_much(const struct policy_rule *before, const struct policy_rule *after)
     return after->consent != POLICY_CONSENT_ONCE || after->consent_s <= before->consent_s;
 }
 
+/* A rate is counted for each rule by itself: two rules in the place of one allow twice as much. */
+static bool
+shares_rate(const struct policy_rule *before, const struct policy_rules *to,
+            const struct policy_rule *rule)
+{
+    for (size_t i = 0; before->rate != 0 && i < to->count; i++) {
+        const struct policy_rule *other = &to->rules[i];
+
+        if (other != rule && !has_other_callers(other, rule) && !has_other_callers(other, before) &&
+            !has_other_methods(other, before) && !has_other_keys(other, rule))
+            return true;
+    }
+    return false;
+}
+
 /* NULL: nothing is gained; else why it may be. A rule that stands before the one that covers it,
- * and may have been the first to hold, must not have asked for more. */
+ * and may have been the first to hold, must not have asked for more, nor have allowed less often.
+ */
 static const char *
-find_gain(const struct policy_rules *from, const struct policy_rule *rule,
-          enum rpc_method_id method, const char *key)
+find_gain(const struct policy_rules *from, const struct policy_rules *to,
+          const struct policy_rule *rule, enum rpc_method_id method, const char *key)
 {
     const char *gain = "no rule allowed it";
 
@@ -165,6 +211,8 @@ find_gain(const struct policy_rules *from, const struct policy_rule *rule,
             gain = "no rule allowed it with as little in its way";
         if (!asks_as_much(before, rule))
             return "the user was asked more often";
+        if (!covers_rate(before, rule) || shares_rate(before, from, to, rule))
+            return "it was allowed less often";
         if (is_covering)
             return NULL;
     }
@@ -172,15 +220,15 @@ find_gain(const struct policy_rules *from, const struct policy_rule *rule,
 }
 
 static const char *
-find_gain_of_keys(const struct policy_rules *from, const struct policy_rule *rule,
-                  enum rpc_method_id method)
+find_gain_of_keys(const struct policy_rules *from, const struct policy_rules *to,
+                  const struct policy_rule *rule, enum rpc_method_id method)
 {
     const char *gain = NULL;
 
     if (rule->keys.count == 0)
-        return find_gain(from, rule, method, NULL);
+        return find_gain(from, to, rule, method, NULL);
     for (size_t i = 0; i < rule->keys.count && gain == NULL; i++)
-        gain = find_gain(from, rule, method, rule->keys.items[i]);
+        gain = find_gain(from, to, rule, method, rule->keys.items[i]);
     return gain;
 }
 
@@ -198,7 +246,7 @@ policy_diff(const struct policy_rules *from, const struct policy_rules *to, poli
         for (size_t method = 0; method < RPC_METHOD_COUNT; method++) {
             const char *gain =
                 policy_rule_has_method(&to->rules[i], (enum rpc_method_id)method)
-                    ? find_gain_of_keys(from, &to->rules[i], (enum rpc_method_id)method)
+                    ? find_gain_of_keys(from, to, &to->rules[i], (enum rpc_method_id)method)
                     : NULL;
 
             if (gain == NULL)
