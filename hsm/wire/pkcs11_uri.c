@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "base/bytes.h"
 #include "base/name.h"
 
 #define SCHEME "pkcs11:"
@@ -90,16 +91,6 @@ is_allowed(uint8_t c, enum part part)
         return false;
     return is_unreserved(c) || strchr(":[]@!$'()*+,=", c) != NULL ||
            (part == PART_PATH ? c == '&' : strchr("/?|", c) != NULL);
-}
-
-static int
-hex_digit(uint8_t c)
-{
-    if (c >= '0' && c <= '9')
-        return c - '0';
-    if (c >= 'a' && c <= 'f')
-        return c - 'a' + 10;
-    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 /* One byte off the front of text; false for what must not stand there. */

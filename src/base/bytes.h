@@ -1,5 +1,6 @@
 /* Fixed-width big-endian integers and length-prefixed fields, read with a cursor that cannot run
- * over: after the first short read .bad is set and every further read gives zero. */
+ * over: after the first short read .bad is set and every further read gives zero; hexadecimal
+ * digits. */
 #ifndef BASE_BYTES_H
 #define BASE_BYTES_H
 
@@ -14,6 +15,17 @@ static inline struct byte_reader
 byte_reader_of(struct ath_slice slice)
 {
     return (struct byte_reader){slice, false};
+}
+
+/* The value of a hexadecimal digit in either case; -1: it is none. */
+static inline int
+hex_digit(uint8_t c)
+{
+    if (c >= '0' && c <= '9')
+        return c - '0';
+    if (c >= 'a' && c <= 'f')
+        return c - 'a' + 10;
+    return c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
 }
 
 uint8_t byte_reader_u8(struct byte_reader *reader);

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/bytes.h"
+
 #define PAGE_MAX 900u /* bytes of a description's page, escaped */
 #define STEPS_MAX (9u + 2u * PINENTRY_PAGES_MAX)
 #define IN_MAX (PINENTRY_LINE_MAX + 2u) /* a line with its CR */
@@ -319,19 +321,6 @@ begins_with_word(struct ath_slice line, const char *word)
            (line.len == len || line.data[len] == ' ');
 }
 
-/* The value of a hexadecimal digit; 16: it is none. */
-static unsigned
-hex_value(uint8_t digit)
-{
-    if (digit >= '0' && digit <= '9')
-        return (unsigned)digit - '0';
-    if (digit >= 'A' && digit <= 'F')
-        return (unsigned)digit - 'A' + 10;
-    if (digit >= 'a' && digit <= 'f')
-        return (unsigned)digit - 'a' + 10;
-    return 16;
-}
-
 /* "D 12%2534": more of the PIN (Assuan, "Server responses"). */
 static ath_err
 take_data(struct pinentry *pinentry, struct ath_slice line)
@@ -339,18 +328,21 @@ take_data(struct pinentry *pinentry, struct ath_slice line)
     size_t i;
 
     for (i = strlen("D "); i < line.len; i++) {
-        unsigned byte = line.data[i];
+        uint8_t byte = line.data[i];
 
         if (byte == '%') {
-            if (line.len - i < 3)
+            int high, low;
+
+            if (line.len - i < 3 || (high = hex_digit(line.data[i + 1])) < 0 ||
+                (low = hex_digit(line.data[i + 2])) < 0)
                 return ATH_ERR_NO_PROMPTER;
-            byte = hex_value(line.data[i + 1]) * 16 + hex_value(line.data[i + 2]);
+            byte = (uint8_t)(high << 4 | low);
             i += 2;
         }
-        if (byte == 0 || byte > 0xFF || pinentry->pin_len == PINENTRY_PIN_MAX)
+        if (byte == 0 || pinentry->pin_len == PINENTRY_PIN_MAX)
             return why_set(&pinentry->complaint, ATH_ERR_NO_PROMPTER,
                            "what it gave is no PIN of 1 to %u bytes", PINENTRY_PIN_MAX);
-        pinentry->pin.data[pinentry->pin_len++] = (uint8_t)byte;
+        pinentry->pin.data[pinentry->pin_len++] = byte;
     }
     return ATH_OK;
 }

@@ -208,7 +208,7 @@ test_pin_that_comes_before_its_question_is_none(void **state)
 static void
 test_nothing_that_may_be_a_pin_is_complained_about(void **state)
 {
-    static const char *const answers[] = {"D 123%4\n", "D 12%G0\n",   "D 12%00\n",
+    static const char *const answers[] = {"D 123%4\n", "D 12%G0\n",   "D 12%4G\n",     "D 12%00\n",
                                           "1234\n",    "OKAY 1234\n", "INQUIRE 1234\n"};
 
     (void)state;
