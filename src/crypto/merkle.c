@@ -96,11 +96,35 @@ merkle_root_from_path(struct ath_slice entry, uint64_t index, uint64_t size, str
 
 /* RFC 9162 2.1.3.2 says how to walk up a path of RFC 6962 2.1.1: `position` is the node's place in
  * its level, `last` that of the level's last node. */
+struct place {
+    uint64_t position, last;
+};
+
+static void
+go_up(struct place *place)
+{
+    place->position >>= 1;
+    place->last >>= 1;
+}
+
+/* To the level of the node's parent. Does the path's next hash belong to its left? A last node that
+ * has no sibling is its own parent. */
+static bool
+go_to_parent(struct place *place)
+{
+    bool is_left = (place->position & 1) == 1 || place->position == place->last;
+
+    while (is_left && (place->position & 1) == 0 && place->position != 0)
+        go_up(place);
+    go_up(place);
+    return is_left;
+}
+
 ath_err
 merkle_root_from_leaf(const uint8_t leaf[SHA256_LEN], uint64_t index, uint64_t size,
                       struct ath_slice path, uint8_t ret_root[SHA256_LEN])
 {
-    uint64_t position = index, last = size - 1;
+    struct place place = {.position = index, .last = size - 1};
     uint8_t hash[SHA256_LEN];
     ath_err err;
 
@@ -110,23 +134,14 @@ merkle_root_from_leaf(const uint8_t leaf[SHA256_LEN], uint64_t index, uint64_t s
     for (size_t i = 0; i < path.len; i += SHA256_LEN) {
         const uint8_t *sibling = path.data + i;
 
-        if (last == 0)
+        if (place.last == 0)
             return ATH_ERR_PARSE;
-        if ((position & 1) == 1 || position == last) {
-            err = merkle_node(sibling, hash, hash);
-            while ((position & 1) == 0 && position != 0) {
-                position >>= 1;
-                last >>= 1;
-            }
-        } else {
-            err = merkle_node(hash, sibling, hash);
-        }
+        err = go_to_parent(&place) ? merkle_node(sibling, hash, hash)
+                                   : merkle_node(hash, sibling, hash);
         if (err != ATH_OK)
             return err;
-        position >>= 1;
-        last >>= 1;
     }
-    if (last != 0)
+    if (place.last != 0)
         return ATH_ERR_PARSE;
     memcpy(ret_root, hash, SHA256_LEN);
     return ATH_OK;
@@ -136,7 +151,7 @@ merkle_root_from_leaf(const uint8_t leaf[SHA256_LEN], uint64_t index, uint64_t s
 
 /* Both roots as the proof gives them, walked up at once (RFC 9162 2.1.4.2). */
 struct climb {
-    uint64_t position, last;
+    struct place place;
     uint8_t from[SHA256_LEN], to[SHA256_LEN];
 };
 
@@ -145,22 +160,13 @@ climb_by(struct climb *climb, const uint8_t *sibling)
 {
     ath_err err;
 
-    if (climb->last == 0)
+    if (climb->place.last == 0)
         return ATH_ERR_PARSE;
-    if ((climb->position & 1) == 1 || climb->position == climb->last) {
-        if ((err = merkle_node(sibling, climb->from, climb->from)) != ATH_OK ||
-            (err = merkle_node(sibling, climb->to, climb->to)) != ATH_OK)
-            return err;
-        while ((climb->position & 1) == 0 && climb->position != 0) {
-            climb->position >>= 1;
-            climb->last >>= 1;
-        }
-    } else if ((err = merkle_node(climb->to, sibling, climb->to)) != ATH_OK) {
+    if (!go_to_parent(&climb->place))
+        return merkle_node(climb->to, sibling, climb->to);
+    if ((err = merkle_node(sibling, climb->from, climb->from)) != ATH_OK)
         return err;
-    }
-    climb->position >>= 1;
-    climb->last >>= 1;
-    return ATH_OK;
+    return merkle_node(sibling, climb->to, climb->to);
 }
 
 static ath_err
@@ -173,23 +179,21 @@ static ath_err
 check_proof(uint64_t from, const uint8_t *from_root, uint64_t to, const uint8_t *to_root,
             struct ath_slice proof)
 {
-    struct climb climb = {.position = from - 1, .last = to - 1};
+    struct climb climb = {.place = {.position = from - 1, .last = to - 1}};
     bool is_perfect = (from & (from - 1)) == 0;
     size_t at = is_perfect ? 0 : SHA256_LEN; /* a perfect tree is its own first node */
     ath_err err;
 
     if (proof.len == 0 || proof.len % SHA256_LEN != 0 || proof.len / SHA256_LEN > MERKLE_MAX_PATH)
         return ATH_ERR_PARSE;
-    while ((climb.position & 1) == 1) {
-        climb.position >>= 1;
-        climb.last >>= 1;
-    }
+    while ((climb.place.position & 1) == 1)
+        go_up(&climb.place);
     memcpy(climb.from, is_perfect ? from_root : proof.data, SHA256_LEN);
     memcpy(climb.to, climb.from, SHA256_LEN);
     for (; at < proof.len; at += SHA256_LEN)
         if ((err = climb_by(&climb, proof.data + at)) != ATH_OK)
             return err;
-    if (climb.last != 0)
+    if (climb.place.last != 0)
         return ATH_ERR_PARSE;
     if ((err = same(climb.from, from_root)) != ATH_OK)
         return err;
