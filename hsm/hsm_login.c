@@ -155,10 +155,9 @@ answer_refused(struct helper *helper, struct hsm_sign_job *job)
     hsm_workers_drain(helper->workers);
     helper->ops->info(helper->hsm, &helper->info);
     hsm_pins_forget_refused(&helper->pins);
-    helper->fault = job->fault;
     job->refused.tries_left = tries_left(&helper->info);
     job->refused.stamp = ath_slice_of_string(job->stamp);
-    err = helper_respond(helper, &job->refused);
+    err = hsm_answer(&helper->channel, &job->fault, &job->refused);
     hsm_workers_release(helper->workers, job);
     return err;
 }
