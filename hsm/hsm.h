@@ -40,8 +40,8 @@ struct hsm_info {
     bool has_counter;
     enum hsm_login login;
     bool pin_locked;
-    unsigned tries_left; /* wrong PINs until it locks; 0: not known */
-    char label[64];      /* of a token, for questions */
+    uint8_t tries_left; /* wrong PINs until it locks; 0: not known */
+    char label[64];     /* of a token, for questions */
     char manufacturer[64], model[64], firmware[32], serial[64]; /* "" : unknown */
 };
 

@@ -1,5 +1,6 @@
 #include "hsm/hsm_answer.h"
 
+#include "base/clock.h"
 #include "base/log.h"
 
 /* What it points into lives in `fault`. */
@@ -47,4 +48,12 @@ hsm_answer_put_signature(struct hsm_response *response, const struct public_key 
     log_error("event=bad_signature key=%.8s", public_key_jkt(public));
     response->err = why_set(&fault->why, ATH_ERR_HSM_ERROR,
                             "the hardware made a signature that its public key does not verify");
+}
+
+uint32_t
+hsm_answer_elapsed_us(uint64_t since)
+{
+    uint64_t us = clock_monotonic_us() - since;
+
+    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
 }

@@ -19,4 +19,7 @@ void hsm_answer_put_signature(struct hsm_response *response, const struct public
                               struct ath_slice message, const uint8_t *signature,
                               struct hsm_fault *fault);
 
+/* How long the hardware took that began at `since` (clock_monotonic_us). */
+uint32_t hsm_answer_elapsed_us(uint64_t since);
+
 #endif

@@ -107,7 +107,7 @@ describe(const struct hsm_info *info, struct hsm_response *response)
     response->has_counter = info->has_counter;
     response->login = info->login;
     response->pin_locked = info->pin_locked;
-    response->tries_left = (uint8_t)(info->tries_left < UINT8_MAX ? info->tries_left : UINT8_MAX);
+    response->tries_left = info->tries_left;
     response->manufacturer = ath_slice_of_string(info->manufacturer);
     response->model = ath_slice_of_string(info->model);
     response->firmware = ath_slice_of_string(info->firmware);

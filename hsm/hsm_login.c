@@ -7,13 +7,6 @@
 #include "hsm/hsm_pin_source.h"
 #include "hsm/wire/hsm_fd.h"
 
-/* As far as the wire can tell. */
-static uint8_t
-tries_left(const struct hsm_info *info)
-{
-    return (uint8_t)(info->tries_left < UINT8_MAX ? info->tries_left : UINT8_MAX);
-}
-
 /* ---- where PINs come from ---- */
 
 void
@@ -60,7 +53,7 @@ try_login(struct helper *helper, struct hsm_response *response, enum hsm_pin_fro
         helper->ops->info(helper->hsm, &helper->info);
     }
     pthread_mutex_unlock(&pins->lock);
-    response->tries_left = tries_left(&helper->info);
+    response->tries_left = helper->info.tries_left;
     if (response->err == ATH_OK && !keep)
         ath_secret_done(pin);
     if (response->err == ATH_OK) /* an older one may not be right any more */
@@ -155,7 +148,7 @@ answer_refused(struct helper *helper, struct hsm_sign_job *job)
     hsm_workers_drain(helper->workers);
     helper->ops->info(helper->hsm, &helper->info);
     hsm_pins_forget_refused(&helper->pins);
-    job->refused.tries_left = tries_left(&helper->info);
+    job->refused.tries_left = helper->info.tries_left;
     job->refused.stamp = ath_slice_of_string(job->stamp);
     err = hsm_answer(&helper->channel, &job->fault, &job->refused);
     hsm_workers_release(helper->workers, job);

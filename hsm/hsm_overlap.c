@@ -10,14 +10,6 @@ hsm_overlap_done(struct hsm_overlap *overlap)
     ath_buf_done(&overlap->message);
 }
 
-static uint32_t
-elapsed_us(uint64_t since)
-{
-    uint64_t us = clock_monotonic_us() - since;
-
-    return us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
-}
-
 ath_err
 hsm_overlap_release(struct hsm_overlap *overlap)
 {
@@ -73,6 +65,6 @@ hsm_overlap_sign(struct hsm_overlap *overlap, struct hsm_key *key,
         return hsm_answer(overlap->channel, &fault, &response);
     overlap->id = request->id;
     overlap->key = key;
-    overlap->hardware_us = elapsed_us(since);
+    overlap->hardware_us = hsm_answer_elapsed_us(since);
     return ATH_OK;
 }

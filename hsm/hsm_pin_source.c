@@ -89,8 +89,8 @@ put_stamp(const struct stat *status, char ret_stamp[HSM_WIRE_MAX_STAMP + 1])
 static ath_err
 read_pin(int fd, const struct source *source, struct why *why, struct ath_secret *ret_pin)
 {
-    struct ath_secret room = {NULL,
-                              0}; /* a line end and one byte more, which shows a longer file */
+    /* a line end and one byte more, which shows a longer file */
+    struct ath_secret room = {NULL, 0};
     size_t len = 0;
     ssize_t n;
     ath_err err;

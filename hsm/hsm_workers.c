@@ -89,7 +89,7 @@ sign(const struct worker *worker, struct hsm_sign_job *job, struct hsm_response 
      uint8_t *ret_signature)
 {
     const struct hsm_workers_setup *setup = &worker->workers->setup;
-    uint64_t since = clock_monotonic_us(), us;
+    uint64_t since = clock_monotonic_us();
     ath_err err;
 
     if (job->pin_from != HSM_PIN_NONE)
@@ -98,8 +98,7 @@ sign(const struct worker *worker, struct hsm_sign_job *job, struct hsm_response 
         err = setup->ops->sign_with(setup->hsm, worker->number, job->key,
                                     ath_buf_slice(&job->message), ath_slice_of(NULL, 0),
                                     &job->fault, ret_signature);
-    us = clock_monotonic_us() - since;
-    response->hardware_us = us < UINT32_MAX ? (uint32_t)us : UINT32_MAX;
+    response->hardware_us = hsm_answer_elapsed_us(since);
     return err;
 }
 

@@ -321,6 +321,16 @@ begins_with_word(struct ath_slice line, const char *word)
            (line.len == len || line.data[len] == ' ');
 }
 
+/* The byte of an escape, "%25", that begins at `at`; -1: it is none. */
+static int
+escaped_byte(struct ath_slice line, size_t at)
+{
+    int high = line.len - at < 3 ? -1 : hex_digit(line.data[at + 1]);
+    int low = high < 0 ? -1 : hex_digit(line.data[at + 2]);
+
+    return low < 0 ? -1 : high << 4 | low;
+}
+
 /* "D 12%2534": more of the PIN (Assuan, "Server responses"). */
 static ath_err
 take_data(struct pinentry *pinentry, struct ath_slice line)
@@ -328,21 +338,16 @@ take_data(struct pinentry *pinentry, struct ath_slice line)
     size_t i;
 
     for (i = strlen("D "); i < line.len; i++) {
-        uint8_t byte = line.data[i];
+        int byte = line.data[i];
 
         if (byte == '%') {
-            int high, low;
-
-            if (line.len - i < 3 || (high = hex_digit(line.data[i + 1])) < 0 ||
-                (low = hex_digit(line.data[i + 2])) < 0)
-                return ATH_ERR_NO_PROMPTER;
-            byte = (uint8_t)(high << 4 | low);
+            byte = escaped_byte(line, i);
             i += 2;
         }
-        if (byte == 0 || pinentry->pin_len == PINENTRY_PIN_MAX)
+        if (byte <= 0 || pinentry->pin_len == PINENTRY_PIN_MAX)
             return why_set(&pinentry->complaint, ATH_ERR_NO_PROMPTER,
                            "what it gave is no PIN of 1 to %u bytes", PINENTRY_PIN_MAX);
-        pinentry->pin.data[pinentry->pin_len++] = byte;
+        pinentry->pin.data[pinentry->pin_len++] = (uint8_t)byte;
     }
     return ATH_OK;
 }

@@ -23,7 +23,7 @@ struct token_state {
     bool bad_signature;
     bool pad;        /* its reader has a pad */
     bool is_changed; /* its PIN is another one now */
-    unsigned tries_left;
+    uint8_t tries_left;
     /* seen */
     unsigned opens, closes, checks, logins, logouts, signatures, pin_signatures;
     unsigned signing, most_signing, keys_open;
