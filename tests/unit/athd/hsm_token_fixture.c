@@ -115,6 +115,14 @@ token_sign(size_t job, const char *message, bool wants_pin)
     return made;
 }
 
+void
+token_sign_ends(size_t job, const char *message, bool wants_pin, ath_err expected)
+{
+    token_sign(job, message, wants_pin);
+    fixture_run_until(&token_fixture, &token_results[job].done, 1);
+    assert_int_equal(token_results[job].err, expected);
+}
+
 /* How often `text` stands in a file of the test's. */
 int
 token_count(const char *file, const char *text)

@@ -33,6 +33,8 @@ void token_stop_pool(void);
 struct hsm_job_params token_params_of(size_t job);
 /* Key 3 signs; its completion is not from inside. */
 struct hsm_job *token_sign(size_t job, const char *message, bool wants_pin);
+/* The same, and turns the loop until that job has ended, as `expected`. */
+void token_sign_ends(size_t job, const char *message, bool wants_pin, ath_err expected);
 
 /* How often `text` stands in a file of the test's: "seen" (requests that came to the helper),
  * "prompter". */

@@ -283,17 +283,18 @@ test_of_a_caller_that_has_gone_nothing_is_said(void **state)
     check_gone();
 }
 
+/* One that connects, and then does what makes it somebody else. */
 static void
-check_dies(void)
+check_changes(bool keeps_socket, void (*change)(struct scene *scene))
 {
     struct scene scene;
     struct caller *caller;
 
     scene_listen(&scene);
-    scene_fork(&scene, false);
+    scene_fork(&scene, keeps_socket);
     caller = scene_accept(&scene);
     assert_true(caller_is_still(caller));
-    scene_kill(&scene);
+    change(&scene);
     assert_false(caller_is_still(caller));
     caller_free(caller);
     scene_end(&scene);
@@ -303,34 +304,18 @@ static void
 test_a_caller_that_dies_is_nobody_any_more(void **state)
 {
     (void)state;
-    check_dies();
+    check_changes(false, scene_kill);
     kernel.is_old = true;
-    check_dies();
-}
-
-static void
-check_exec(void)
-{
-    struct scene scene;
-    struct caller *caller;
-
-    scene_listen(&scene);
-    scene_fork(&scene, true);
-    caller = scene_accept(&scene);
-    assert_true(caller_is_still(caller));
-    scene_exec(&scene);
-    assert_false(caller_is_still(caller));
-    caller_free(caller);
-    scene_end(&scene);
+    check_changes(false, scene_kill);
 }
 
 static void
 test_a_caller_that_runs_another_program_is_not_the_one_that_connected(void **state)
 {
     (void)state;
-    check_exec();
+    check_changes(true, scene_exec);
     kernel.is_old = true;
-    check_exec();
+    check_changes(true, scene_exec);
 }
 
 /* A number is given away: whatever has it now began when the caller had connected already. */

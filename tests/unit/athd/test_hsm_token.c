@@ -45,9 +45,7 @@ test_question_that_is_refused_ends_all_who_wait_and_the_next_request_asks_anew(v
     assert_int_equal(token_results[0].err, ATH_ERR_USER_DENIED);
     assert_int_equal(token_results[1].err, ATH_ERR_USER_DENIED);
     setenv("FAKE_PROMPTER", "yes", 1);
-    token_sign(2, "c", false);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_OK);
+    token_sign_ends(2, "c", false, ATH_OK);
     token_end();
 }
 
@@ -56,9 +54,7 @@ test_prompter_that_cannot_be_run_is_told(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pin", "gone");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_NO_PROMPTER);
+    token_sign_ends(0, "a", false, ATH_ERR_NO_PROMPTER);
     token_end();
 }
 
@@ -110,9 +106,7 @@ test_question_that_nobody_answers_times_out(void **state)
     (void)state;
     token_begin("pkcs11:token=pin", "silent");
     token_fixture.config.consent_timeout_s = 1;
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_CONSENT_TIMEOUT);
+    token_sign_ends(0, "a", false, ATH_ERR_CONSENT_TIMEOUT);
     token_end();
 }
 
@@ -121,9 +115,7 @@ test_pad_is_asked_without_a_prompter(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pad", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_OK);
+    token_sign_ends(0, "a", false, ATH_OK);
     assert_int_equal(token_count("seen", "8 0 pin=0"), 1);
     assert_int_equal(token_count("prompter", "START"), 0);
     token_end();
@@ -136,9 +128,7 @@ test_who_was_logged_out_elsewhere_logs_in_once_more(void **state)
     token_begin("pkcs11:token=pin", "yes");
     token_sign(0, "a", false);
     fixture_run_until(&token_fixture, &token_completions, 1);
-    token_sign(1, "logged-out", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_OK);
+    token_sign_ends(1, "logged-out", false, ATH_OK);
     assert_int_equal(token_count("seen", "8 0 pin=1"), 2);
     token_end();
 }
@@ -161,9 +151,7 @@ test_login_ends_after_its_time_and_a_pin_is_kept_for_it(void **state)
     fixture_run_until(&token_fixture, &token_completions, 2);
     assert_int_equal(token_count("prompter", "START"), 1);
     fake_clock_move(2);
-    token_sign(2, "c", false);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_OK);
+    token_sign_ends(2, "c", false, ATH_OK);
     assert_int_equal(token_count("seen", "\n9 0"), 1); /* LOGOUT */
     assert_int_equal(token_count("prompter", "START"), 2);
     token_end();
@@ -202,9 +190,7 @@ test_wrong_pin_is_one_try_and_makes_a_pause_that_survives_a_restart(void **state
     token_sign(2, "c", false);
     fixture_run_until(&token_fixture, &token_completions, 3);
     assert_int_equal(token_results[2].retry_after_s, 1);
-    token_sign(3, "d", false);
-    fixture_run_until(&token_fixture, &token_completions, 4);
-    assert_int_equal(token_results[3].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(3, "d", false, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_results[3].retry_after_s, 1);
     assert_non_null(strstr(token_results[3].why.text, "athd makes a pause"));
     assert_int_equal(token_count("prompter", "START"), 2);
@@ -214,9 +200,7 @@ test_wrong_pin_is_one_try_and_makes_a_pause_that_survives_a_restart(void **state
     assert_int_equal(token_results[4].retry_after_s, 5);
     token_stop_pool();
     token_start_pool();
-    token_sign(5, "f", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[5].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(5, "f", false, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_results[5].retry_after_s, 5);
     assert_int_equal(token_count("prompter", "START"), 3);
     token_end();
@@ -228,12 +212,8 @@ test_right_pin_ends_the_count(void **state)
     (void)state;
     fake_clock_set(1000000);
     token_begin("pkcs11:token=pin+wrong-once", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_OK);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_INCORRECT);
+    token_sign_ends(1, "b", false, ATH_OK);
     assert_false(token_status_has("retry_after", "1"));
     token_end();
 }
@@ -244,15 +224,11 @@ test_refused_pin_source_is_named_to_the_next_helper_even_after_a_restart(void **
     (void)state;
     fake_clock_set(1000000);
     token_begin("pkcs11:token=pin+wrong?pin-source=file:/pin", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_INCORRECT);
     assert_int_equal(token_count("seen", "8 0 pin=2 keep=0 \n"), 1);
     token_stop_pool();
     token_start_pool();
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[1].err, ATH_ERR_PIN_REQUIRED);
+    token_sign_ends(1, "b", false, ATH_ERR_PIN_REQUIRED);
     assert_int_equal(token_count("seen", "8 0 pin=2 keep=0 STAMP"), 1);
     assert_int_equal(token_count("prompter", "START"), 0);
     token_end();
@@ -263,15 +239,11 @@ test_last_try_is_not_the_pin_sources(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pin+last?pin-source=file:/pin", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_OK);
+    token_sign_ends(0, "a", false, ATH_OK);
     assert_int_equal(token_count("seen", "8 0 pin=1"), 1);
     token_end();
     token_begin("pkcs11:token=pin+last?pin-source=file:/pin", "gone");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_REQUIRED);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_REQUIRED);
     assert_non_null(strstr(token_results[0].why.text, "one try is left"));
     token_end();
 }
@@ -281,9 +253,7 @@ test_locked_token_is_told_without_a_question(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pin+locked", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_results[0].retry_after_s, 0);
     assert_int_equal(token_count("prompter", "START"), 0);
     assert_true(token_status_has("state", "locked"));
@@ -296,15 +266,11 @@ test_module_that_dies_of_a_pin_gets_no_second_one_from_us(void **state)
     (void)state;
     fake_clock_set(1000000);
     token_begin("pkcs11:token=pin+login-crash?pin-source=file:/pin", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_UNAVAILABLE);
     assert_int_equal(token_count("seen", "8 0 pin=2"), 1);
     token_sign(1, "b", false);
     fixture_run_until(&token_fixture, &token_completions, 2);
-    token_sign(2, "c", false);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_ERR_PIN_LOCKED); /* it counts as wrong: a pause */
+    token_sign_ends(2, "c", false, ATH_ERR_PIN_LOCKED); /* it counts as wrong: a pause */
     assert_int_equal(token_count("seen", "8 0 pin=2"), 2);
     token_end();
 }
@@ -352,9 +318,7 @@ test_kept_pin_serves_each_signature(void **state)
     setenv("FAKE_PROMPTER", "yes", 1);
     setenv("FAKE_PROMPTER_LOG", fixture_path(&token_fixture, "prompter"), 1);
     token_start_pool();
-    token_sign(0, "a", true);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_OK);
+    token_sign_ends(0, "a", true, ATH_OK);
     assert_int_equal(token_count("seen", "6 3 pin=3"), 1);
     assert_int_equal(token_count("prompter", "START"), 1);
     token_end();
@@ -414,21 +378,15 @@ test_token_that_is_away_is_told_at_once_and_served_when_it_is_back(void **state)
     (void)state;
     fake_clock_set(1000000); /* no deadline passes */
     token_begin("pkcs11:token=away", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_UNAVAILABLE);
     assert_non_null(strstr(token_results[0].why.text, "no token is there"));
     assert_true(token_status_has("state", "absent"));
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_ERR_HSM_UNAVAILABLE);
+    token_sign_ends(1, "b", false, ATH_ERR_HSM_UNAVAILABLE);
     assert_int_equal(token_count("seen", "1 0 "), 1); /* the helper was kept */
     token_touch("insert");
     token_run_until_state("ready");
     assert_int_equal(token_count("seen", "1 0 "), 1);
-    token_sign(2, "c", false);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_OK);
+    token_sign_ends(2, "c", false, ATH_OK);
     token_end();
 }
 
@@ -444,9 +402,7 @@ test_token_taken_out_while_nobody_asks_is_absent_and_asks_again_when_back(void *
     assert_int_equal(unlink(fixture_path(&token_fixture, "remove")), 0);
     token_run_until_state("locked");
     assert_int_equal(token_fixture.athd.counters.helper_restarts, 0); /* no fault of the helper's */
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_OK);
+    token_sign_ends(1, "b", false, ATH_OK);
     assert_int_equal(token_count("prompter", "START"), 2);
     token_end();
 }
@@ -456,9 +412,7 @@ test_signature_under_way_when_the_token_goes_is_repeated_once(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=gone-once", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_OK);
+    token_sign_ends(0, "a", false, ATH_OK);
     assert_int_equal(token_count("seen", "6 3 a"), 2);
     token_end();
 }

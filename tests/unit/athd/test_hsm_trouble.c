@@ -131,9 +131,7 @@ test_pin_for_a_signature_that_was_lost_is_not_tried_again_and_counts(void **stat
 {
     (void)state;
     token_begin("pkcs11:token=pin+crash-once?pin-source=file:/pin", "yes");
-    token_sign(0, "a", true);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    token_sign_ends(0, "a", true, ATH_ERR_HSM_UNAVAILABLE);
     assert_int_equal(token_count("seen", "6 3 pin=2"), 1);
     token_stop_pool();
     assert_int_equal(wrong_on_disk(), 1);
@@ -198,14 +196,10 @@ test_pause_is_not_changed_by_the_time_of_day(void **state)
     token_begin("pkcs11:token=pin+wrong", "yes");
     wrong_pins(2); /* a pause of 1 s */
     fake_clock_jump(86400);
-    token_sign(2, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(2, "b", false, ATH_ERR_PIN_LOCKED);
     fake_clock_jump(-200000);
     fake_clock_move(1);
-    token_sign(3, "c", false);
-    fixture_run_until(&token_fixture, &token_completions, 4);
-    assert_int_equal(token_results[3].err, ATH_ERR_PIN_INCORRECT);
+    token_sign_ends(3, "c", false, ATH_ERR_PIN_INCORRECT);
     token_end();
 }
 
@@ -219,14 +213,10 @@ test_pause_ends_after_a_start_with_the_clock_put_back(void **state)
     token_stop_pool();
     fake_clock_jump(-500000);
     token_start_pool();
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_results[0].retry_after_s, 1);
     fake_clock_move(1);
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_ERR_PIN_INCORRECT);
+    token_sign_ends(1, "b", false, ATH_ERR_PIN_INCORRECT);
     token_end();
 }
 
@@ -306,17 +296,11 @@ test_locked_key_is_looked_at_again(void **state)
     (void)state;
     fake_clock_set(1000000);
     token_begin("pkcs11:token=pin+lock-sign-once", "yes");
-    token_sign(0, "a", true);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_LOCKED);
-    token_sign(1, "b", true);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(0, "a", true, ATH_ERR_PIN_LOCKED);
+    token_sign_ends(1, "b", true, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_count("seen", "1 0 "), 1);
     fake_clock_move(11); /* somebody has unblocked it with the PUK */
-    token_sign(2, "c", true);
-    fixture_run_until(&token_fixture, &token_completions, 3);
-    assert_int_equal(token_results[2].err, ATH_OK);
+    token_sign_ends(2, "c", true, ATH_OK);
     assert_int_equal(token_count("seen", "1 0 "), 2);
     token_end();
 }
@@ -326,9 +310,7 @@ test_token_that_forgets_each_login_is_not_given_its_pin_for_ever(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pin+forgets?pin-source=file:/pin", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_REQUIRED);
+    token_sign_ends(0, "a", false, ATH_ERR_PIN_REQUIRED);
     assert_int_equal(token_count("seen", "8 0 pin=2"), 2);
     token_end();
 }
@@ -338,10 +320,19 @@ test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller(void **s
 {
     (void)state;
     token_begin("pkcs11:token=bad-blob", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_HSM_ERROR);
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_ERROR);
     token_end();
+}
+
+static void
+check_right_pin_ends_the_count(bool wants_pin)
+{
+    token_sign_ends(0, "a", wants_pin, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(wrong_on_disk(), 1);
+    token_sign_ends(1, "b", wants_pin, ATH_OK);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 0);
+    fixture_end(&token_fixture);
 }
 
 static void
@@ -349,15 +340,7 @@ test_right_pin_of_a_login_ends_the_count_on_disk(void **state)
 {
     (void)state;
     token_begin("pkcs11:token=pin+wrong-once", "yes");
-    token_sign(0, "a", false);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
-    token_sign(1, "b", false);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_OK);
-    token_stop_pool();
-    assert_int_equal(wrong_on_disk(), 0);
-    fixture_end(&token_fixture);
+    check_right_pin_ends_the_count(false);
 }
 
 static void
@@ -368,15 +351,7 @@ test_right_pin_of_a_signature_ends_the_count_on_disk(void **state)
     token_fixture.config.hsms[0].pin_ttl_s = 60; /* the PIN is kept */
     setenv("FAKE_PROMPTER", "yes", 1);
     token_start_pool();
-    token_sign(0, "a", true);
-    fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_PIN_INCORRECT);
-    token_sign(1, "b", true);
-    fixture_run_until(&token_fixture, &token_completions, 2);
-    assert_int_equal(token_results[1].err, ATH_OK);
-    token_stop_pool();
-    assert_int_equal(wrong_on_disk(), 0);
-    fixture_end(&token_fixture);
+    check_right_pin_ends_the_count(true);
 }
 
 static void

@@ -1,58 +1,9 @@
-#include "tests/support/support.h"
+#include "fixture_pinentry.h"
 
 #include <stdio.h>
 
-#include "pinentry/pinentry.h"
-
-static struct pinentry *pinentry;
-static struct ath_buf out;
-
 static const struct pinentry_question plain = {
     .title = "athd", .description = "Really?", .ok = "Allow", .not_ok = "Deny", .timeout_s = 120};
-
-static void
-begin(const struct pinentry_question *question)
-{
-    out = (struct ath_buf){.max = 65536};
-    assert_int_equal(pinentry_new(question, &pinentry), ATH_OK);
-}
-
-static int
-end(void **state)
-{
-    (void)state;
-    pinentry_free(pinentry);
-    pinentry = NULL;
-    ath_buf_done(&out);
-    return 0;
-}
-
-/* What it says to these bytes. */
-static ath_err
-receive(const char *text)
-{
-    ath_buf_clear(&out);
-    return pinentry_receive(pinentry, ath_slice_of_string(text), &out);
-}
-
-static void
-assert_says(const char *text, const char *expected)
-{
-    assert_int_equal(receive(text), ATH_OK);
-    assert_string_equal(ath_buf_text(&out), expected);
-}
-
-/* Goes on with OK until CONFIRM has been said. */
-static void
-run_to_confirm(void)
-{
-    int i;
-
-    assert_int_equal(receive("OK Pleased to meet you\n"), ATH_OK);
-    for (i = 0; i < 100 && strcmp(ath_buf_text(&out), "CONFIRM\n") != 0; i++)
-        assert_int_equal(receive("OK\n"), ATH_OK);
-    assert_true(i < 100);
-}
 
 static void
 test_commands_come_one_by_one_each_after_an_answer(void **state)
@@ -67,60 +18,59 @@ test_commands_come_one_by_one_each_after_an_answer(void **state)
                                                .lc_ctype = "C.UTF-8"};
 
     (void)state;
-    begin(&question);
-    assert_says("OK Pleased to meet you\n", "OPTION ttyname=/dev/tty1\n");
-    assert_says("O", "");
-    assert_says("K\r\n", "OPTION ttytype=linux\n");
-    assert_says("OK\n", "OPTION lc-ctype=C.UTF-8\n");
-    assert_says("OK\n", "SETTITLE T\n");
-    assert_says("# a comment\nS PROGRESS 1 2\nOK\n", "SETPROMPT T\n");
-    assert_says("ERR 83886355 Unknown IPC command <Pinentry>\n", "SETOK O\n");
-    assert_says("OK\n", "SETNOTOK N\n");
-    assert_says("OK\n", "SETTIMEOUT 7\n");
-    assert_says("OK\n", "SETDESC D\n");
-    assert_says("OK\n", "CONFIRM\n");
-    assert_false(pinentry_is_done(pinentry));
-    assert_says("OK\n", "BYE\n");
-    assert_true(pinentry_is_done(pinentry));
+    talk_begin(&question);
+    talk_says("OK Pleased to meet you\n", "OPTION ttyname=/dev/tty1\n");
+    talk_says("O", "");
+    talk_says("K\r\n", "OPTION ttytype=linux\n");
+    talk_says("OK\n", "OPTION lc-ctype=C.UTF-8\n");
+    talk_says("OK\n", "SETTITLE T\n");
+    talk_says("# a comment\nS PROGRESS 1 2\nOK\n", "SETPROMPT T\n");
+    talk_says("ERR 83886355 Unknown IPC command <Pinentry>\n", "SETOK O\n");
+    talk_says("OK\n", "SETNOTOK N\n");
+    talk_says("OK\n", "SETTIMEOUT 7\n");
+    talk_says("OK\n", "SETDESC D\n");
+    talk_says("OK\n", "CONFIRM\n");
+    assert_false(pinentry_is_done(talk));
+    talk_says("OK\n", "BYE\n");
+    assert_true(pinentry_is_done(talk));
 }
 
 static void
 test_confirm_is_never_said_before_its_description_was_taken(void **state)
 {
     (void)state;
-    begin(&plain);
-    assert_int_equal(receive("OK\n"), ATH_OK);
-    while (strncmp(ath_buf_text(&out), "SETDESC", 7) != 0)
-        assert_int_equal(receive("OK\n"), ATH_OK);
-    assert_int_equal(receive("ERR 83886360 Line too long <Pinentry>\n"), ATH_ERR_NO_PROMPTER);
+    talk_begin(&plain);
+    assert_int_equal(talk_receive("OK\n"), ATH_OK);
+    while (strncmp(ath_buf_text(&talk_out), "SETDESC", 7) != 0)
+        assert_int_equal(talk_receive("OK\n"), ATH_OK);
+    assert_int_equal(talk_receive("ERR 83886360 Line too long <Pinentry>\n"), ATH_ERR_NO_PROMPTER);
 }
 
 static void
 test_answers_that_come_before_their_questions_are_no_yes(void **state)
 {
     (void)state;
-    begin(&plain);
-    assert_int_equal(receive("OK Pleased to meet you\nOK\nOK\nOK\nOK\nOK\nOK\nOK\nOK\n"),
+    talk_begin(&plain);
+    assert_int_equal(talk_receive("OK Pleased to meet you\nOK\nOK\nOK\nOK\nOK\nOK\nOK\nOK\n"),
                      ATH_ERR_NO_PROMPTER);
-    end(NULL);
-    begin(&plain);
-    run_to_confirm();
-    assert_int_equal(receive("OK\nOK\n"), ATH_OK); /* what follows the last answer is nobody's */
-    assert_true(pinentry_is_done(pinentry));
-    end(NULL);
-    begin(&plain);
-    assert_int_equal(receive("OK\n# welcome\nS STATUS\n"), ATH_OK);
+    talk_begin(&plain);
+    talk_run_to("CONFIRM\n");
+    /* what follows the last answer is nobody's */
+    assert_int_equal(talk_receive("OK\nOK\n"), ATH_OK);
+    assert_true(pinentry_is_done(talk));
+    talk_begin(&plain);
+    assert_int_equal(talk_receive("OK\n# welcome\nS STATUS\n"), ATH_OK);
 }
 
 static void
 test_answer_to_a_command_that_was_not_read_is_no_answer(void **state)
 {
     (void)state;
-    begin(&plain);
-    run_to_confirm();
-    pinentry_note_unread(pinentry, true);
-    assert_int_equal(receive("# wait\nS STATUS\n"), ATH_OK);
-    assert_int_equal(receive("OK\n"), ATH_ERR_NO_PROMPTER);
+    talk_begin(&plain);
+    talk_run_to("CONFIRM\n");
+    pinentry_note_unread(talk, true);
+    assert_int_equal(talk_receive("# wait\nS STATUS\n"), ATH_OK);
+    assert_int_equal(talk_receive("OK\n"), ATH_ERR_NO_PROMPTER);
 }
 
 static void
@@ -130,9 +80,9 @@ test_prompter_that_talks_without_end_is_none(void **state)
     int i;
 
     (void)state;
-    begin(&plain);
+    talk_begin(&plain);
     for (i = 0; i < 10000 && err == ATH_OK; i++)
-        err = receive("S PROGRESS 1 2\n# still here\n");
+        err = talk_receive("S PROGRESS 1 2\n# still here\n");
     assert_int_equal(err, ATH_ERR_NO_PROMPTER);
 }
 
@@ -162,12 +112,12 @@ test_errors_are_told_apart_by_their_code_not_their_source(void **state)
     };
     size_t i;
 
+    (void)state;
     for (i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
-        begin(&plain);
-        run_to_confirm();
-        assert_int_equal(receive(cases[i].line), cases[i].expected);
-        assert_false(pinentry_is_done(pinentry));
-        end(state);
+        talk_begin(&plain);
+        talk_run_to("CONFIRM\n");
+        assert_int_equal(talk_receive(cases[i].line), cases[i].expected);
+        assert_false(pinentry_is_done(talk));
     }
 }
 
@@ -175,25 +125,23 @@ static void
 test_program_that_does_not_greet_is_no_prompter(void **state)
 {
     (void)state;
-    begin(&plain);
-    assert_int_equal(receive("ERR 1 no\n"), ATH_ERR_NO_PROMPTER);
-    end(state);
-    begin(&plain);
-    assert_int_equal(receive("#!/bin/sh\nhello\n"), ATH_ERR_NO_PROMPTER);
+    talk_begin(&plain);
+    assert_int_equal(talk_receive("ERR 1 no\n"), ATH_ERR_NO_PROMPTER);
+    talk_begin(&plain);
+    assert_int_equal(talk_receive("#!/bin/sh\nhello\n"), ATH_ERR_NO_PROMPTER);
 }
 
 static void
 test_what_it_said_instead_of_an_answer_is_kept_for_the_log(void **state)
 {
     (void)state;
-    begin(&plain);
-    assert_string_equal(pinentry_complaint(pinentry), "");
-    run_to_confirm();
-    assert_string_equal(pinentry_complaint(pinentry), "");
-    assert_int_equal(receive("ERR 83918950 Inappropriate\tioctl <Pinentry>\n"),
+    talk_begin(&plain);
+    assert_string_equal(pinentry_complaint(talk), "");
+    talk_run_to("CONFIRM\n");
+    assert_string_equal(pinentry_complaint(talk), "");
+    assert_int_equal(talk_receive("ERR 83918950 Inappropriate\tioctl <Pinentry>\n"),
                      ATH_ERR_NO_PROMPTER);
-    assert_string_equal(pinentry_complaint(pinentry),
-                        "ERR 83918950 Inappropriate?ioctl <Pinentry>");
+    assert_string_equal(pinentry_complaint(talk), "ERR 83918950 Inappropriate?ioctl <Pinentry>");
 }
 
 static void
@@ -204,8 +152,8 @@ test_line_without_end_is_refused_at_its_limit(void **state)
     (void)state;
     memset(flood, '#', 2000);
     flood[2000] = '\0';
-    begin(&plain);
-    assert_int_equal(receive(flood), ATH_ERR_NO_PROMPTER);
+    talk_begin(&plain);
+    assert_int_equal(talk_receive(flood), ATH_ERR_NO_PROMPTER);
 }
 
 static void
@@ -219,16 +167,16 @@ test_texts_cannot_hold_a_second_command(void **state)
     int i;
 
     (void)state;
-    begin(&question);
-    assert_int_equal(receive("OK\n"), ATH_OK);
-    for (i = 0; !pinentry_is_done(pinentry); i++) {
-        const char *line = ath_buf_text(&out);
+    talk_begin(&question);
+    assert_int_equal(talk_receive("OK\n"), ATH_OK);
+    for (i = 0; !pinentry_is_done(talk); i++) {
+        const char *line = ath_buf_text(&talk_out);
 
         assert_ptr_equal(strchr(line, '\n'), line + strlen(line) - 1);
         assert_null(strchr(line, '\r'));
         if (strncmp(line, "SETDESC", 7) == 0)
             assert_string_equal(line, "SETDESC x%0D%0AGETPIN%0A%250ASETOK\n");
-        assert_int_equal(receive("OK\n"), ATH_OK);
+        assert_int_equal(talk_receive("OK\n"), ATH_OK);
     }
 }
 
@@ -265,16 +213,16 @@ test_long_text_is_shown_whole_in_pages(void **state)
     for (i = 0; i < 1200; i++)
         ath_buf_put_string(&text, "\xe2\x82\xac"); /* a line longer than a page */
     question.description = ath_buf_text(&text);
-    begin(&question);
-    assert_int_equal(receive("OK\n"), ATH_OK);
-    while (!pinentry_is_done(pinentry)) {
-        const char *line = ath_buf_text(&out);
+    talk_begin(&question);
+    assert_int_equal(talk_receive("OK\n"), ATH_OK);
+    while (!pinentry_is_done(talk)) {
+        const char *line = ath_buf_text(&talk_out);
 
         assert_true(strlen(line) <= PINENTRY_LINE_MAX + 1);
         if (strncmp(line, "SETDESC ", 8) == 0)
             put_description(line, &shown);
         confirms += strcmp(line, "CONFIRM\n") == 0;
-        assert_int_equal(receive("OK\n"), ATH_OK);
+        assert_int_equal(talk_receive("OK\n"), ATH_OK);
     }
     assert_true(confirms > 4);
     assert_string_equal(ath_buf_text(&shown), ath_buf_text(&text));
@@ -291,8 +239,8 @@ test_text_beyond_the_last_page_is_refused(void **state)
     (void)state;
     memset(text, 'x', sizeof(text) - 1);
     question.description = text;
-    assert_int_equal(pinentry_new(&question, &pinentry), ATH_ERR_LIMIT_EXCEEDED);
-    pinentry = NULL;
+    assert_int_equal(pinentry_new(&question, &talk), ATH_ERR_LIMIT_EXCEEDED);
+    talk = NULL;
 }
 
 static ath_err
@@ -323,18 +271,23 @@ int
 main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test_teardown(test_commands_come_one_by_one_each_after_an_answer, end),
-        cmocka_unit_test_teardown(test_confirm_is_never_said_before_its_description_was_taken, end),
-        cmocka_unit_test_teardown(test_answers_that_come_before_their_questions_are_no_yes, end),
-        cmocka_unit_test_teardown(test_answer_to_a_command_that_was_not_read_is_no_answer, end),
-        cmocka_unit_test_teardown(test_prompter_that_talks_without_end_is_none, end),
-        cmocka_unit_test_teardown(test_errors_are_told_apart_by_their_code_not_their_source, end),
-        cmocka_unit_test_teardown(test_program_that_does_not_greet_is_no_prompter, end),
-        cmocka_unit_test_teardown(test_what_it_said_instead_of_an_answer_is_kept_for_the_log, end),
-        cmocka_unit_test_teardown(test_line_without_end_is_refused_at_its_limit, end),
-        cmocka_unit_test_teardown(test_texts_cannot_hold_a_second_command, end),
-        cmocka_unit_test_teardown(test_long_text_is_shown_whole_in_pages, end),
-        cmocka_unit_test_teardown(test_text_beyond_the_last_page_is_refused, end),
+        cmocka_unit_test_teardown(test_commands_come_one_by_one_each_after_an_answer, talk_end),
+        cmocka_unit_test_teardown(test_confirm_is_never_said_before_its_description_was_taken,
+                                  talk_end),
+        cmocka_unit_test_teardown(test_answers_that_come_before_their_questions_are_no_yes,
+                                  talk_end),
+        cmocka_unit_test_teardown(test_answer_to_a_command_that_was_not_read_is_no_answer,
+                                  talk_end),
+        cmocka_unit_test_teardown(test_prompter_that_talks_without_end_is_none, talk_end),
+        cmocka_unit_test_teardown(test_errors_are_told_apart_by_their_code_not_their_source,
+                                  talk_end),
+        cmocka_unit_test_teardown(test_program_that_does_not_greet_is_no_prompter, talk_end),
+        cmocka_unit_test_teardown(test_what_it_said_instead_of_an_answer_is_kept_for_the_log,
+                                  talk_end),
+        cmocka_unit_test_teardown(test_line_without_end_is_refused_at_its_limit, talk_end),
+        cmocka_unit_test_teardown(test_texts_cannot_hold_a_second_command, talk_end),
+        cmocka_unit_test_teardown(test_long_text_is_shown_whole_in_pages, talk_end),
+        cmocka_unit_test_teardown(test_text_beyond_the_last_page_is_refused, talk_end),
         cmocka_unit_test(test_each_failing_allocation_is_told),
     };
 
