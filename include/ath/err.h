@@ -88,7 +88,10 @@ extern "C" {
     X(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", -32012, 1, "too large, too deep or too many")              \
     /* only seen by clients of the socket */                                                       \
     X(UNREACHABLE, "UNREACHABLE", -32098, 2, "athd cannot be reached")                             \
-    X(USAGE, "USAGE", -32099, 64, "wrong usage")
+    X(USAGE, "USAGE", -32099, 64, "wrong usage")                                                   \
+    /* that came later: at the end, so that no value changes */                                    \
+    X(CONSENT_NOT_FOUND, "CONSENT_NOT_FOUND", -32002, 1,                                           \
+      "no such question, allowance or pause is there (any more)")
 
 #define ATH_ERR_ENUM(name, reason, code, exit_status, sentence) ATH_ERR_##name,
 typedef enum ath_err { ATH_ERR_LIST(ATH_ERR_ENUM) ATH_ERR_COUNT } ath_err;

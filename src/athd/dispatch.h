@@ -42,6 +42,9 @@ method_fn method_session_seal, method_session_open, method_session_token, method
     method_session_close, method_token_verify;
 /* method_peer.c */
 method_fn method_peer_pin, method_peer_list, method_peer_remove;
+/* method_consent.c */
+method_fn method_consent_list, method_consent_answer, method_consent_attend,
+    method_consent_environment, method_consent_forget;
 /* method_policy.c */
 method_fn method_policy_check, method_policy_reload, method_policy_show, method_policy_freeze,
     method_policy_unfreeze;

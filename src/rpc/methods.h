@@ -44,6 +44,11 @@
     X(PEER_PIN, "peer.pin")                                                                        \
     X(PEER_LIST, "peer.list")                                                                      \
     X(PEER_REMOVE, "peer.remove")                                                                  \
+    X(CONSENT_LIST, "consent.list")                                                                \
+    X(CONSENT_ANSWER, "consent.answer")                                                            \
+    X(CONSENT_ATTEND, "consent.attend")                                                            \
+    X(CONSENT_ENVIRONMENT, "consent.environment")                                                  \
+    X(CONSENT_FORGET, "consent.forget")                                                            \
     X(POLICY_CHECK, "policy.check")                                                                \
     X(POLICY_RELOAD, "policy.reload")                                                              \
     X(POLICY_SHOW, "policy.show")                                                                  \

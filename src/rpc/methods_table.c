@@ -18,6 +18,8 @@
 #define QUERY_LIMIT 1000
 #define INDEX_MAX 9007199254740990 /* of a record: 2^53-2, so that the next one's fits too */
 #define TTL_OF_GRANT 3155760000 /* a hundred years */
+#define CONSENT_ID_LEN 32
+#define VARIABLE_LEN 1024 /* of an environment */
 #define YEAR_9999 253402300799  /* the last second that RFC 3339 can write */
 
 #define ROLES "user client server"
@@ -217,6 +219,40 @@ static const struct rpc_param params_PEER_PIN[] = {
 };
 static const struct rpc_param params_PEER_LIST[] = {END};
 static const struct rpc_param params_PEER_REMOVE[] = {DID("did", REQUIRED), END};
+
+/* ---- consent ---- */
+static const struct rpc_param params_CONSENT_LIST[] = {
+    TEXT("id", OPTIONAL, CONSENT_ID_LEN),
+    END,
+};
+static const struct rpc_param params_CONSENT_ANSWER[] = {
+    TEXT("id", REQUIRED, CONSENT_ID_LEN),
+    BOOL("approve", REQUIRED),
+    STRINGS("scopes", OPTIONAL, 1, SCOPES),
+    OBJECT("remember", OPTIONAL),
+    BOOL("freeze", OPTIONAL),
+    END,
+};
+static const struct rpc_param params_CONSENT_ATTEND[] = {END};
+static const struct rpc_param params_CONSENT_ENVIRONMENT[] = {
+    TEXT("DISPLAY", OPTIONAL, VARIABLE_LEN),
+    TEXT("WAYLAND_DISPLAY", OPTIONAL, VARIABLE_LEN),
+    TEXT("XAUTHORITY", OPTIONAL, VARIABLE_LEN),
+    TEXT("DBUS_SESSION_BUS_ADDRESS", OPTIONAL, VARIABLE_LEN),
+    TEXT("XDG_RUNTIME_DIR", OPTIONAL, VARIABLE_LEN),
+    TEXT("XDG_SESSION_TYPE", OPTIONAL, VARIABLE_LEN),
+    TEXT("GPG_TTY", OPTIONAL, VARIABLE_LEN),
+    TEXT("TERM", OPTIONAL, VARIABLE_LEN),
+    TEXT("LANG", OPTIONAL, VARIABLE_LEN),
+    TEXT("LC_ALL", OPTIONAL, VARIABLE_LEN),
+    TEXT("LC_CTYPE", OPTIONAL, VARIABLE_LEN),
+    TEXT("LC_MESSAGES", OPTIONAL, VARIABLE_LEN),
+    END,
+};
+static const struct rpc_param params_CONSENT_FORGET[] = {
+    TEXT("id", REQUIRED, CONSENT_ID_LEN),
+    END,
+};
 
 /* ---- policy ---- */
 static const struct rpc_param params_POLICY_CHECK[] = {

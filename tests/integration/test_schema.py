@@ -11,8 +11,7 @@ from peer.agent import Athd, Failed
 SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
 NOT_IN_THIS_VERSION = (
     "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
-    "vault.get vault.list vault.delete grant.create grant.list grant.revoke consent.list "
-    "consent.answer").split()
+    "vault.get vault.list vault.delete grant.create grant.list grant.revoke").split()
 AGENT_ID = "https://bot.example/.well-known/agent.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 

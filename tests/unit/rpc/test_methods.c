@@ -86,6 +86,17 @@ static const struct {
                  "\"name\":\"x\",\"allow_literal\":false}"},
     {"peer.list", "{}"},
     {"peer.remove", "{\"did\":\"did:web:x.example\"}"},
+    {"consent.list", "{\"id\":\"q0123456789ab\"}"},
+    {"consent.answer", "{\"id\":\"q0123456789ab\",\"approve\":true,\"scopes\":[\"a:b\"],"
+                       "\"remember\":{\"uses\":20,\"seconds\":7200},\"freeze\":false}"},
+    {"consent.attend", "{}"},
+    {"consent.environment",
+     "{\"DISPLAY\":\":0\",\"WAYLAND_DISPLAY\":\"wayland-0\",\"XAUTHORITY\":\"/x\","
+     "\"DBUS_SESSION_BUS_ADDRESS\":\"unix:path=/run/user/1/bus\",\"XDG_RUNTIME_DIR\":\"/run/user/"
+     "1\","
+     "\"XDG_SESSION_TYPE\":\"wayland\",\"GPG_TTY\":\"/dev/pts/1\",\"TERM\":\"xterm\","
+     "\"LANG\":\"C.UTF-8\",\"LC_ALL\":\"C.UTF-8\",\"LC_CTYPE\":\"C\",\"LC_MESSAGES\":\"C\"}"},
+    {"consent.forget", "{\"id\":\"w0123456789ab\"}"},
     {"policy.check",
      "{\"method\":\"attestation.create\",\"params\":{\"key\":\"k\"},\"as\":{\"uid\":1}}"},
     {"policy.reload", "{}"},
