@@ -10,18 +10,10 @@
 #include "athd/audit_checkpoint.h"
 #include "athd/audit_log.h"
 #include "athd/consent.h"
-#include "athd/credential_store.h"
-#include "athd/freeze.h"
-#include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
-#include "athd/key_store.h"
 #include "athd/listener.h"
-#include "athd/peer_store.h"
 #include "athd/policy.h"
-#include "athd/replay_store.h"
 #include "athd/sandbox.h"
-#include "athd/service_store.h"
-#include "athd/session_table.h"
 #include "athd/service_manager.h"
 #include "athd/state_dir.h"
 #include "base/clock.h"
@@ -48,10 +40,7 @@ close_handles(struct athd *athd)
         return;
     athd->has_handles = false;
     /* these have timers: freed while the loop still runs, and when no request uses them any more */
-    handshake_table_free(athd->handshakes);
-    session_table_free(athd->sessions);
-    athd->handshakes = NULL;
-    athd->sessions = NULL;
+    tenants_close(athd);
     for (i = 0; i < sizeof(signal_numbers) / sizeof(signal_numbers[0]); i++)
         uv_close((uv_handle_t *)&athd->signals[i], NULL);
     uv_close((uv_handle_t *)&athd->end_timer, NULL);
@@ -170,12 +159,7 @@ free_parts(struct athd *athd)
     athd->listener = NULL;
     consent_free(athd->consent);
     hsm_pool_free(athd->hsms);
-    replay_store_free(athd->replays);
-    credential_store_free(athd->credentials);
-    service_store_free(athd->services);
-    peer_store_free(athd->peers);
-    key_store_free(athd->keys);
-    freeze_free(athd->freeze);
+    tenants_free(athd);
     policy_free(athd->policy);
     audit_checkpoints_free(athd->checkpoints);
     audit_log_free(athd->audit);
@@ -283,35 +267,6 @@ set_limits(void)
     }
 }
 
-/* What lies in the state directory, each kind in its own place. */
-static ath_err
-open_stores(struct athd *athd, struct why *why)
-{
-    static const char *const names[] = {"keys", "peers", "services", "credentials", "replay"};
-    char *dirs[sizeof(names) / sizeof(names[0])] = {NULL};
-    ath_err err = ATH_OK;
-    size_t i;
-
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        if ((dirs[i] = file_path(athd->config->state_dir, names[i])) == NULL)
-            err = ATH_ERR_NOMEM;
-    if (err == ATH_OK &&
-        (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) == ATH_OK &&
-        (err = audit_checkpoints_open(athd, why, &athd->checkpoints)) == ATH_OK &&
-        (err = freeze_open(athd, athd->config->state_dir, why, &athd->freeze)) == ATH_OK &&
-        (err = key_store_open(athd, dirs[0], why, &athd->keys)) == ATH_OK &&
-        (err = peer_store_open(athd, dirs[1], why, &athd->peers)) == ATH_OK)
-        athd->pins =
-            peer_store_pins(athd->peers); /* grants are checked with them as they are read */
-    if (err == ATH_OK &&
-        (err = service_store_open(athd, dirs[2], why, &athd->services)) == ATH_OK &&
-        (err = credential_store_open(athd, dirs[3], why, &athd->credentials)) == ATH_OK)
-        err = replay_store_open(athd, dirs[4], why, &athd->replays);
-    for (i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-        free(dirs[i]);
-    return err;
-}
-
 static ath_err
 start_parts(struct athd *athd, struct why *why)
 {
@@ -323,12 +278,12 @@ start_parts(struct athd *athd, struct why *why)
         (err = sandbox_enter(athd->config, why)) != ATH_OK ||
         (err = hsm_pool_new(athd, why, &athd->hsms)) !=
             ATH_OK || /* it numbers the keys that are read */
-        (err = open_stores(athd, why)) != ATH_OK ||
+        (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) != ATH_OK ||
+        (err = audit_checkpoints_open(athd, why, &athd->checkpoints)) != ATH_OK ||
+        (err = tenants_open(athd, why)) != ATH_OK ||
         (err = audit_flood_init(&athd->flood, athd)) != ATH_OK ||
         (err = clock_watch_init(&athd->clock, athd)) != ATH_OK ||
-        (err = consent_new(athd, &athd->consent)) != ATH_OK ||
-        (err = handshake_table_new(athd, &athd->handshakes)) != ATH_OK ||
-        (err = session_table_new(athd, &athd->sessions)) != ATH_OK)
+        (err = consent_new(athd, &athd->consent)) != ATH_OK)
         return err;
     if ((err = listener_open(athd, why, &athd->listener)) != ATH_OK)
         return err;

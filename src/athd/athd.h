@@ -11,6 +11,7 @@
 #include "athd/deferred.h"
 #include "athd/request.h"
 #include "athd/store.h"
+#include "athd/tenant.h"
 #include "base/json.h"
 #include "protocol/did.h"
 
@@ -35,18 +36,9 @@ struct athd {
     } readings; /* method_audit.c's */
     struct hsm_pool *hsms;
     struct policy *policy;
-    struct freeze *freeze;
-    struct key_store *keys;
-    struct peer_store *peers;
-    struct service_store *services;
-    struct credential_store *credentials;
-    struct replay_store *replays;
-    struct handshake_table *handshakes;
-    struct session_table *sessions;
+    struct tenant_list tenants;
     struct consent *consent;
     struct listener *listener;
-
-    struct did_pins pins; /* peer_store's, for the protocol layer */
 
     unsigned topics_wanted; /* 1 << enum event_topic: asked for since the start */
     struct {                /* agent.status counters */

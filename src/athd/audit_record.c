@@ -19,12 +19,20 @@ put_handshake(struct json_maker *record, const struct request *request)
 }
 
 void
+audit_record_put_owner(struct json_maker *record, const struct tenant *tenant)
+{
+    if (tenant->athd->config->is_system)
+        json_put_int(record, "owner", tenant->uid);
+}
+
+void
 audit_record_begin(struct json_maker *record, const char *event, const struct request *request)
 {
     json_object_begin(record);
     json_put_string(record, "event", event);
     if (request == NULL)
         return;
+    audit_record_put_owner(record, request->tenant);
     caller_put(request->caller, record, "caller");
     put_handshake(record, request);
     json_put_string(record, "rule", request->rule);

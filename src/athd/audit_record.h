@@ -15,6 +15,9 @@
 void audit_record_begin(struct json_maker *record, const char *event,
                         const struct request *request);
 
+/* Of a request this is done by begin: whose record it is, `owner`, where athd serves several uids. */
+void audit_record_put_owner(struct json_maker *record, const struct tenant *tenant);
+
 /* Ends the record and appends it; nobody waits for it. An athd that has no log (yet, or any more)
  * drops it. */
 void audit_record_note(struct athd *athd, struct json_maker *record);

@@ -20,6 +20,7 @@
 struct connection {
     struct athd *athd; /* borrowed: outlives its connections */
     struct caller *caller;
+    struct tenant *tenant; /* whose things it works with; borrowed */
     unsigned topics; /* 1 << enum event_topic; set by events.subscribe */
 
     /* private to connection.c, request.c (requests, in_flight) and listener.c (entry) */

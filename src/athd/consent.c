@@ -70,7 +70,7 @@ publish(const struct consent_question *question, const char *state)
     json_put_string(&event, "state", state);
     json_put_string(&event, "method", request->method->name);
     json_put_int(&event, "pid", request->caller->pid);
-    events_publish(request->athd, EVENT_CONSENT, &event);
+    events_publish_to(request->tenant, EVENT_CONSENT, &event);
 }
 
 /* That nothing was signed, and why, is on record, too. */

@@ -15,6 +15,7 @@
 
 struct credential_store {
     struct athd *athd;
+    const struct did_pins *pins; /* borrowed */
     char *dir;
     struct string_map by_id;
     struct change *changes;
@@ -166,7 +167,7 @@ load_credential(void *ctx, const char *stem, const struct json *object, struct w
         remove_file(store, stem);
         return ATH_OK;
     }
-    err = user_grant_read(json_get(object, "credential"), &store->athd->pins, now, why, &grant);
+    err = user_grant_read(json_get(object, "credential"), store->pins, now, why, &grant);
     if (err != ATH_OK)
         return err;
     if ((text = json_clone(json_get(object, "credential"))) == NULL) {
@@ -179,7 +180,8 @@ load_credential(void *ctx, const char *stem, const struct json *object, struct w
 }
 
 ath_err
-credential_store_open(struct athd *athd, const char *dir, struct why *why,
+credential_store_open(struct athd *athd, const struct did_pins *pins, const char *dir,
+                      struct why *why,
                       struct credential_store **ret_store)
 {
     struct credential_store *store = calloc(1, sizeof(*store));
@@ -188,6 +190,7 @@ credential_store_open(struct athd *athd, const char *dir, struct why *why,
     if (store == NULL || (store->dir = ath_strdup(dir)) == NULL)
         goto out;
     store->athd = athd;
+    store->pins = pins;
     if ((err = store_load(athd, dir, load_credential, NULL, store, why)) != ATH_OK)
         goto out;
     *ret_store = store;

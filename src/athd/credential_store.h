@@ -30,7 +30,8 @@ ath_err credential_encode(const struct credential *credential,
 
 /* Reads the directory (blocking, start-up), checks each grant again, removes what has expired.
  * Damaged files are logged and left out. */
-ath_err credential_store_open(struct athd *athd, const char *dir, struct why *why,
+ath_err credential_store_open(struct athd *athd, const struct did_pins *pins,
+                              const char *dir, struct why *why,
                               struct credential_store **ret_store) ATH_MUST_USE;
 void credential_store_free(struct credential_store *store);
 

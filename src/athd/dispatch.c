@@ -24,8 +24,8 @@ dispatch(struct request *request)
     ath_err err;
 
     clock_watch_look(&request->athd->clock);
-    policy_question_of_call(request->athd, request->method, request->params, &asked);
-    answer = policy_decide(request->athd, request->caller, &asked.question, false);
+    policy_question_of_call(request->tenant, request->method, request->params, &asked);
+    answer = policy_decide(request->tenant, request->caller, &asked.question, false);
     request->rule = answer.rule;
     if (answer.is_observed && !asked.question.is_preliminary) /* else when it is put again */
         policy_record_denied(request, &asked.question, &answer);

@@ -25,8 +25,9 @@ events_wanted(const struct athd *athd, enum event_topic topic)
     return (athd->topics_wanted & 1u << topic) != 0;
 }
 
-void
-events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event)
+static void
+publish(struct athd *athd, const struct tenant *tenant, enum event_topic topic,
+        struct json_maker *event)
 {
     struct ath_buf line = {.max = EVENT_MAX_LEN};
     struct json *params = NULL;
@@ -39,7 +40,19 @@ events_publish(struct athd *athd, enum event_topic topic, struct json_maker *eve
     rpc_put_notification(&line, "event", params);
     ath_buf_put_byte(&line, '\n');
     if (line.err == ATH_OK && athd->listener != NULL)
-        listener_publish(athd->listener, 1u << topic, ath_buf_slice(&line));
+        listener_publish(athd->listener, tenant, 1u << topic, ath_buf_slice(&line));
     ath_buf_done(&line);
     json_free(params);
+}
+
+void
+events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event)
+{
+    publish(athd, NULL, topic, event);
+}
+
+void
+events_publish_to(struct tenant *tenant, enum event_topic topic, struct json_maker *event)
+{
+    publish(tenant->athd, tenant, topic, event);
 }

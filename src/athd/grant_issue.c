@@ -27,7 +27,7 @@ issuing_end(struct issuing *issuing, ath_err err, const struct why *why, struct 
     const struct credential *credential = NULL;
 
     if (err == ATH_OK)
-        credential = credential_store_find(issuing->request->athd->credentials, issuing->id);
+        credential = credential_store_find(issuing->request->tenant->credentials, issuing->id);
     if (err == ATH_OK && credential == NULL)
         err = ATH_ERR_INTERNAL;
     issuing->done(issuing->ctx, err, why, taken_data, credential);
@@ -50,7 +50,7 @@ on_stored(void *ctx, ath_err err, const struct why *why)
 static ath_err
 keep(struct issuing *issuing, struct ath_slice signature, struct why *why)
 {
-    struct athd *athd = issuing->request->athd;
+    struct tenant *tenant = issuing->request->tenant;
     struct ath_buf jws = {.max = JWS_MAX_LEN};
     struct credential *credential = NULL;
     struct user_grant grant = {0};
@@ -61,7 +61,7 @@ keep(struct issuing *issuing, struct ath_slice signature, struct why *why)
     jws_join(ath_buf_slice(&issuing->input), signature, &jws);
     text = json_string_new(ath_buf_slice(&jws));
     err = jws.err != ATH_OK ? jws.err : text == NULL ? ATH_ERR_NOMEM : ATH_OK;
-    if (err != ATH_OK || (err = user_grant_read(text, &athd->pins, now, why, &grant)) != ATH_OK)
+    if (err != ATH_OK || (err = user_grant_read(text, &tenant->pins, now, why, &grant)) != ATH_OK)
         goto out;
     err = credential_new(text, &grant, now, &credential);
     text = NULL;
@@ -72,7 +72,7 @@ keep(struct issuing *issuing, struct ath_slice signature, struct why *why)
         err = ATH_ERR_NOMEM;
         goto out;
     }
-    err = credential_store_put(athd->credentials, credential, on_stored, issuing);
+    err = credential_store_put(tenant->credentials, credential, on_stored, issuing);
 out:
     json_free(text);
     ath_buf_done(&jws);
@@ -146,16 +146,16 @@ static void
 put_question(const struct issuing *issuing, const struct grant_order *order,
              struct consent_text *text)
 {
-    const struct athd *athd = issuing->request->athd;
+    const struct tenant *tenant = issuing->request->tenant;
 
     consent_text_title(text, "Grant an agent access in your name?");
     consent_text_caller(text, issuing->request->caller);
     consent_text_line(text, "Your key", issuing->key->name, CONSENT_OURS);
-    method_put_party(text, athd, "Agent", order->client_did);
+    method_put_party(text, tenant, "Agent", order->client_did);
     if (order->audiences == NULL)
         consent_text_line(text, "Application", "ANY application that knows you", CONSENT_OURS);
     for (size_t i = 0; order->audiences != NULL && i < order->audience_count; i++)
-        method_put_party(text, athd, "Application", order->audiences[i]);
+        method_put_party(text, tenant, "Application", order->audiences[i]);
     consent_text_scopes(text, "May", order->scopes);
     consent_text_duration(text, "For", order->ttl);
     if (order->purpose != NULL)

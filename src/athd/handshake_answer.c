@@ -82,9 +82,9 @@ handshake_answer_kept(const struct handshake *handshake)
 }
 
 static void
-put_peer(struct json_maker *maker, const struct athd *athd, const char *did)
+put_peer(struct json_maker *maker, const struct tenant *tenant, const char *did)
 {
-    const struct peer *peer = peer_store_find(athd->peers, did);
+    const struct peer *peer = peer_store_find(tenant->peers, did);
     struct json_maker object;
 
     json_object_begin(&object);
@@ -94,7 +94,7 @@ put_peer(struct json_maker *maker, const struct athd *athd, const char *did)
 }
 
 struct json *
-handshake_answer_result(const struct athd *athd, const struct handshake *handshake,
+handshake_answer_result(const struct tenant *tenant, const struct handshake *handshake,
                         const struct handshake_result *result, const struct session *session)
 {
     struct json *scopes = NULL, *denied = NULL;
@@ -102,7 +102,7 @@ handshake_answer_result(const struct athd *athd, const struct handshake *handsha
 
     json_object_begin(&maker);
     json_put_string(&maker, "session", session->id);
-    put_peer(&maker, athd, session->peer_did);
+    put_peer(&maker, tenant, session->peer_did);
     json_put_string(&maker, "user_did", session->user_did);
     if (handshake->service != NULL)
         json_put_string(&maker, "account",

@@ -11,7 +11,7 @@ struct json *handshake_answer_new(const char *state, struct handshake_need *need
                                   struct json *taken_result);
 /* {session, peer, user_did, account?, scopes, denied, expires_at, restrictions?, access_token?}.
  * NULL: out of memory. */
-struct json *handshake_answer_result(const struct athd *athd, const struct handshake *handshake,
+struct json *handshake_answer_result(const struct tenant *tenant, const struct handshake *handshake,
                                      const struct handshake_result *result,
                                      const struct session *session);
 /* Keeps the answer, for a message that comes twice and for handshake.get; without memory (or NULL)

@@ -35,13 +35,15 @@ put_scopes(struct json_maker *record, const char *name, const struct scope_list 
 
 /* Who took part, as far as this side knows by now. */
 static void
-begin(struct json_maker *record, const char *event, const struct handshake *handshake,
-      const struct request *request)
+begin(struct json_maker *record, const char *event, const struct tenant *tenant,
+      const struct handshake *handshake, const struct request *request)
 {
     const struct handshake_client *client = handshake->client;
     const struct handshake_server *server = handshake->server;
 
     audit_record_begin(record, event, request);
+    if (request == NULL)
+        audit_record_put_owner(record, tenant);
     json_put_string(record, "role", handshake_is_client(handshake) ? "client" : "server");
     handshake_record_join(record, handshake);
     if (handshake_is_client(handshake)) {
@@ -68,13 +70,12 @@ type_of(const struct json *message)
 }
 
 void
-handshake_record_step(struct athd *athd, const struct handshake *handshake,
+handshake_record_step(struct tenant *tenant, const struct handshake *handshake,
                       const struct request *request, const char *state)
 {
     struct json_maker record, sent;
 
-    begin(&record, handshake->answer.len == 0 ? "authorization_started" : "handshake_step",
-          handshake, request);
+    begin(&record, handshake->answer.len == 0 ? "authorization_started" : "handshake_step", tenant, handshake, request);
     if (handshake->message != NULL)
         json_put_string(&record, "received", type_of(handshake->message));
     json_array_begin(&sent);
@@ -84,7 +85,7 @@ handshake_record_step(struct athd *athd, const struct handshake *handshake,
         json_put_string(&sent, NULL, type_of(handshake->need.confirm));
     json_put_maker(&record, "sent", &sent);
     json_put_string(&record, "state", state);
-    audit_record_note(athd, &record);
+    audit_record_note(tenant->athd, &record);
 }
 
 static void
@@ -105,12 +106,12 @@ put_requested(struct json_maker *record, const struct scope_decision *decision)
 }
 
 void
-handshake_record_granted(struct athd *athd, const struct handshake *handshake,
+handshake_record_granted(struct tenant *tenant, const struct handshake *handshake,
                          const struct request *request, const struct handshake_result *result)
 {
     struct json_maker record;
 
-    begin(&record, "access_granted", handshake, request);
+    begin(&record, "access_granted", tenant, handshake, request);
     if (handshake_is_client(handshake))
         json_put_string(&record, "provider_id", result->peer_did);
     else
@@ -120,7 +121,7 @@ handshake_record_granted(struct athd *athd, const struct handshake *handshake,
     put_scopes(&record, "effective_scopes", &result->scopes.granted);
     json_put_int(&record, "expires_at", result->expires_at);
     json_put_base64url(&record, "handshake", ath_slice_of(result->t5, sizeof(result->t5)));
-    audit_record_note(athd, &record);
+    audit_record_note(tenant->athd, &record);
 }
 
 static void
@@ -147,16 +148,16 @@ put_scopes_of_message(struct json_maker *record, const struct json *m5)
 }
 
 void
-handshake_record_denied(struct athd *athd, const struct handshake *handshake,
+handshake_record_denied(struct tenant *tenant, const struct handshake *handshake,
                         const struct request *request, ath_err err, const struct json *m8)
 {
     struct json_maker record;
 
-    begin(&record, "access_denied", handshake, request);
+    begin(&record, "access_denied", tenant, handshake, request);
     if (!handshake_is_client(handshake))
         put_scopes_of_message(&record, handshake->message);
     if (m8 != NULL)
         put_denied(&record, m8);
     json_put_string(&record, "denial_reason", ath_err_reason(err));
-    audit_record_note(athd, &record);
+    audit_record_note(tenant->athd, &record);
 }

@@ -11,13 +11,13 @@ void handshake_record_join(struct json_maker *record, const struct handshake *ha
 
 /* handshake_step, or authorization_started where the step opened the handshake: what came, what is
  * sent, and what is waited for. Before the messages leave the need. */
-void handshake_record_step(struct athd *athd, const struct handshake *handshake,
+void handshake_record_step(struct tenant *tenant, const struct handshake *handshake,
                            const struct request *request, const char *state);
 /* access_granted. request may be NULL. */
-void handshake_record_granted(struct athd *athd, const struct handshake *handshake,
+void handshake_record_granted(struct tenant *tenant, const struct handshake *handshake,
                               const struct request *request, const struct handshake_result *result);
 /* access_denied with err's reason; m8 (may be NULL) says which scopes were denied. */
-void handshake_record_denied(struct athd *athd, const struct handshake *handshake,
+void handshake_record_denied(struct tenant *tenant, const struct handshake *handshake,
                              const struct request *request, ath_err err, const struct json *m8);
 
 #endif

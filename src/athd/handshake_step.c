@@ -56,7 +56,7 @@ tell(const struct handshake *handshake, struct request *request, struct json *ta
 static struct json *
 answer_new(struct handshake *handshake, const char *state, struct json *taken_result)
 {
-    handshake_record_step(handshake->request->athd, handshake, handshake->request, state);
+    handshake_record_step(handshake->request->tenant, handshake, handshake->request, state);
     return handshake_answer_new(state, &handshake->need, taken_result);
 }
 
@@ -102,7 +102,7 @@ static void
 record_denied(const struct handshake *handshake, ath_err err, const struct json *m8)
 {
     if (!is_opening(handshake->request))
-        handshake_record_denied(handshake->request->athd, handshake, handshake->request, err, m8);
+        handshake_record_denied(handshake->request->tenant, handshake, handshake->request, err, m8);
 }
 
 void
@@ -292,7 +292,7 @@ need_done(struct handshake *handshake)
         handshake_client_take_result(handshake->client, &result);
     else
         handshake_server_take_result(handshake->server, &result);
-    err = session_table_add(request->athd->sessions, &result, handshake->service,
+    err = session_table_add(request->tenant->sessions, &result, handshake->service,
                             request->caller->identity, &session);
     if (err != ATH_OK) {
         handshake_result_done(&result);
@@ -301,9 +301,9 @@ need_done(struct handshake *handshake)
     }
     session->trace = ath_strdup(handshake->trace);
     session->key_name = ath_strdup(handshake->key->name);
-    handshake_record_granted(request->athd, handshake, request, &result);
-    session_record(request->athd, session, "session_opened", request);
-    object = handshake_answer_result(request->athd, handshake, &result, session);
+    handshake_record_granted(request->tenant, handshake, request, &result);
+    session_record(request->tenant, session, "session_opened", request);
+    object = handshake_answer_result(request->tenant, handshake, &result, session);
     handshake_result_done(&result);
     handshake_end(handshake, ATH_OK);
     step_answer(handshake, answer_new(handshake, "done", object));

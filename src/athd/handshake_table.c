@@ -12,7 +12,7 @@
 #define TIMER_MAX_S 60
 
 struct handshake_table {
-    struct athd *athd;
+    struct tenant *tenant;
     struct string_map by_id;
     LIST_HEAD(, handshake) all;
     TAILQ_HEAD(handshake_lives, handshake) alive, ended; /* each in the order it came */
@@ -183,7 +183,7 @@ on_timer(uv_timer_t *timer)
 /* ---- the table ---- */
 
 ath_err
-handshake_table_new(struct athd *athd, struct handshake_table **ret_table)
+handshake_table_new(struct tenant *tenant, struct handshake_table **ret_table)
 {
     struct handshake_table *table = calloc(1, sizeof(*table));
 
@@ -191,12 +191,12 @@ handshake_table_new(struct athd *athd, struct handshake_table **ret_table)
         free(table);
         return ATH_ERR_NOMEM;
     }
-    table->athd = athd;
+    table->tenant = tenant;
     LIST_INIT(&table->all);
     TAILQ_INIT(&table->alive);
     TAILQ_INIT(&table->ended);
     LIST_INIT(&table->half_open);
-    (void)uv_timer_init(athd->loop, table->timer);
+    (void)uv_timer_init(tenant->athd->loop, table->timer);
     table->timer->data = table;
     *ret_table = table;
     return ATH_OK;
@@ -341,7 +341,7 @@ void
 handshake_abort(struct handshake *handshake, ath_err err)
 {
     if (handshake->ended_at == 0 && handshake->table != NULL)
-        handshake_record_denied(handshake->table->athd, handshake, NULL, err, NULL);
+        handshake_record_denied(handshake->table->tenant, handshake, NULL, err, NULL);
     handshake_end(handshake, err);
     if (handshake->request != NULL) { /* its completion finds the machine as it left it */
         request_cancel(handshake->request, err);

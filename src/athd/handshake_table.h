@@ -15,6 +15,7 @@
 #include "protocol/handshake_server.h"
 
 struct handshake_table;
+struct tenant;
 
 #define HANDSHAKE_ID_LEN 22
 #define HANDSHAKES_MAX 65536u
@@ -62,7 +63,7 @@ struct handshake { /* counted: the table, and the request that works on it */
                             * a tree of what a stranger chose can take forty times as much */
 };
 
-ath_err handshake_table_new(struct athd *athd, struct handshake_table **ret_table) ATH_MUST_USE;
+ath_err handshake_table_new(struct tenant *tenant, struct handshake_table **ret_table) ATH_MUST_USE;
 /* Ends all. The timer's memory goes when the loop has closed it. */
 void handshake_table_free(struct handshake_table *table);
 

@@ -54,9 +54,9 @@ on_pinned(void *ctx, ath_err err, const struct why *why)
 static ath_err
 pin(struct handshake *handshake)
 {
-    struct athd *athd = handshake->request->athd;
+    struct tenant *tenant = handshake->request->tenant;
     const char *did = handshake_client_server_did(handshake->client);
-    const struct peer *before = peer_store_find(athd->peers, did);
+    const struct peer *before = peer_store_find(tenant->peers, did);
     struct peer *peer = NULL;
     struct json_maker record;
     ath_err err;
@@ -68,8 +68,8 @@ pin(struct handshake *handshake)
     audit_record_begin(&record, "peer_pinned", handshake->request);
     json_put_string(&record, "did", peer->did);
     json_put_string(&record, "origin", peer->origin);
-    audit_record_note(athd, &record);
-    return peer_store_put(athd->peers, peer, on_pinned, handshake);
+    audit_record_note(tenant->athd, &record);
+    return peer_store_put(tenant->peers, peer, on_pinned, handshake);
 }
 
 /* Another handshake may have pinned the origin since this one began: to the same server, then there
@@ -79,7 +79,7 @@ static bool
 is_settled(struct handshake *handshake)
 {
     const struct peer *peer =
-        peer_store_find_origin(handshake->request->athd->peers, handshake->origin);
+        peer_store_find_origin(handshake->request->tenant->peers, handshake->origin);
     struct why why;
 
     if (peer == NULL)
@@ -167,7 +167,7 @@ handshake_need_grant(struct handshake *handshake)
 {
     const char *server_did = handshake_client_server_did(handshake->client);
     const struct credential *credential;
-    struct athd *athd = handshake->request->athd;
+    struct tenant *tenant = handshake->request->tenant;
     struct why why;
 
     if (handshake->user_key != NULL) {
@@ -183,7 +183,7 @@ handshake_need_grant(struct handshake *handshake)
         grant_issue(handshake->request, handshake->user_key, &order, on_issued, handshake);
         return;
     }
-    credential = credential_store_choose(athd->credentials, handshake->key->did, server_did,
+    credential = credential_store_choose(tenant->credentials, handshake->key->did, server_did,
                                          &handshake->scopes, clock_now());
     if (credential == NULL) {
         (void)why_set(&why, ATH_ERR_INVALID_CREDENTIAL,

@@ -5,7 +5,7 @@
 #include "athd/events.h"
 
 void
-key_event_publish(struct athd *athd, const char *action, const struct key *key)
+key_event_publish(struct tenant *tenant, const char *action, const struct key *key)
 {
     struct json_maker event;
 
@@ -13,7 +13,7 @@ key_event_publish(struct athd *athd, const char *action, const struct key *key)
     json_put_string(&event, "action", action);
     json_put_string(&event, "key", key->name);
     json_put_string(&event, "did", key->did);
-    events_publish(athd, EVENT_KEY, &event);
+    events_publish_to(tenant, EVENT_KEY, &event);
 }
 
 void

@@ -7,7 +7,7 @@
 #include "athd/request.h"
 
 /* An event of topic "key". action: "created", "imported", "deleted". */
-void key_event_publish(struct athd *athd, const char *action, const struct key *key);
+void key_event_publish(struct tenant *tenant, const char *action, const struct key *key);
 /* The record of it; done comes when it is on disk. event: "key_created", "key_imported",
  * "key_deleted". */
 void key_event_record(struct request *request, const char *event, const struct key *key,

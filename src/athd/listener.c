@@ -46,7 +46,7 @@ count_of_uid(const struct listener *listener, uid_t uid)
 }
 
 static void
-record_refused(struct athd *athd, const struct caller *caller)
+record_refused(struct athd *athd, const struct caller *caller, ath_err err)
 {
     struct json_maker record;
 
@@ -54,8 +54,19 @@ record_refused(struct athd *athd, const struct caller *caller)
         return;
     audit_record_begin(&record, "connection_refused", NULL);
     caller_put(caller, &record, "caller");
-    json_put_string(&record, "denial_reason", ath_err_reason(ATH_ERR_LIMIT_EXCEEDED));
+    json_put_string(&record, "denial_reason", ath_err_reason(err));
     audit_record_note(athd, &record);
+}
+
+static ath_err
+admit(struct listener *listener, struct connection *connection, struct why *why)
+{
+    const struct caller *caller = connection->caller;
+
+    if (count_of_uid(listener, caller->uid) > RPC_CONNECTIONS_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
+                       (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
+    return tenant_of_caller(listener->athd, caller, why, &connection->tenant);
 }
 
 static void
@@ -64,7 +75,7 @@ on_connection(uv_stream_t *server, int status)
     struct listener *listener = server->data;
     struct connection *connection = NULL;
     ath_err err = status != 0 ? ATH_ERR_IO : connection_accept(listener->athd, server, &connection);
-    struct why why;
+    struct why why = {{0}};
 
     if (err != ATH_OK) {
         listener->athd->counters.connections_refused++;
@@ -77,15 +88,14 @@ on_connection(uv_stream_t *server, int status)
     }
     LIST_INSERT_HEAD(&listener->connections, connection, entry);
     listener->count++;
-    if (count_of_uid(listener, connection->caller->uid) <= RPC_CONNECTIONS_MAX) {
+    err = admit(listener, connection, &why);
+    if (err == ATH_OK) {
         connection_start(connection);
         return;
     }
     listener->athd->counters.connections_refused++;
-    record_refused(listener->athd, connection->caller);
-    why_set(&why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
-            (unsigned long)connection->caller->uid, RPC_CONNECTIONS_MAX);
-    connection_refuse(connection, ATH_ERR_LIMIT_EXCEEDED, &why);
+    record_refused(listener->athd, connection->caller, err);
+    connection_refuse(connection, err, &why);
 }
 
 void
@@ -102,13 +112,15 @@ listener_connections(const struct listener *listener)
 }
 
 void
-listener_publish(struct listener *listener, unsigned topics, struct ath_slice line)
+listener_publish(struct listener *listener, const struct tenant *tenant, unsigned topics,
+                 struct ath_slice line)
 {
     struct connection *connection;
 
     /* connections are taken from the list by the loop only, so it does not change under us */
     LIST_FOREACH (connection, &listener->connections, entry)
-        if ((connection->topics & topics) != 0)
+        if ((connection->topics & topics) != 0 &&
+            (tenant == NULL || tenant == connection->tenant))
             connection_send_or_lose(connection, line);
 }
 

@@ -8,6 +8,7 @@
 struct athd;
 struct connection;
 struct listener;
+struct tenant;
 
 /*
  * Listens: at the socket systemd gave (LISTEN_FDS, sd_listen_fds(3)), else at config->socket. The
@@ -29,8 +30,10 @@ void listener_free(struct listener *listener);
 
 size_t listener_connections(const struct listener *listener);
 
-/* Sends the line to those who have subscribed to one of the topics (bits). */
-void listener_publish(struct listener *listener, unsigned topics, struct ath_slice line);
+/* Sends the line to those, of this tenant or (NULL) of any, who have subscribed to one of the topics
+ * (bits). */
+void listener_publish(struct listener *listener, const struct tenant *tenant, unsigned topics,
+                      struct ath_slice line);
 
 /* connection.c: one is gone; one has something that wants to be looked at again. */
 void listener_remove(struct listener *listener, struct connection *connection);

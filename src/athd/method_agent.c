@@ -80,7 +80,8 @@ put_audit(struct json_maker *result, const struct athd *athd, const struct audit
 static void
 answer_status(struct request *request, const struct audit_head *head)
 {
-    const struct athd *athd = request->athd;
+    const struct tenant *tenant = request->tenant;
+    const struct athd *athd = tenant->athd;
     struct json_maker result;
     struct json *hsms = NULL, *report = NULL, *damaged = NULL;
 
@@ -88,17 +89,17 @@ answer_status(struct request *request, const struct audit_head *head)
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
     json_put_bool(&result, "locked", false);
     if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
-        key_store_report(athd->keys, &report) != ATH_OK ||
+        key_store_report(tenant->keys, &report) != ATH_OK ||
         damage_report(&athd->damage, &damaged) != ATH_OK)
         result.err = ATH_ERR_NOMEM;
     json_put_take(&result, "hsms", hsms);
-    json_put_int(&result, "keys", (int64_t)key_store_count(athd->keys));
+    json_put_int(&result, "keys", (int64_t)key_store_count(tenant->keys));
     json_put_take(&result, "key_files", report);
     json_put_take(&result, "damaged", damaged);
-    json_put_int(&result, "handshakes", (int64_t)handshake_table_count(athd->handshakes));
-    json_put_int(&result, "sessions", (int64_t)session_table_count(athd->sessions));
+    json_put_int(&result, "handshakes", (int64_t)handshake_table_count(tenant->handshakes));
+    json_put_int(&result, "sessions", (int64_t)session_table_count(tenant->sessions));
     policy_put_status(athd->policy, &result, "policy");
-    freeze_put(athd->freeze, &result, "frozen");
+    freeze_put(tenant->freeze, &result, "frozen");
     put_audit(&result, athd, head);
     put_counters(&result, athd);
     request_finish_maker(request, &result);

@@ -288,7 +288,7 @@ use(struct request *request, struct verification *verification)
     const struct attestation *attestation = &verification->attestation;
 
     verification->request = request;
-    return replay_store_use(request->athd->replays, attestation->kid, attestation->jti,
+    return replay_store_use(request->tenant->replays, attestation->kid, attestation->jti,
                             attestation->fresh_until + 1, on_used, verification);
 }
 

@@ -116,7 +116,7 @@ time_for(const struct answering *answering, const struct confirmation_view *view
 static void
 ask(struct answering *answering, bool policy_asks)
 {
-    const struct athd *athd = answering->request->athd;
+    const struct tenant *tenant = answering->request->tenant;
     struct consent_text text = {0};
     struct confirmation_view view;
 
@@ -124,8 +124,8 @@ ask(struct answering *answering, bool policy_asks)
     consent_text_title(&text, "Confirm what an agent may do in your name?");
     consent_text_caller(&text, answering->request->caller);
     consent_text_line(&text, "Your key", answering->key->name, CONSENT_OURS);
-    method_put_party(&text, athd, "Agent", view.client_did);
-    method_put_party(&text, athd, "Application", view.server_did);
+    method_put_party(&text, tenant, "Agent", view.client_did);
+    method_put_party(&text, tenant, "Application", view.server_did);
     consent_text_scopes(&text, "Asks for", view.scopes);
     consent_text_duration(&text, "For", view.ttl);
     if (view.client_name != NULL)
@@ -156,7 +156,7 @@ open_message(struct answering *answering, struct why *why)
     if ((err = method_message(method_param_json(request, "message"), why, &message)) != ATH_OK)
         return err;
     err = confirmation_open(message, key->did, key->public_key, method_param(request, "server"),
-                            &request->athd->pins, clock_now(), why, &answering->confirmation);
+                            &request->tenant->pins, clock_now(), why, &answering->confirmation);
     json_free(message);
     if (err != ATH_OK)
         return err;

@@ -139,7 +139,7 @@ void
 method_credential_put(struct request *request)
 {
     const struct json *param = method_param_json(request, "credential");
-    struct athd *athd = request->athd;
+    struct tenant *tenant = request->tenant;
     struct credential *credential = NULL;
     struct user_grant grant = {0};
     struct putting *putting = NULL;
@@ -148,7 +148,7 @@ method_credential_put(struct request *request)
     int64_t now = clock_now();
     ath_err err;
 
-    if ((err = user_grant_read(param, &athd->pins, now, &why, &grant)) != ATH_OK) {
+    if ((err = user_grant_read(param, &tenant->pins, now, &why, &grant)) != ATH_OK) {
         request_fail(request, err, &why);
         return;
     }
@@ -160,7 +160,7 @@ method_credential_put(struct request *request)
         return;
     }
     if ((err = credential_new(text, &grant, now, &credential)) == ATH_OK)
-        err = credential_store_put(athd->credentials, credential, on_put, putting);
+        err = credential_store_put(tenant->credentials, credential, on_put, putting);
     if (err == ATH_ERR_EXISTS)
         (void)why_set(&why, err, "another grant with this jti is kept here already");
     if (err != ATH_OK)
@@ -188,7 +188,7 @@ method_credential_verify(struct request *request)
     struct why why = {""};
     ath_err err;
 
-    err = user_grant_read(method_param_json(request, "credential"), &request->athd->pins,
+    err = user_grant_read(method_param_json(request, "credential"), &request->tenant->pins,
                           clock_now(), &why, &grant);
     if (err == ATH_OK)
         err = check_grant(request, &grant, &why);
@@ -219,9 +219,9 @@ method_credential_list(struct request *request)
 {
     struct json_maker result, array;
 
-    credential_store_prune(request->athd->credentials, clock_now());
+    credential_store_prune(request->tenant->credentials, clock_now());
     json_array_begin(&array);
-    credential_store_each(request->athd->credentials, list_credential, &array);
+    credential_store_each(request->tenant->credentials, list_credential, &array);
     json_object_begin(&result);
     json_put_maker(&result, "credentials", &array);
     request_finish_maker(request, &result);

@@ -43,7 +43,7 @@ decode_server(const struct request *request, struct why *why, struct start *star
                        "server must have one of did and origin, a string");
     if (start->origin == NULL)
         return ATH_OK;
-    if ((peer = peer_store_find_origin(request->athd->peers, start->origin)) != NULL)
+    if ((peer = peer_store_find_origin(request->tenant->peers, start->origin)) != NULL)
         start->origin_pin = peer->did;
     return ATH_OK;
 }
@@ -63,7 +63,7 @@ decode_grant(const struct request *request, struct why *why, struct start *start
         return method_key(request, user_key, DID_USER, why, &start->user_key);
     if (start->credential != NULL)
         return ATH_OK;
-    stored = credential_store_choose(request->athd->credentials, start->key->did, server_did,
+    stored = credential_store_choose(request->tenant->credentials, start->key->did, server_did,
                                      &start->scopes, clock_now());
     if (stored == NULL)
         return why_set(why, ATH_ERR_INVALID_CREDENTIAL,
@@ -100,7 +100,7 @@ start_machine(const struct request *request, struct start *start, struct handsha
         .server_did = start->wanted_did,
         .origin = start->origin,
         .origin_pin = start->origin_pin,
-        .pins = &request->athd->pins,
+        .pins = &request->tenant->pins,
         .scopes = &start->scopes,
         .ttl = start->ttl,
         .context = method_param(request, "context"),
@@ -121,7 +121,7 @@ start_machine(const struct request *request, struct start *start, struct handsha
     handshake->caller_identity = request->caller->identity;
     handshake->scopes = start->scopes;
     start->scopes = (struct scope_list){0};
-    if ((err = handshake_table_add(request->athd->handshakes, handshake)) == ATH_ERR_LIMIT_EXCEEDED)
+    if ((err = handshake_table_add(request->tenant->handshakes, handshake)) == ATH_ERR_LIMIT_EXCEEDED)
         return why_set(why, err, "%u handshakes that you started are still under way",
                        HANDSHAKES_PER_CALLER);
     return err;
@@ -162,7 +162,7 @@ named_handshake(struct request *request)
 {
     struct handshake *handshake;
 
-    handshake = handshake_table_find(request->athd->handshakes, method_param(request, "handshake"));
+    handshake = handshake_table_find(request->tenant->handshakes, method_param(request, "handshake"));
     if (handshake == NULL)
         request_fail(request, ATH_ERR_HANDSHAKE_NOT_FOUND, NULL);
     return handshake;
@@ -311,7 +311,7 @@ method_handshake_list(struct request *request)
     struct json_maker result, array;
 
     json_array_begin(&array);
-    handshake_table_each(request->athd->handshakes, list_handshake, &array);
+    handshake_table_each(request->tenant->handshakes, list_handshake, &array);
     json_object_begin(&result);
     json_put_maker(&result, "handshakes", &array);
     request_finish_maker(request, &result);

@@ -35,7 +35,7 @@ find_service(struct accepting *accepting, struct why *why)
     const char *name = method_param(request, "service");
     ath_err err;
 
-    if ((accepting->entry = service_store_find(request->athd->services, name)) == NULL)
+    if ((accepting->entry = service_store_find(request->tenant->services, name)) == NULL)
         return why_set(why, ATH_ERR_NOT_FOUND, "there is no service \"%s\"", name);
     err = method_key(request, accepting->entry->rules->key, DID_SERVER, why, &accepting->key);
     if (err != ATH_OK)
@@ -44,7 +44,7 @@ find_service(struct accepting *accepting, struct why *why)
         .service = accepting->entry->rules,
         .server_did = accepting->key->did,
         .server_key = accepting->key->public_key,
-        .pins = &request->athd->pins,
+        .pins = &request->tenant->pins,
         .gate = accepting->entry->memory->gate,
     };
     return ATH_OK;
@@ -84,7 +84,7 @@ read_hello(struct accepting *accepting, struct why *why)
     if (err == ATH_OK)
         err = hash_message(message, &accepting->hello_hash);
     json_free(message);
-    if (err == ATH_OK && (peer = peer_store_find(accepting->request->athd->peers,
+    if (err == ATH_OK && (peer = peer_store_find(accepting->request->tenant->peers,
                                                  accepting->hello.client_did)) != NULL)
         accepting->config.client_name = peer->name;
     return err;
@@ -96,15 +96,15 @@ read_hello(struct accepting *accepting, struct why *why)
 static int64_t
 load_wait_s(const struct accepting *accepting)
 {
-    const struct athd *athd = accepting->request->athd;
+    const struct tenant *tenant = accepting->request->tenant;
     const struct service_memory *memory = accepting->entry->memory;
-    uint64_t wait_ms = hsm_pool_wait_ms(athd->hsms, accepting->key->hsm);
+    uint64_t wait_ms = hsm_pool_wait_ms(tenant->athd->hsms, accepting->key->hsm);
     int64_t wait_s;
 
     if (memory->half_open >= HALF_OPEN_PER_SERVICE)
         return RETRY_AFTER_LIMIT_S;
     if (accepting->source[0] != '\0' &&
-        handshake_table_half_open(athd->handshakes, memory, accepting->source) >=
+        handshake_table_half_open(tenant->handshakes, memory, accepting->source) >=
             HALF_OPEN_PER_SOURCE)
         return RETRY_AFTER_LIMIT_S;
     if (wait_ms <= WAIT_MAX_MS)
@@ -166,7 +166,7 @@ answer_again(struct accepting *accepting)
     struct request *request = accepting->request;
     struct handshake *handshake;
 
-    handshake = handshake_table_find_hello(request->athd->handshakes, accepting->hello_hash,
+    handshake = handshake_table_find_hello(request->tenant->handshakes, accepting->hello_hash,
                                            accepting->source);
     if (handshake == NULL ||
         strcmp(handshake->service->rules->name, accepting->entry->rules->name) != 0)
@@ -201,7 +201,7 @@ begin(struct accepting *accepting)
     (void)strncat(handshake->id, handshake_server_id(handshake->server), HANDSHAKE_ID_LEN);
     if (handshake->trace == NULL)
         handshake->trace = ath_strdup(handshake_server_traceparent(handshake->server));
-    if ((err = handshake_table_add(request->athd->handshakes, handshake)) != ATH_OK)
+    if ((err = handshake_table_add(request->tenant->handshakes, handshake)) != ATH_OK)
         goto out;
     handshake_step_begin(handshake, request, NULL);
     handshake_step_drive(handshake, ATH_OK, &need);

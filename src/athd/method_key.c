@@ -31,7 +31,7 @@ method_key_list(struct request *request)
 
     listing.all_roles = !did_role_parse(method_param(request, "role"), &listing.role);
     json_array_begin(&listing.array);
-    key_store_each(request->athd->keys, list_key, &listing);
+    key_store_each(request->tenant->keys, list_key, &listing);
     json_object_begin(&result);
     json_put_maker(&result, "keys", &listing.array);
     request_finish_maker(request, &result);

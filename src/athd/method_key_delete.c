@@ -46,9 +46,9 @@ deletion_fail(struct deletion *deletion, ath_err err, const struct why *why)
 }
 
 static void
-put_deletion_note(struct json_maker *result, const struct athd *athd, const struct key *key)
+put_deletion_note(struct json_maker *result, const struct tenant *tenant, const struct key *key)
 {
-    const char *service = service_store_name_of_key(athd->services, key->name);
+    const char *service = service_store_name_of_key(tenant->services, key->name);
     struct ath_buf note = {.max = 512};
 
     if (key->is_token)
@@ -74,9 +74,9 @@ on_removed(void *ctx, ath_err err, const struct why *why)
         deletion_fail(deletion, err, why);
         return;
     }
-    key_event_publish(request->athd, "deleted", deletion->key);
+    key_event_publish(request->tenant, "deleted", deletion->key);
     json_object_begin(&result);
-    put_deletion_note(&result, request->athd, deletion->key);
+    put_deletion_note(&result, request->tenant, deletion->key);
     key_free(deletion->key);
     free(deletion);
     request_finish_maker(request, &result);
@@ -85,18 +85,18 @@ on_removed(void *ctx, ath_err err, const struct why *why)
 static void
 remove_file(struct deletion *deletion)
 {
-    struct athd *athd = deletion->request->athd;
+    struct tenant *tenant = deletion->request->tenant;
     ath_err err = ATH_OK;
 
     /* two deletions at once: the second finds nothing */
-    if (key_store_find(athd->keys, deletion->key->name) != deletion->key)
+    if (key_store_find(tenant->keys, deletion->key->name) != deletion->key)
         err = ATH_ERR_KEY_NOT_FOUND;
     if (err == ATH_OK)
-        err = key_store_remove(athd->keys, deletion->key, on_removed, deletion);
+        err = key_store_remove(tenant->keys, deletion->key, on_removed, deletion);
     if (err != ATH_OK)
         deletion_fail(deletion, err, NULL);
     else
-        hsm_pool_key_forget(athd->hsms, &deletion->key->ref);
+        hsm_pool_key_forget(tenant->athd->hsms, &deletion->key->ref);
 }
 
 /* The file goes only after the token said that the key is gone. One that another program has

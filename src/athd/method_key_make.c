@@ -24,7 +24,7 @@ static void
 job_free(struct key_job *job)
 {
     if (job->is_reserved)
-        key_store_release(job->request->athd->keys, job->key->name);
+        key_store_release(job->request->tenant->keys, job->key->name);
     key_free(job->key);
     free(job);
 }
@@ -60,7 +60,7 @@ on_stored(void *ctx, ath_err err, const struct why *why)
         return;
     }
     job->is_made = false; /* it is known from now on */
-    key_event_publish(request->athd, job->is_import ? "imported" : "created", job->key);
+    key_event_publish(request->tenant, job->is_import ? "imported" : "created", job->key);
     if (key_info(job->key, request->athd->hsms, &info) != ATH_OK)
         info = NULL;
     job_free(job);
@@ -73,7 +73,7 @@ on_recorded(void *ctx, ath_err err)
     struct key_job *job = ctx;
 
     if (err == ATH_OK)
-        err = key_store_put(job->request->athd->keys, job->key, on_stored, job);
+        err = key_store_put(job->request->tenant->keys, job->key, on_stored, job);
     if (err != ATH_OK)
         job_fail(job, err, NULL);
 }
@@ -125,7 +125,7 @@ take_outcome(struct key_job *job, const struct hsm_outcome *outcome, struct why 
                        "allow_extractable it is adopted all the same");
     if (!job->is_import && public_key_algorithm(public_key) != job->algorithm)
         return why_set(why, ATH_ERR_HSM_ERROR, "the hardware made a key of another algorithm");
-    if (key_store_find_public(athd->keys, public_key) != NULL)
+    if (tenants_have_public(athd, public_key))
         return why_set(why, ATH_ERR_KEY_EXISTS, "athd has this key already");
     return ATH_OK;
 }
@@ -184,7 +184,7 @@ decode_rest(const struct request *request, struct why *why, struct key *key)
     const char *confirm = method_param(request, "confirm");
 
     key->created_at = clock_now();
-    key->owner = request->athd->owner;
+    key->owner = request->tenant->uid;
     key->confirm = key->role == DID_USER ? KEY_CONFIRM_ALWAYS : KEY_CONFIRM_NEVER;
     if (confirm != NULL && !key_confirm_parse(confirm, &key->confirm))
         return why_set(why, ATH_ERR_INVALID_PARAMS, "confirm must be never, always or session");
@@ -218,7 +218,7 @@ job_start(struct key_job *job, const char *hsm, struct why *why)
         return err;
     if ((err = decode_rest(request, why, job->key)) != ATH_OK)
         return err;
-    err = key_store_reserve(request->athd->keys, name);
+    err = key_store_reserve(request->tenant->keys, name);
     if (err == ATH_ERR_LIMIT_EXCEEDED)
         return why_set(why, err, "athd keeps %u keys at most: delete some first", KEY_STORE_MAX);
     if (err != ATH_OK)

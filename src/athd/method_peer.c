@@ -82,7 +82,7 @@ method_peer_pin(struct request *request)
                        method_param(request, "name"), clock_now(), &peer);
     public_key_free(public_key);
     if (err == ATH_OK)
-        err = peer_store_put(request->athd->peers, peer, on_pinned, request);
+        err = peer_store_put(request->tenant->peers, peer, on_pinned, request);
     if (err != ATH_OK)
         request_fail(request, err, &why);
 }
@@ -103,7 +103,7 @@ method_peer_list(struct request *request)
     struct json_maker result, array;
 
     json_array_begin(&array);
-    peer_store_each(request->athd->peers, list_peer, &array);
+    peer_store_each(request->tenant->peers, list_peer, &array);
     json_object_begin(&result);
     json_put_maker(&result, "peers", &array);
     request_finish_maker(request, &result);
@@ -131,7 +131,7 @@ method_peer_remove(struct request *request)
     ath_err err;
 
     err =
-        peer_store_remove(request->athd->peers, method_param(request, "did"), on_removed, request);
+        peer_store_remove(request->tenant->peers, method_param(request, "did"), on_removed, request);
     if (err != ATH_OK) {
         if (err == ATH_ERR_NOT_FOUND)
             why_set(&why, err, "this DID is not pinned");

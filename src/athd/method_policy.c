@@ -101,7 +101,7 @@ put_decision(struct request *request, const struct policy_decision *decision,
              const struct policy_subject *subject, const struct policy_question *question)
 {
     const struct athd *athd = request->athd;
-    bool is_frozen = policy_is_frozen(athd, question);
+    bool is_frozen = policy_is_frozen(request->tenant, question);
     char missing[POLICY_MISSING_SIZE], consent[32];
     struct json_maker result;
 
@@ -150,7 +150,7 @@ method_policy_check(struct request *request)
     else
         policy_subject_of(request->caller, &subject);
     if (err == ATH_OK)
-        err = policy_question_of_check(request->athd, method, method_param_json(request, "params"),
+        err = policy_question_of_check(request->tenant, method, method_param_json(request, "params"),
                                        &why, &asked);
     if (err == ATH_OK) {
         asked.question.now = clock_now();
@@ -245,7 +245,7 @@ finish_change(struct request *request, bool is_freeze, ath_err err, const struct
         return;
     }
     json_object_begin(&result);
-    freeze_put(request->athd->freeze, &result, "frozen");
+    freeze_put(request->tenant->freeze, &result, "frozen");
     request_finish_maker(request, &result);
 }
 
@@ -281,10 +281,10 @@ method_policy_freeze(struct request *request)
     struct why why = {{0}};
     ath_err err = read_which(request, &why, &key);
 
-    if (err == ATH_OK && key != NULL && key_store_find(request->athd->keys, key) == NULL)
+    if (err == ATH_OK && key != NULL && key_store_find(request->tenant->keys, key) == NULL)
         err = why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", key);
     if (err == ATH_OK)
-        err = freeze_set(request->athd->freeze, key, &why, on_frozen, request);
+        err = freeze_set(request->tenant->freeze, key, &why, on_frozen, request);
     if (err != ATH_OK)
         request_fail(request, err, &why);
 }
@@ -297,7 +297,7 @@ method_policy_unfreeze(struct request *request)
     ath_err err = read_which(request, &why, &key);
 
     if (err == ATH_OK)
-        err = freeze_end(request->athd->freeze, key, &why, on_unfrozen, request);
+        err = freeze_end(request->tenant->freeze, key, &why, on_unfrozen, request);
     if (err != ATH_OK)
         request_fail(request, err, &why);
 }

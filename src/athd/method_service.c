@@ -115,11 +115,11 @@ method_service_put(struct request *request)
         err = ATH_ERR_NOMEM;
         goto fail;
     }
-    err = service_store_put(request->athd->services, rules, on_put, job);
+    err = service_store_put(request->tenant->services, rules, on_put, job);
     rules = NULL;
     if (err == ATH_OK)
         return;
-    other = service_store_name_of_key(request->athd->services, key);
+    other = service_store_name_of_key(request->tenant->services, key);
     if (err == ATH_ERR_EXISTS)
         why_set(&why, ATH_ERR_INVALID_PARAMS,
                 "key \"%s\" belongs to another service (%s); make a key for this one", key,
@@ -146,7 +146,7 @@ method_service_list(struct request *request)
     struct json_maker result, array;
 
     json_array_begin(&array);
-    service_store_each(request->athd->services, list_service, &array);
+    service_store_each(request->tenant->services, list_service, &array);
     json_object_begin(&result);
     json_put_maker(&result, "services", &array);
     request_finish_maker(request, &result);
@@ -172,16 +172,16 @@ void
 method_service_delete(struct request *request)
 {
     const char *name = method_param(request, "name");
-    struct athd *athd = request->athd;
+    struct tenant *tenant = request->tenant;
     struct why why = {""};
     ath_err err;
 
-    if ((err = service_store_remove(athd->services, name, on_deleted, request)) != ATH_OK) {
+    if ((err = service_store_remove(tenant->services, name, on_deleted, request)) != ATH_OK) {
         if (err == ATH_ERR_NOT_FOUND)
             why_set(&why, err, "there is no service \"%s\"", name);
         request_fail(request, err, &why);
         return;
     }
-    handshake_table_abort_service(athd->handshakes, name);
-    session_table_remove_service(athd->sessions, name);
+    handshake_table_abort_service(tenant->handshakes, name);
+    session_table_remove_service(tenant->sessions, name);
 }

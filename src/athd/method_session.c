@@ -13,7 +13,7 @@ named_session(struct request *request)
     struct session *session = NULL;
     ath_err err;
 
-    err = session_table_find(request->athd->sessions, method_param(request, "session"), &session);
+    err = session_table_find(request->tenant->sessions, method_param(request, "session"), &session);
     if (err != ATH_OK)
         request_fail(request, err, NULL);
     return session;
@@ -37,7 +37,7 @@ method_session_seal(struct request *request)
     if ((err = base64url_decode(text, &plaintext)) == ATH_OK)
         err = jwe_seal(&session->channel, ath_buf_slice(&plaintext), re, &jwe);
     if (err == ATH_ERR_SESSION_EXPIRED)
-        session_table_end(request->athd->sessions, session); /* its numbers are used up */
+        session_table_end(request->tenant->sessions, session); /* its numbers are used up */
     if (err != ATH_OK) {
         request_fail(request, err == ATH_ERR_PARSE ? ATH_ERR_INVALID_PARAMS : err, NULL);
     } else {
@@ -92,7 +92,7 @@ method_session_token(struct request *request)
         request_fail(request, ATH_ERR_INVALID_PARAMS, &why);
         return;
     }
-    session_record(request->athd, session, "session_token_given", request);
+    session_record(request->tenant, session, "session_token_given", request);
     json_object_begin(&result);
     json_put_slice(&result, "access_token", ath_secret_slice(&session->access_token));
     json_put_int(&result, "expires_at", session->expires_at);
@@ -102,7 +102,7 @@ method_session_token(struct request *request)
 /* ---- list, close ---- */
 
 struct listing {
-    const struct athd *athd;
+    const struct tenant *tenant;
     struct json_maker array;
 };
 
@@ -110,7 +110,7 @@ static void
 list_session(void *ctx, const struct session *session)
 {
     struct listing *listing = ctx;
-    const struct peer *pinned = peer_store_find(listing->athd->peers, session->peer_did);
+    const struct peer *pinned = peer_store_find(listing->tenant->peers, session->peer_did);
     struct json_maker object, peer;
     struct json *scopes = NULL;
 
@@ -134,11 +134,11 @@ list_session(void *ctx, const struct session *session)
 void
 method_session_list(struct request *request)
 {
-    struct listing listing = {.athd = request->athd};
+    struct listing listing = {.tenant = request->tenant};
     struct json_maker result;
 
     json_array_begin(&listing.array);
-    session_table_each(request->athd->sessions, list_session, &listing);
+    session_table_each(request->tenant->sessions, list_session, &listing);
     json_object_begin(&result);
     json_put_maker(&result, "sessions", &listing.array);
     request_finish_maker(request, &result);
@@ -152,9 +152,9 @@ method_session_close(struct request *request)
 
     if (session == NULL)
         return;
-    session_record(request->athd, session, "session_closed", request);
+    session_record(request->tenant, session, "session_closed", request);
     session->is_on_record = true;
-    session_table_remove(request->athd->sessions, session);
+    session_table_remove(request->tenant->sessions, session);
     json_object_begin(&result);
     request_finish_maker(request, &result);
 }

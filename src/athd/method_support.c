@@ -40,7 +40,7 @@ ath_err
 method_key(const struct request *request, const char *name, enum did_role role, struct why *why,
            struct key **ret_key)
 {
-    struct key *key = key_store_find(request->athd->keys, name);
+    struct key *key = key_store_find(request->tenant->keys, name);
 
     if (key == NULL)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", name);
@@ -57,7 +57,7 @@ struct key *
 method_named_key(struct request *request)
 {
     const char *name = method_param(request, "name");
-    struct key *key = key_store_find(request->athd->keys, name);
+    struct key *key = key_store_find(request->tenant->keys, name);
     struct why why;
 
     if (key == NULL)
@@ -96,7 +96,7 @@ method_policy(struct request *request, const struct policy_question *question, s
               struct json **ret_data, bool *ret_ask)
 {
     struct policy_answer answer =
-        policy_decide(request->athd, request->caller, question, request->is_rated);
+        policy_decide(request->tenant, request->caller, question, request->is_rated);
 
     request->rule = answer.rule;
     request->is_rated = true;
@@ -161,11 +161,11 @@ method_confirm(struct request *request, struct key *key, bool ask, struct consen
 }
 
 void
-method_put_party(struct consent_text *text, const struct athd *athd, const char *label,
+method_put_party(struct consent_text *text, const struct tenant *tenant, const char *label,
                  const char *did)
 {
-    const struct peer *peer = peer_store_find(athd->peers, did);
-    const struct key *key = key_store_find_did(athd->keys, did);
+    const struct peer *peer = peer_store_find(tenant->peers, did);
+    const struct key *key = key_store_find_did(tenant->keys, did);
     const char *name = peer != NULL && peer->name != NULL ? peer->name
                        : key != NULL                      ? key->name
                                                           : NULL;

@@ -50,7 +50,7 @@ void method_confirm(struct request *request, struct key *key, bool ask,
 bool method_would_ask(const struct key *key, bool ask);
 
 /* A line of a question that names somebody: by the name of our own pin or key, and by the DID. */
-void method_put_party(struct consent_text *text, const struct athd *athd, const char *label,
+void method_put_party(struct consent_text *text, const struct tenant *tenant, const char *label,
                       const char *did);
 
 /* ---- errors ---- */

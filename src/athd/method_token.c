@@ -104,7 +104,7 @@ check_token(struct token_check *check, struct why *why)
 {
     struct request *request = check->request;
     const char *name = method_param(request, "service"), *account;
-    const struct service_entry *entry = service_store_find(request->athd->services, name);
+    const struct service_entry *entry = service_store_find(request->tenant->services, name);
     const struct key *key;
     ath_err err;
 
@@ -113,7 +113,7 @@ check_token(struct token_check *check, struct why *why)
         return ATH_ERR_NOT_FOUND;
     }
     check->rules = entry->rules;
-    if ((key = key_store_find(request->athd->keys, entry->rules->key)) == NULL ||
+    if ((key = key_store_find(request->tenant->keys, entry->rules->key)) == NULL ||
         key->role != DID_SERVER)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the service's key \"%s\" is gone",
                        entry->rules->key);
@@ -138,7 +138,7 @@ check_session(const struct token_check *check, const char *id, struct why *why)
     struct session *session = NULL;
     ath_err err;
 
-    if ((err = session_table_find(check->request->athd->sessions, id, &session)) != ATH_OK)
+    if ((err = session_table_find(check->request->tenant->sessions, id, &session)) != ATH_OK)
         return err;
     if (session->service == NULL ||
         strcmp(session->service->rules->name, check->rules->name) != 0 ||
@@ -177,7 +177,7 @@ check_proof(struct token_check *check, const struct json *proof, struct why *why
     }
     err = dpop_check(ath_slice_of_string(jwt), &expected, why, &jti, &fresh_until);
     if (err == ATH_OK)
-        err = replay_store_use(check->request->athd->replays, check->token.client_jkt, jti,
+        err = replay_store_use(check->request->tenant->replays, check->token.client_jkt, jti,
                                fresh_until + 1, on_used, check);
     free(jti);
     return err;

@@ -222,12 +222,12 @@ policy_subject_of(const struct caller *caller, struct policy_subject *ret_subjec
 /* ---- the decision ---- */
 
 bool
-policy_is_frozen(const struct athd *athd, const struct policy_question *question)
+policy_is_frozen(const struct tenant *tenant, const struct policy_question *question)
 {
     const struct rpc_method *method = method_find(question->method);
 
     return question->key != NULL && method != NULL && policy_method_signs(method->id) &&
-           athd->freeze != NULL && freeze_has(athd->freeze, question->key);
+           freeze_has(tenant->freeze, question->key);
 }
 
 static struct policy_answer
@@ -259,17 +259,16 @@ look_at_consent(struct policy *policy, const struct policy_rule *rule,
 
 /* Only keys that there are: what a caller makes up must not fill the table. */
 static int64_t
-count(struct policy *policy, const struct policy_rule *rule, const struct caller *caller,
+count(const struct tenant *tenant, const struct policy_rule *rule, const struct caller *caller,
       const struct policy_question *question)
 {
-    const struct athd *athd = policy->athd;
     const char *key = question->key;
 
     if (rule->rate == 0)
         return 0;
-    if (key != NULL && (athd->keys == NULL || key_store_find(athd->keys, key) == NULL))
+    if (key != NULL && key_store_find(tenant->keys, key) == NULL)
         key = NULL;
-    return policy_limits_count(&policy->limits, rule, caller, key);
+    return policy_limits_count(&tenant->athd->policy->limits, rule, caller, key);
 }
 
 static struct policy_answer
@@ -292,16 +291,16 @@ answer_denied(struct policy *policy, const struct policy_decision *decision,
 }
 
 struct policy_answer
-policy_decide(struct athd *athd, const struct caller *caller,
+policy_decide(struct tenant *tenant, const struct caller *caller,
               const struct policy_question *question, bool is_counted)
 {
-    struct policy *policy = athd->policy;
+    struct policy *policy = tenant->athd->policy;
     struct policy_question timed = *question;
     struct policy_answer answer = {.verdict = POLICY_ALLOW};
     struct policy_decision decision;
     struct policy_subject subject;
 
-    if (policy_is_frozen(athd, question))
+    if (policy_is_frozen(tenant, question))
         return answer_frozen(question);
     timed.now = question->now != 0 ? question->now : clock_now();
     subject_of(caller, policy->looks_at_process, &subject);
@@ -310,7 +309,7 @@ policy_decide(struct athd *athd, const struct caller *caller,
         return answer_denied(policy, &decision, &subject, &timed);
     answer.rule = policy->names[decision.allowing - policy->rules->rules];
     if (!question->is_preliminary && !is_counted &&
-        (answer.retry_after_s = count(policy, decision.allowing, caller, question)) != 0) {
+        (answer.retry_after_s = count(tenant, decision.allowing, caller, question)) != 0) {
         answer.verdict = POLICY_LIMITED;
         return answer;
     }

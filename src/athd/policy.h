@@ -11,6 +11,7 @@
 struct athd;
 struct policy;
 struct request;
+struct tenant;
 
 #define POLICY_RULE_FROZEN "frozen"
 
@@ -39,7 +40,7 @@ ath_err policy_reload(struct policy *policy, struct why *why) ATH_MUST_USE;
 void policy_free(struct policy *policy);
 
 /* Decides, and counts for `rate` unless the question is preliminary or has been counted. */
-struct policy_answer policy_decide(struct athd *athd, const struct caller *caller,
+struct policy_answer policy_decide(struct tenant *tenant, const struct caller *caller,
                                    const struct policy_question *question, bool is_counted);
 /* The user said yes to what was asked. */
 void policy_remember(struct policy *policy, const struct policy_memo *memo);
@@ -51,7 +52,7 @@ bool policy_is_built_in(const struct policy *policy);
 void policy_subject_of(const struct caller *caller, struct policy_subject *ret_subject);
 
 /* Is it about a signature by a key that is frozen? */
-bool policy_is_frozen(const struct athd *athd, const struct policy_question *question);
+bool policy_is_frozen(const struct tenant *tenant, const struct policy_question *question);
 /* {source, rules, observe} for agent.status. */
 void policy_put_status(const struct policy *policy, struct json_maker *object, const char *name);
 

@@ -27,10 +27,10 @@ set_peer(struct policy_asked *asked, const char *did)
 /* ---- what the params name ---- */
 
 static void
-look_at_handshake(const struct athd *athd, const char *id, struct policy_asked *asked)
+look_at_handshake(const struct tenant *tenant, const char *id, struct policy_asked *asked)
 {
     const struct handshake *handshake =
-        athd->handshakes == NULL ? NULL : handshake_table_find(athd->handshakes, id);
+        handshake_table_find(tenant->handshakes, id);
 
     if (handshake == NULL)
         return;
@@ -46,21 +46,21 @@ look_at_handshake(const struct athd *athd, const char *id, struct policy_asked *
 }
 
 static void
-look_at_session(const struct athd *athd, const char *id, struct policy_asked *asked)
+look_at_session(const struct tenant *tenant, const char *id, struct policy_asked *asked)
 {
     struct session *session = NULL;
 
-    if (athd->sessions == NULL || session_table_find(athd->sessions, id, &session) != ATH_OK)
+    if (session_table_find(tenant->sessions, id, &session) != ATH_OK)
         return;
     asked->question.key = session->key_name;
     set_peer(asked, session->peer_did);
 }
 
 static void
-look_at_service(const struct athd *athd, const char *name, struct policy_asked *asked)
+look_at_service(const struct tenant *tenant, const char *name, struct policy_asked *asked)
 {
     const struct service_entry *entry =
-        athd->services == NULL ? NULL : service_store_find(athd->services, name);
+        service_store_find(tenant->services, name);
 
     if (entry != NULL)
         asked->question.key = entry->rules->key;
@@ -75,7 +75,7 @@ is_of(const struct rpc_method *method, const char *group)
 }
 
 static void
-look_at_key(const struct athd *athd, const struct rpc_method *method, const struct json *params,
+look_at_key(const struct tenant *tenant, const struct rpc_method *method, const struct json *params,
             struct policy_asked *asked)
 {
     const char *handshake = json_get_string(params, "handshake");
@@ -86,11 +86,11 @@ look_at_key(const struct athd *athd, const struct rpc_method *method, const stru
     if (method->id == RPC_SERVICE_DELETE)
         service = json_get_string(params, "name");
     if (handshake != NULL && is_of(method, "handshake."))
-        look_at_handshake(athd, handshake, asked);
+        look_at_handshake(tenant, handshake, asked);
     else if (service != NULL)
-        look_at_service(athd, service, asked);
+        look_at_service(tenant, service, asked);
     else if (session != NULL && is_of(method, "session."))
-        look_at_session(athd, session, asked);
+        look_at_session(tenant, session, asked);
 }
 
 static void
@@ -116,7 +116,7 @@ look_at_audience(const struct rpc_method *method, const struct json *params,
 }
 
 void
-policy_question_of_call(const struct athd *athd, const struct rpc_method *method,
+policy_question_of_call(const struct tenant *tenant, const struct rpc_method *method,
                         const struct json *params, struct policy_asked *ret_asked)
 {
     struct policy_asked *asked = ret_asked;
@@ -125,7 +125,7 @@ policy_question_of_call(const struct athd *athd, const struct rpc_method *method
         .question = {.method = method->name, .is_preliminary = policy_method_signs(method->id)}};
     asked->question.audiences = asked->audiences;
     asked->question.peers = asked->peers;
-    look_at_key(athd, method, params, asked);
+    look_at_key(tenant, method, params, asked);
     look_at_audience(method, params, asked);
     (void)json_get_int(params, "ttl", &asked->question.ttl);
 }
@@ -156,14 +156,14 @@ purpose_of(const struct rpc_method *method)
 }
 
 ath_err
-policy_question_of_check(const struct athd *athd, const struct rpc_method *method,
+policy_question_of_check(const struct tenant *tenant, const struct rpc_method *method,
                          const struct json *params, struct why *why, struct policy_asked *ret_asked)
 {
     const struct json *scopes = json_get(params, "scopes");
     struct policy_question *question = &ret_asked->question;
     ath_err err = ATH_OK;
 
-    policy_question_of_call(athd, method, params, ret_asked);
+    policy_question_of_call(tenant, method, params, ret_asked);
     question->is_preliminary = false;
     question->purpose = purpose_of(method);
     if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)

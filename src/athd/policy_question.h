@@ -18,10 +18,10 @@ struct policy_asked {
 
 /* Before the method: what is not known yet, and is put to policy again when it is, makes the
  * question preliminary. Params have been checked. Valid until the loop's next turn. */
-void policy_question_of_call(const struct athd *athd, const struct rpc_method *method,
+void policy_question_of_call(const struct tenant *tenant, const struct rpc_method *method,
                              const struct json *params, struct policy_asked *ret_asked);
 /* As if all were known: for policy.check. ATH_ERR_INVALID_PARAMS, ATH_ERR_NOMEM. */
-ath_err policy_question_of_check(const struct athd *athd, const struct rpc_method *method,
+ath_err policy_question_of_check(const struct tenant *tenant, const struct rpc_method *method,
                                  const struct json *params, struct why *why,
                                  struct policy_asked *ret_asked) ATH_MUST_USE;
 void policy_asked_done(struct policy_asked *asked);

@@ -102,6 +102,7 @@ request_new(struct connection *connection, struct batch *batch, struct rpc_call 
     if (request == NULL)
         return ATH_ERR_NOMEM;
     request->athd = athd;
+    request->tenant = connection->tenant;
     request->connection = connection;
     request->method = method;
     request->caller = caller_ref(connection->caller);

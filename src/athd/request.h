@@ -20,9 +20,11 @@ struct athd;
 struct connection;
 struct batch;
 struct handshake;
+struct tenant;
 
 struct request {
     struct athd *athd;             /* borrowed: outlives every request */
+    struct tenant *tenant;         /* borrowed: lives as long as athd */
     struct connection *connection; /* borrowed; NULL once the caller is gone */
     const struct rpc_method *method;
     struct json *params;   /* object, checked against the method's table; owned */

@@ -7,7 +7,7 @@
 
 /* session_opened, session_closed, session_expired, session_token_given. request may be NULL. All
  * sessions end when athd does, which has one record. */
-void session_record(struct athd *athd, const struct session *session, const char *event,
+void session_record(struct tenant *tenant, const struct session *session, const char *event,
                     const struct request *request);
 
 #endif

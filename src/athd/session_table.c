@@ -15,7 +15,7 @@
 #define TIMER_MAX_S 60 /* a machine that slept must not keep keys for long after it woke */
 
 struct session_table {
-    struct athd *athd;
+    struct tenant *tenant;
     struct string_map by_id;
     LIST_HEAD(, session) all;
     size_t running;
@@ -87,7 +87,7 @@ on_timer(uv_timer_t *timer)
 /* ---- the table ---- */
 
 ath_err
-session_table_new(struct athd *athd, struct session_table **ret_table)
+session_table_new(struct tenant *tenant, struct session_table **ret_table)
 {
     struct session_table *table = calloc(1, sizeof(*table));
 
@@ -95,9 +95,9 @@ session_table_new(struct athd *athd, struct session_table **ret_table)
         free(table);
         return ATH_ERR_NOMEM;
     }
-    table->athd = athd;
+    table->tenant = tenant;
     LIST_INIT(&table->all);
-    (void)uv_timer_init(athd->loop, table->timer);
+    (void)uv_timer_init(tenant->athd->loop, table->timer);
     table->timer->data = table;
     *ret_table = table;
     return ATH_OK;
@@ -206,7 +206,7 @@ session_table_end(struct session_table *table, struct session *session)
     if (session->ended)
         return;
     if (!session->is_on_record)
-        session_record(table->athd, session,
+        session_record(table->tenant, session,
                        session->expires_at <= clock_now() ? "session_expired" : "session_closed",
                        NULL);
     wipe(session);

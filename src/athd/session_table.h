@@ -10,6 +10,7 @@
 #include "protocol/jwe.h"
 
 struct session_table;
+struct tenant;
 
 #define SESSION_ID_LEN 22
 
@@ -32,7 +33,7 @@ struct session {
     int64_t forget_at; /* of one that has ended */
 };
 
-ath_err session_table_new(struct athd *athd, struct session_table **ret_table) ATH_MUST_USE;
+ath_err session_table_new(struct tenant *tenant, struct session_table **ret_table) ATH_MUST_USE;
 /* Wipes everything. The memory itself goes when the loop has closed the table's timer. */
 void session_table_free(struct session_table *table);
 

@@ -42,7 +42,7 @@ publish(const struct signing *signing)
     json_put_string(&event, "key", signing->key->name);
     json_put_string(&event, "purpose", purpose_text(signing->purpose));
     json_put_int(&event, "hardware_us", signing->outcome.hardware_us);
-    events_publish(signing->request->athd, EVENT_HSM, &event);
+    events_publish_to(signing->request->tenant, EVENT_HSM, &event);
 }
 
 static void
@@ -145,21 +145,21 @@ on_refused(void *ctx)
 /* ---- the beginning ---- */
 
 static ath_err
-check(const struct athd *athd, const struct key *key, enum sign_purpose purpose,
+check(const struct tenant *tenant, const struct key *key, enum sign_purpose purpose,
       struct ath_slice message, struct why *why)
 {
     ath_err err = purpose_check(purpose, key->role, message);
 
     if (err != ATH_OK)
         return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
-    if (athd->freeze != NULL && freeze_has(athd->freeze, key->name))
+    if (freeze_has(tenant->freeze, key->name))
         return why_set(why, ATH_ERR_POLICY_DENIED, "the key %s is frozen; `ath unfreeze` ends that",
                        key->name);
     if (key->is_deleted)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the key %s has been deleted", key->name);
     if (key_is_expired(key, clock_now()))
         return why_set(why, ATH_ERR_KEY_EXPIRED, "the key %s has expired", key->name);
-    if (hsm_pool_find(athd->hsms, key->hsm) == NULL)
+    if (hsm_pool_find(tenant->athd->hsms, key->hsm) == NULL)
         return why_set(why, ATH_ERR_HSM_NOT_FOUND,
                        "the key %s is in the hsm \"%s\", and none of this name is configured "
                        "(\"name\" in athd.json)",
@@ -205,7 +205,7 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
     ath_err err;
 
     /* the hardware first: the record is made while it works */
-    if ((err = check(request->athd, signing->key, purpose, message, &signing->outcome.why)) !=
+    if ((err = check(request->tenant, signing->key, purpose, message, &signing->outcome.why)) !=
             ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {

@@ -35,6 +35,8 @@ fixture_begin(struct fixture *fixture, const char *hsm_uri)
     store_queue_init(&fixture->athd.stores);
     TAILQ_INIT(&fixture->athd.readings.waiting);
     assert_int_equal(policy_open(&fixture->athd, NULL, &fixture->athd.policy), ATH_OK);
+    assert_int_equal(tenants_open(&fixture->athd, NULL), ATH_OK);
+    fixture->tenant = SLIST_FIRST(&fixture->athd.tenants.all);
 }
 
 static void
@@ -51,10 +53,12 @@ remove_tree(const char *path)
 void
 fixture_end(struct fixture *fixture)
 {
+    tenants_close(&fixture->athd);
     request_table_close(&fixture->athd.requests);
     deferred_queue_close(&fixture->athd.deferred);
     uv_run(fixture->athd.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(fixture->athd.loop), 0);
+    tenants_free(&fixture->athd);
     policy_free(fixture->athd.policy);
     damage_done(&fixture->athd.damage);
     config_done(&fixture->config);
@@ -150,6 +154,7 @@ fixture_request(struct fixture *fixture, enum rpc_method_id method)
         return NULL;
     }
     request->athd = &fixture->athd;
+    request->tenant = fixture->tenant;
     request->method = method_at(method);
     request->params = params;
     request->caller = caller;

@@ -11,6 +11,7 @@
 struct fixture {
     struct athd athd;
     struct config config;
+    struct tenant *tenant; /* the owner's */
     char dir[64]; /* a private directory, removed at the end */
 };
 

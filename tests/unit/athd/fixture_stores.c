@@ -24,6 +24,8 @@ stores_begin(struct stores *stores)
     stores->athd.config = &stores->config;
     stores->athd.loop = &stores->loop;
     stores->athd.owner = geteuid();
+    stores->tenant = (struct tenant){
+        .athd = &stores->athd, .uid = stores->athd.owner, .dir = stores->dir};
     store_queue_init(&stores->athd.stores);
     assert_int_equal(deferred_queue_init(&stores->athd.deferred, &stores->loop), ATH_OK);
     assert_int_equal(audit_log_open(&stores->athd, stores->dir, NULL, &stores->athd.audit), ATH_OK);

@@ -11,6 +11,7 @@ struct stores {
     struct athd athd;
     uv_loop_t loop;
     struct config config;
+    struct tenant tenant; /* of no stores */
     char dir[64];
 };
 

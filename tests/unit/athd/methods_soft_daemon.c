@@ -251,7 +251,7 @@ free_pair(void)
     bool is_used[PAIRS] = {false};
 
     for (size_t i = 0; i < sizeof(names) / sizeof(*names); i++) {
-        const struct key *key = key_store_find(soft.stores.athd.keys, names[i]);
+        const struct key *key = key_store_find(soft.tenant->keys, names[i]);
 
         if (key != NULL)
             is_used[key->blob.data[5] - '0'] = true;
@@ -482,6 +482,12 @@ events_publish(struct athd *athd, enum event_topic topic, struct json_maker *eve
     json_maker_done(event);
 }
 
+void
+events_publish_to(struct tenant *tenant, enum event_topic topic, struct json_maker *event)
+{
+    events_publish(tenant->athd, topic, event);
+}
+
 /* ---- the daemon ---- */
 
 /* All but those that speak of connections and hardware. */
@@ -532,21 +538,8 @@ soft_begin(void)
         for (size_t i = 0; i < PAIRS; i++)
             make_pair(&pairs[i], i);
     assert_int_equal(policy_open(athd, NULL, &athd->policy), ATH_OK);
-    assert_int_equal(key_store_open(athd, stores_path(&soft.stores, "keys"), NULL, &athd->keys),
-                     ATH_OK);
-    assert_int_equal(peer_store_open(athd, stores_path(&soft.stores, "peers"), NULL, &athd->peers),
-                     ATH_OK);
-    athd->pins = peer_store_pins(athd->peers);
-    assert_int_equal(
-        service_store_open(athd, stores_path(&soft.stores, "services"), NULL, &athd->services),
-        ATH_OK);
-    assert_int_equal(credential_store_open(athd, stores_path(&soft.stores, "credentials"), NULL,
-                                           &athd->credentials),
-                     ATH_OK);
-    assert_int_equal(
-        replay_store_open(athd, stores_path(&soft.stores, "replay"), NULL, &athd->replays), ATH_OK);
-    assert_int_equal(handshake_table_new(athd, &athd->handshakes), ATH_OK);
-    assert_int_equal(session_table_new(athd, &athd->sessions), ATH_OK);
+    assert_int_equal(tenants_open(athd, NULL), ATH_OK);
+    soft.tenant = SLIST_FIRST(&athd->tenants.all);
 }
 
 static void
@@ -564,14 +557,9 @@ soft_end(void)
 
     for (size_t i = 0; i < SLOTS; i++)
         forget_answer(&answers[i]);
-    handshake_table_free(athd->handshakes);
-    session_table_free(athd->sessions);
+    tenants_close(athd);
     stores_end(&soft.stores); /* runs out what is being written */
-    replay_store_free(athd->replays);
-    credential_store_free(athd->credentials);
-    service_store_free(athd->services);
-    peer_store_free(athd->peers);
-    key_store_free(athd->keys);
+    tenants_free(athd);
     policy_free(athd->policy);
 }
 
@@ -585,6 +573,7 @@ soft_send(int slot, enum rpc_method_id method, const char *params)
     caller.identity = soft.caller == 0 ? 1 : soft.caller;
     *request = (struct request){
         .athd = &soft.stores.athd,
+        .tenant = soft.tenant,
         .method = method_at(method),
         .caller = &caller,
         .deadline_ms = clock_monotonic_ms() + REQUEST_DEADLINE_MS,

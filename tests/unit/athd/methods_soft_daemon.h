@@ -21,6 +21,7 @@ struct soft_answer {
 
 extern struct soft {
     struct stores stores;
+    struct tenant *tenant;
     ath_err consent;            /* what the user says */
     ath_err hsm_err;            /* of signatures */
     struct hsm_key_facts facts; /* of the next keys */

@@ -28,7 +28,7 @@ setup(void **state)
                              "\"agents\":{\"*\":[\"a:b\"]},\"users\":{\"*\":\"everybody\"}}");
     soft_ok(RPC_CREDENTIAL_ISSUE,
             soft_text("{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":3600}",
-                      key_store_find(soft.stores.athd.keys, "agent")->did));
+                      key_store_find(soft.tenant->keys, "agent")->did));
     return 0;
 }
 
@@ -59,7 +59,7 @@ start(void)
     const struct json *result =
         soft_ok(RPC_HANDSHAKE_START,
                 soft_text("{\"key\":\"agent\",\"scopes\":[\"a:b\"],\"server\":{\"did\":\"%s\"}}",
-                          key_store_find(soft.stores.athd.keys, "shop")->did));
+                          key_store_find(soft.tenant->keys, "shop")->did));
 
     (void)snprintf(client_id, sizeof(client_id), "%s", json_get_string(result, "handshake"));
     return result;
@@ -127,7 +127,7 @@ static void
 test_the_question_shows_all_that_an_attestation_is_for(void **state)
 {
     (void)state;
-    key_store_find(soft.stores.athd.keys, "agent")->confirm = KEY_CONFIRM_ALWAYS;
+    key_store_find(soft.tenant->keys, "agent")->confirm = KEY_CONFIRM_ALWAYS;
     soft_ok(RPC_ATTESTATION_CREATE,
             "{\"key\":\"agent\",\"audience\":[\"https://good.example\",\"https://evil.example\"],"
             "\"capabilities\":[\"pay\"],\"ttl\":3600}");
@@ -145,7 +145,7 @@ test_restricted_key_is_no_identity(void **state)
     soft.facts.restricted = true;
     assert_err(soft_call(RPC_KEY_CREATE, "{\"name\":\"other\",\"role\":\"client\"}"),
                ATH_ERR_INVALID_PARAMS);
-    assert_null(key_store_find(soft.stores.athd.keys, "other"));
+    assert_null(key_store_find(soft.tenant->keys, "other"));
     soft.facts.restricted = false;
     soft_ok(RPC_KEY_CREATE, "{\"name\":\"other\",\"role\":\"client\"}");
 }
@@ -203,7 +203,7 @@ test_a_caller_who_starts_handshakes_without_end_does_not_keep_others_from_theirs
 static void
 test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin(void **state)
 {
-    const char *did = key_store_find(soft.stores.athd.keys, "shop")->did;
+    const char *did = key_store_find(soft.tenant->keys, "shop")->did;
     const struct json *result;
 
     (void)state;
@@ -218,8 +218,8 @@ test_the_name_of_a_pin_stays_when_its_server_is_met_at_an_origin(void **state)
     result = soft_ok(RPC_HANDSHAKE_ACCEPT,
                      soft_text("{\"service\":\"mail\",\"message\":%s}", sent(result)));
     soft_ok(RPC_HANDSHAKE_RECEIVE, receive_params(client_id, sent(result)));
-    assert_string_equal(peer_store_find(soft.stores.athd.peers, did)->origin, "https://m.example");
-    assert_string_equal(peer_store_find(soft.stores.athd.peers, did)->name, "my-shop");
+    assert_string_equal(peer_store_find(soft.tenant->peers, did)->origin, "https://m.example");
+    assert_string_equal(peer_store_find(soft.tenant->peers, did)->name, "my-shop");
 }
 
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)

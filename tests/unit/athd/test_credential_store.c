@@ -9,6 +9,7 @@
 
 struct fixture {
     struct stores stores;
+    struct did_pins pins; /* none */
     struct credential_store *store;
     struct party user, client, server;
 };
@@ -16,8 +17,9 @@ struct fixture {
 static void
 open_store(struct fixture *f)
 {
-    assert_int_equal(credential_store_open(&f->stores.athd, stores_path(&f->stores, "credentials"),
-                                           NULL, &f->store),
+    assert_int_equal(credential_store_open(&f->stores.athd, &f->pins,
+                                           stores_path(&f->stores, "credentials"), NULL,
+                                           &f->store),
                      ATH_OK);
 }
 

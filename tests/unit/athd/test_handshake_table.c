@@ -25,7 +25,7 @@ setup(void **state)
 
     secret_allow_unlocked();
     stores_begin(&f->stores);
-    assert_int_equal(handshake_table_new(&f->stores.athd, &f->table), ATH_OK);
+    assert_int_equal(handshake_table_new(&f->stores.tenant, &f->table), ATH_OK);
     f->service = stores_service("mail", RULES);
     scene_init(&f->scene, NULL);
     fake_clock_set(SCENE_NOW);

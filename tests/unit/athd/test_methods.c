@@ -41,8 +41,8 @@ setup(void **state)
     soft_ok(RPC_KEY_CREATE, "{\"name\":\"alice\",\"role\":\"user\"}");
     soft_ok(RPC_KEY_CREATE, AGENT);
     soft_ok(RPC_KEY_CREATE, "{\"name\":\"shop\",\"role\":\"server\"}");
-    client_did = key_store_find(soft.stores.athd.keys, "agent")->did;
-    server_did = key_store_find(soft.stores.athd.keys, "shop")->did;
+    client_did = key_store_find(soft.tenant->keys, "agent")->did;
+    server_did = key_store_find(soft.tenant->keys, "shop")->did;
     put_service(false);
     soft_ok(
         RPC_CREDENTIAL_ISSUE,
@@ -177,8 +177,8 @@ test_handshake_goes_through_with_and_without_confirmation(void **state)
     questions = soft.questions;
     assert_whole_handshake_works(true);
     assert_int_equal(soft.questions, questions + 1);
-    assert_int_equal(handshake_table_count(soft.stores.athd.handshakes), 0);
-    assert_int_equal(session_table_count(soft.stores.athd.sessions), 4);
+    assert_int_equal(handshake_table_count(soft.tenant->handshakes), 0);
+    assert_int_equal(session_table_count(soft.tenant->sessions), 4);
 }
 
 static void
@@ -239,7 +239,7 @@ test_hardware_that_is_away_leaves_and_that_refuses_ends_the_handshake(void **sta
         "failed");
     soft.hsm_err = ATH_ERR_HSM_UNAVAILABLE;
     assert_err(soft_call(RPC_HANDSHAKE_ACCEPT, params_of_step(2, false)), ATH_ERR_HSM_UNAVAILABLE);
-    assert_int_equal(service_store_find(soft.stores.athd.services, "mail")->memory->half_open, 0);
+    assert_int_equal(service_store_find(soft.tenant->services, "mail")->memory->half_open, 0);
 }
 
 static void
@@ -266,7 +266,7 @@ test_what_is_taken_away_in_the_middle_is_not_used_any_more(void **state)
     assert_err(soft_wait(1), ATH_OK);
     soft_release();
     assert_int_not_equal(soft_wait(0)->err, ATH_OK);
-    assert_int_equal(session_table_count(soft.stores.athd.sessions), 0);
+    assert_int_equal(session_table_count(soft.tenant->sessions), 0);
 }
 
 static void
@@ -339,7 +339,7 @@ test_user_is_asked_as_the_key_says(void **state)
 {
     const char *issue = soft_text(
         "{\"key\":\"alice\",\"client\":\"%s\",\"scopes\":[\"a:b\"],\"ttl\":60}", client_did);
-    struct key *key = key_store_find(soft.stores.athd.keys, "alice");
+    struct key *key = key_store_find(soft.tenant->keys, "alice");
     unsigned questions = soft.questions, signatures = soft.signatures;
 
     (void)state;
@@ -358,7 +358,7 @@ test_user_is_asked_as_the_key_says(void **state)
     key->confirm = KEY_CONFIRM_NEVER;
     soft_ok(RPC_CREDENTIAL_ISSUE, issue);
     assert_int_equal(soft.questions, questions + 3);
-    key_store_find(soft.stores.athd.keys, "agent")->confirm = KEY_CONFIRM_ALWAYS;
+    key_store_find(soft.tenant->keys, "agent")->confirm = KEY_CONFIRM_ALWAYS;
     soft_ok(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}");
     assert_int_equal(soft.questions, questions + 4);
     assert_whole_handshake_works(false); /* once, not for each of its signatures */
@@ -369,7 +369,7 @@ static void
 test_expired_key_signs_nothing(void **state)
 {
     (void)state;
-    key_store_find(soft.stores.athd.keys, "agent")->expires_at = clock_now();
+    key_store_find(soft.tenant->keys, "agent")->expires_at = clock_now();
     assert_err(soft_call(RPC_HANDSHAKE_START, start_params()), ATH_ERR_KEY_EXPIRED);
     assert_err(
         soft_call(RPC_ATTESTATION_CREATE, "{\"key\":\"agent\",\"audience\":\"https://x.example\"}"),
@@ -516,7 +516,7 @@ test_key_is_made_whole_or_not_at_all_when_memory_is_short(void **state)
         if (answer->err != ATH_OK && answer->err != ATH_ERR_AUDIT_UNAVAILABLE)
             assert_err(answer, ATH_ERR_NOMEM);
         /* it is there also when only the answer could not be made */
-        if (key_store_find(soft.stores.athd.keys, "agent") == NULL)
+        if (key_store_find(soft.tenant->keys, "agent") == NULL)
             soft_ok(RPC_KEY_CREATE, AGENT);
         soft_ok(RPC_ATTESTATION_VERIFY, attestation_by_agent());
     }
@@ -622,7 +622,7 @@ test_token_that_fails_leaves_no_key(void **state)
     soft.is_token = true;
     soft.hsm_err = ATH_ERR_HSM_UNAVAILABLE;
     assert_err(import(CARD_KEY), ATH_ERR_HSM_UNAVAILABLE);
-    assert_null(key_store_find(soft.stores.athd.keys, "mine"));
+    assert_null(key_store_find(soft.tenant->keys, "mine"));
     soft.hold = true;
     soft_send(0, RPC_KEY_IMPORT, "{\"name\":\"mine\",\"role\":\"client\"," CARD_KEY "}");
     soft_cancel(0, ATH_ERR_CONSENT_TIMEOUT);
@@ -655,7 +655,7 @@ test_key_whose_token_is_away_stays_and_the_log_says_so(void **state)
     soft.is_token = true;
     assert_int_equal(import(CARD_KEY)->err, ATH_OK);
     assert_err(soft_call(RPC_KEY_DELETE, "{\"name\":\"mine\"}"), ATH_ERR_HSM_UNAVAILABLE);
-    assert_non_null(key_store_find(soft.stores.athd.keys, "mine"));
+    assert_non_null(key_store_find(soft.tenant->keys, "mine"));
     soft_ok(RPC_KEY_LIST, "{}");
     soft_ok(RPC_PEER_PIN,
             soft_text("{\"did\":\"%s\",\"origin\":\"https://m.example\"}", server_did));

@@ -23,7 +23,6 @@ static int
 end(void **state)
 {
     (void)state;
-    freeze_free(f.athd.freeze);
     fixture_end(&f);
     return 0;
 }
@@ -51,7 +50,7 @@ ask(uid_t uid, const char *method, const char *key)
     const struct caller caller = {.uid = uid, .pid = 5};
     const struct policy_question question = {.method = method, .key = key};
 
-    return policy_decide(&f.athd, &caller, &question, false);
+    return policy_decide(f.tenant, &caller, &question, false);
 }
 
 static void
@@ -185,9 +184,9 @@ on_written(void *ctx, ath_err err, const struct why *why)
 static void
 reopen(void)
 {
-    freeze_free(f.athd.freeze);
-    f.athd.freeze = NULL;
-    assert_int_equal(freeze_open(&f.athd, f.dir, NULL, &f.athd.freeze), ATH_OK);
+    freeze_free(f.tenant->freeze);
+    f.tenant->freeze = NULL;
+    assert_int_equal(freeze_open(&f.athd, f.dir, NULL, &f.tenant->freeze), ATH_OK);
 }
 
 static void
@@ -198,20 +197,20 @@ test_a_frozen_key_is_denied_what_signs_and_stays_so(void **state)
     (void)state;
     written = 0;
     reopen();
-    assert_int_equal(freeze_set(f.athd.freeze, "a", NULL, on_written, &err), ATH_OK);
-    assert_true(freeze_has(f.athd.freeze, "a")); /* at once */
+    assert_int_equal(freeze_set(f.tenant->freeze, "a", NULL, on_written, &err), ATH_OK);
+    assert_true(freeze_has(f.tenant->freeze, "a")); /* at once */
     fixture_run_until(&f, &written, 1);
     assert_int_equal(err, ATH_OK);
     reopen();
     assert_string_equal(ask(f.athd.owner, "attestation.create", "a").rule, "frozen");
     assert_int_equal(ask(f.athd.owner, "attestation.create", "b").verdict, POLICY_ALLOW);
     assert_int_equal(ask(f.athd.owner, "key.get", "a").verdict, POLICY_ALLOW);
-    assert_int_equal(freeze_end(f.athd.freeze, "a", NULL, on_written, &err), ATH_OK);
-    assert_true(freeze_has(f.athd.freeze, "a")); /* until it is on disk */
+    assert_int_equal(freeze_end(f.tenant->freeze, "a", NULL, on_written, &err), ATH_OK);
+    assert_true(freeze_has(f.tenant->freeze, "a")); /* until it is on disk */
     fixture_run_until(&f, &written, 2);
-    assert_false(freeze_has(f.athd.freeze, "a"));
+    assert_false(freeze_has(f.tenant->freeze, "a"));
     reopen();
-    assert_false(freeze_has(f.athd.freeze, "a"));
+    assert_false(freeze_has(f.tenant->freeze, "a"));
 }
 
 static void
@@ -222,16 +221,16 @@ test_what_is_frozen_while_something_is_unfrozen_stays_frozen(void **state)
     (void)state;
     written = 0;
     reopen();
-    assert_int_equal(freeze_set(f.athd.freeze, NULL, NULL, on_written, &err), ATH_OK);
+    assert_int_equal(freeze_set(f.tenant->freeze, NULL, NULL, on_written, &err), ATH_OK);
     fixture_run_until(&f, &written, 1);
-    assert_int_equal(freeze_end(f.athd.freeze, NULL, NULL, on_written, &err), ATH_OK);
-    assert_int_equal(freeze_set(f.athd.freeze, NULL, NULL, on_written, &other), ATH_OK);
+    assert_int_equal(freeze_end(f.tenant->freeze, NULL, NULL, on_written, &err), ATH_OK);
+    assert_int_equal(freeze_set(f.tenant->freeze, NULL, NULL, on_written, &other), ATH_OK);
     fixture_run_until(&f, &written, 3);
     assert_int_equal(err, ATH_ERR_INVALID_PARAMS);
     assert_int_equal(other, ATH_OK);
-    assert_true(freeze_has(f.athd.freeze, "a"));
+    assert_true(freeze_has(f.tenant->freeze, "a"));
     reopen();
-    assert_true(freeze_has(f.athd.freeze, "a"));
+    assert_true(freeze_has(f.tenant->freeze, "a"));
 }
 
 static void
@@ -251,7 +250,7 @@ test_a_list_that_cannot_be_read_freezes_all(void **state)
             ATH_OK);
         log_set_level(LOG_LEVEL_ERROR);
         reopen();
-        assert_true(freeze_has(f.athd.freeze, "any"));
+        assert_true(freeze_has(f.tenant->freeze, "any"));
     }
 }
 

@@ -23,7 +23,7 @@ setup(void **state)
     fake_clock_set(NOW);
     secret_allow_unlocked();
     stores_begin(&f->stores);
-    assert_int_equal(session_table_new(&f->stores.athd, &f->table), ATH_OK);
+    assert_int_equal(session_table_new(&f->stores.tenant, &f->table), ATH_OK);
     f->service = stores_service("mail", RULES);
     *state = f;
     return 0;
