@@ -4,11 +4,11 @@
 #include <string.h>
 
 #include "base/bytes.h"
+#include "pinentry/pinentry_steps.h"
 
-#define PAGE_MAX 900u /* bytes of a description's page, escaped */
-#define STEPS_MAX (9u + 2u * PINENTRY_PAGES_MAX)
 #define IN_MAX (PINENTRY_LINE_MAX + 2u) /* a line with its CR */
 #define HEARD_MAX 65536u /* bytes a prompter may say, comments and status lines included */
+#define NEW_TRIES 3u     /* of a new PIN that is too short, or not the same the second time */
 
 /* libgpg-error's codes; the upper byte of what comes over the wire says which program it is from.
  */
@@ -18,205 +18,22 @@
 #define CODE_NOT_CONFIRMED 114u
 #define CODE_FULLY_CANCELED 198u
 
-enum step_kind {
-    STEP_OPTIONAL, /* prompters may not know it */
-    STEP_REQUIRED, /* without it the person would be asked something else */
-    STEP_CONFIRM,
-    STEP_GETPIN,
-};
-
-struct pinentry {
-    char *lines[STEPS_MAX]; /* commands with their line ends, owned */
-    enum step_kind kinds[STEPS_MAX];
-    size_t count;
-    size_t next; /* the step to be sent; the one before it waits for its answer */
-    uint8_t *in; /* IN_MAX bytes: the line that is coming in; points into locked_in for a PIN */
-    size_t in_len;
-    struct ath_secret locked_in;
-    struct ath_secret
-        pin; /* PINENTRY_PIN_MAX bytes, of which pin_len hold; none: yes is asked for */
-    size_t pin_len;
-    size_t heard;
-    bool is_unread; /* our last command has not been taken from the pipe yet */
-    bool is_greeted;
-    bool is_done;
-    struct why complaint;
-};
-
-/* ---- our commands ---- */
-
-static void
-put_escaped(struct ath_buf *line, struct ath_slice text)
-{
-    size_t i;
-
-    for (i = 0; i < text.len; i++) {
-        uint8_t byte = text.data[i];
-
-        if (byte == '%' || byte < 0x20 || byte == 0x7F)
-            ath_buf_printf(line, "%%%02X", byte);
-        else
-            ath_buf_put_byte(line, byte);
-    }
-}
-
-static size_t
-escaped_len(uint8_t byte)
-{
-    return byte == '%' || byte < 0x20 || byte == 0x7F ? 3 : 1;
-}
-
 static ath_err
-add_step(struct pinentry *pinentry, enum step_kind kind, const char *command, struct ath_slice text)
-{
-    struct ath_buf line = {.max = PINENTRY_LINE_MAX + 1};
-    ath_err err;
-
-    if (pinentry->count == STEPS_MAX)
-        return ATH_ERR_LIMIT_EXCEEDED;
-    ath_buf_put_string(&line, command);
-    put_escaped(&line, text);
-    ath_buf_put_byte(&line, '\n');
-    if ((err = line.err) == ATH_OK) {
-        pinentry->lines[pinentry->count] = ath_slice_dup(ath_buf_slice(&line));
-        pinentry->kinds[pinentry->count] = kind;
-        err = pinentry->lines[pinentry->count] == NULL ? ATH_ERR_NOMEM : ATH_OK;
-        pinentry->count += err == ATH_OK;
-    }
-    ath_buf_done(&line);
-    return err;
-}
-
-static ath_err
-add_text(struct pinentry *pinentry, enum step_kind kind, const char *command, const char *text)
-{
-    return text == NULL ? ATH_OK : add_step(pinentry, kind, command, ath_slice_of_string(text));
-}
-
-/* How much of `rest` fits on a page: whole lines where possible, never half a character. */
-static size_t
-page_len(struct ath_slice rest, size_t room)
-{
-    size_t used = 0, len, after_line = 0;
-
-    for (len = 0; len < rest.len && used + escaped_len(rest.data[len]) <= room; len++) {
-        used += escaped_len(rest.data[len]);
-        if (rest.data[len] == '\n')
-            after_line = len + 1;
-    }
-    if (len == rest.len)
-        return len;
-    if (after_line > 0)
-        return after_line;
-    while (len > 1 && (rest.data[len] & 0xC0) == 0x80) /* a continuation byte, RFC 3629 section 3 */
-        len--;
-    return len;
-}
-
-static unsigned
-count_pages(struct ath_slice text)
-{
-    unsigned pages = 0;
-
-    do {
-        size_t len = page_len(text, PAGE_MAX);
-
-        text = ath_slice_of(text.data + len, text.len - len);
-        pages++;
-    } while (text.len > 0);
-    return pages;
-}
-
-static ath_err
-add_question(struct pinentry *pinentry, bool is_last)
-{
-    struct ath_slice nothing = ath_slice_of(NULL, 0);
-
-    if (is_last && pinentry->pin.data != NULL)
-        return add_step(pinentry, STEP_GETPIN, "GETPIN", nothing);
-    return add_step(pinentry, STEP_CONFIRM, "CONFIRM", nothing);
-}
-
-static ath_err
-add_page(struct pinentry *pinentry, struct ath_slice text, unsigned page, unsigned pages)
-{
-    struct ath_buf description = {.max = PINENTRY_LINE_MAX};
-    ath_err err;
-
-    if (pages > 1)
-        ath_buf_printf(&description, "(%u of %u) ", page, pages);
-    ath_buf_put_slice(&description, text);
-    err = description.err;
-    if (err == ATH_OK)
-        err = add_step(pinentry, STEP_REQUIRED, "SETDESC ", ath_buf_slice(&description));
-    if (err == ATH_OK)
-        err = add_question(pinentry, page == pages);
-    ath_buf_done(&description);
-    return err;
-}
-
-static ath_err
-add_pages(struct pinentry *pinentry, const char *description)
-{
-    struct ath_slice rest = ath_slice_of_string(description);
-    unsigned page, pages = count_pages(rest);
-    ath_err err = pages > PINENTRY_PAGES_MAX ? ATH_ERR_LIMIT_EXCEEDED : ATH_OK;
-
-    for (page = 1; page <= pages && err == ATH_OK; page++) {
-        size_t len = page_len(rest, PAGE_MAX);
-
-        err = add_page(pinentry, ath_slice_of(rest.data, len), page, pages);
-        rest = ath_slice_of(rest.data + len, rest.len - len);
-    }
-    return err;
-}
-
-static ath_err
-add_timeout(struct pinentry *pinentry, unsigned seconds)
-{
-    struct ath_buf text = {.max = 32};
-    ath_err err;
-
-    ath_buf_printf(&text, "%u", seconds);
-    err = text.err;
-    if (err == ATH_OK)
-        err = add_step(pinentry, STEP_OPTIONAL, "SETTIMEOUT ", ath_buf_slice(&text));
-    ath_buf_done(&text);
-    return err;
-}
-
-static ath_err
-add_all(struct pinentry *pinentry, const struct pinentry_question *question)
-{
-    const char *prompt = question->prompt != NULL ? question->prompt : question->title;
-    ath_err err;
-
-    if ((err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttyname=", question->ttyname)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION ttytype=", question->ttytype)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "OPTION lc-ctype=", question->lc_ctype)) ==
-            ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETTITLE ", question->title)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETPROMPT ", prompt)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETERROR ", question->error)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETOK ", question->ok)) == ATH_OK &&
-        (err = add_text(pinentry, STEP_OPTIONAL, "SETNOTOK ", question->not_ok)) == ATH_OK &&
-        (err = add_timeout(pinentry, question->timeout_s)) == ATH_OK)
-        err = add_pages(pinentry, question->description);
-    return err;
-}
-
-static ath_err
-make_room(struct pinentry *pinentry, bool asks_pin)
+make_room(struct pinentry *pinentry, const struct pinentry_question *question)
 {
     ath_err err;
 
-    if (!asks_pin) {
+    if (!question->asks_pin) {
         pinentry->in = calloc(1, IN_MAX);
         return pinentry->in == NULL ? ATH_ERR_NOMEM : ATH_OK;
     }
     if ((err = ath_secret_init(&pinentry->locked_in, IN_MAX)) == ATH_OK &&
         (err = ath_secret_init(&pinentry->pin, PINENTRY_PIN_MAX)) == ATH_OK)
         pinentry->in = pinentry->locked_in.data;
+    if (err == ATH_OK && question->new_max > 0)
+        err = ath_secret_init(&pinentry->new_pin.first, PINENTRY_PIN_MAX);
+    pinentry->new_pin.min = question->new_min;
+    pinentry->new_pin.max = question->new_max;
     return err;
 }
 
@@ -228,8 +45,8 @@ pinentry_new(const struct pinentry_question *question, struct pinentry **ret_pin
 
     if (pinentry == NULL)
         return err;
-    if ((err = make_room(pinentry, question->asks_pin)) == ATH_OK)
-        err = add_all(pinentry, question);
+    if ((err = make_room(pinentry, question)) == ATH_OK)
+        err = pinentry_steps_plan(pinentry, question);
     if (err != ATH_OK) {
         pinentry_free(pinentry);
         return err;
@@ -241,16 +58,14 @@ pinentry_new(const struct pinentry_question *question, struct pinentry **ret_pin
 void
 pinentry_free(struct pinentry *pinentry)
 {
-    size_t i;
-
     if (pinentry == NULL)
         return;
-    for (i = 0; i < pinentry->count; i++)
-        free(pinentry->lines[i]);
+    pinentry_steps_free(pinentry);
     if (pinentry->in != pinentry->locked_in.data)
         free(pinentry->in);
     ath_secret_done(&pinentry->locked_in);
     ath_secret_done(&pinentry->pin);
+    ath_secret_done(&pinentry->new_pin.first);
     free(pinentry);
 }
 
@@ -280,7 +95,12 @@ static void
 send_next(struct pinentry *pinentry, struct ath_buf *out)
 {
     if (pinentry->next < pinentry->count) {
-        ath_buf_put_string(out, pinentry->lines[pinentry->next++]);
+        const struct step *step = &pinentry->steps[pinentry->next];
+
+        ath_buf_put_string(out, step->line);
+        pinentry->asked = pinentry->next;
+        pinentry->next = step->then;
+        pinentry->has_asked = true;
         return;
     }
     pinentry->is_done = true;
@@ -355,24 +175,77 @@ take_data(struct pinentry *pinentry, struct ath_slice line)
 static bool
 waits_for_pin(const struct pinentry *pinentry)
 {
-    return pinentry->next > 0 && pinentry->kinds[pinentry->next - 1] == STEP_GETPIN;
+    enum step_kind waiting = pinentry->steps[pinentry->asked].kind;
+
+    return pinentry->has_asked && (waiting == STEP_GETPIN || waiting == STEP_GETPIN_AGAIN);
+}
+
+/* ---- a new PIN ---- */
+
+/* From the beginning, with a word of why; a few times. */
+static ath_err
+ask_anew(struct pinentry *pinentry, size_t step)
+{
+    struct new_pin *new_pin = &pinentry->new_pin;
+
+    if (++new_pin->refused == NEW_TRIES && step == new_pin->length_at)
+        return why_set(&pinentry->complaint, ATH_ERR_USER_DENIED,
+                       "no PIN of %zu to %zu bytes was given", new_pin->min, new_pin->max);
+    if (new_pin->refused == NEW_TRIES)
+        return why_set(&pinentry->complaint, ATH_ERR_USER_DENIED,
+                       "the PIN was not the same when it was entered again");
+    explicit_bzero(pinentry->pin.data, pinentry->pin.len);
+    explicit_bzero(new_pin->first.data, new_pin->first.len);
+    pinentry->pin_len = new_pin->first_len = 0;
+    new_pin->is_repeated = false;
+    pinentry->next = step;
+    return ATH_OK;
+}
+
+/* GETPIN has been answered. */
+static ath_err
+take_new_pin(struct pinentry *pinentry)
+{
+    struct new_pin *new_pin = &pinentry->new_pin;
+    struct ath_secret entered = pinentry->pin;
+    bool is_second = pinentry->steps[pinentry->asked].kind == STEP_GETPIN_AGAIN;
+
+    if (!is_second && (pinentry->pin_len < new_pin->min || pinentry->pin_len > new_pin->max))
+        return ask_anew(pinentry, new_pin->length_at);
+    if (is_second && (pinentry->pin_len != new_pin->first_len ||
+                      !bytes_equal_secret(entered.data, new_pin->first.data, entered.len)))
+        return ask_anew(pinentry, new_pin->different_at);
+    if (is_second || new_pin->is_repeated) {
+        pinentry->next = pinentry->count;
+        return ATH_OK;
+    }
+    pinentry->pin =
+        new_pin->first; /* empty; both are PINENTRY_PIN_MAX bytes, wiped behind the PIN */
+    new_pin->first = entered;
+    new_pin->first_len = pinentry->pin_len;
+    pinentry->pin_len = 0;
+    return ATH_OK;
 }
 
 /* The answer to the command that was said last. */
 static ath_err
 take_answer(struct pinentry *pinentry, struct ath_slice line, struct ath_buf *out)
 {
-    enum step_kind waiting = pinentry->kinds[pinentry->next - 1];
+    enum step_kind waiting = pinentry->steps[pinentry->asked].kind;
+    ath_err err;
 
     if (begins_with_word(line, "ERR")) {
-        if (waiting == STEP_CONFIRM || waiting == STEP_GETPIN)
+        if (waiting == STEP_CONFIRM || waits_for_pin(pinentry))
             return error_of(line);
         if (waiting == STEP_REQUIRED)
             return ATH_ERR_NO_PROMPTER;
     } else if (!begins_with_word(line, "OK")) {
         return ATH_ERR_NO_PROMPTER; /* INQUIRE, or not this protocol */
-    } else if (waiting == STEP_GETPIN && pinentry->pin_len == 0) {
+    } else if (waits_for_pin(pinentry) && pinentry->pin_len == 0) {
         return why_set(&pinentry->complaint, ATH_ERR_USER_DENIED, "no PIN was given");
+    } else if (waits_for_pin(pinentry) && pinentry->new_pin.max > 0 &&
+               (err = take_new_pin(pinentry)) != ATH_OK) {
+        return err;
     }
     send_next(pinentry, out);
     return out->err;
@@ -388,6 +261,8 @@ take_line(struct pinentry *pinentry, struct ath_slice line, bool has_asked, stru
         return ATH_OK; /* a comment */
     if (begins_with_word(line, "D") && waits_for_pin(pinentry) && !is_early)
         return take_data(pinentry, line);
+    if (begins_with_word(line, "S PIN_REPEATED") && waits_for_pin(pinentry) && !is_early)
+        pinentry->new_pin.is_repeated = true;
     if (begins_with_word(line, "S") || begins_with_word(line, "D"))
         return ATH_OK; /* status, data: nothing we asked for */
     if (is_early)

@@ -21,7 +21,11 @@
 #define PINENTRY_PIN_MAX 255u /* bytes */
 
 struct pinentry_question {
-    bool asks_pin;      /* GETPIN instead of CONFIRM */
+    bool asks_pin; /* GETPIN instead of CONFIRM */
+    /* A new PIN (or passphrase) of new_min to new_max bytes, entered twice; `again` is what is said
+     * the second time. new_max 0: one that there is. */
+    unsigned new_min, new_max;
+    const char *again;
     const char *prompt; /* beside the field of a PIN; NULL: the title */
     const char *error;  /* what was wrong before (SETERROR); NULL: nothing */
     const char *title;
@@ -43,9 +47,9 @@ void pinentry_free(struct pinentry *pinentry); /* wipes what there is of a PIN; 
  * Takes what the prompter said; what it is to be told next is appended to `out`, which never holds
  * a PIN. `bytes` may hold one: they are the caller's to lock and wipe.
  * ATH_OK: go on, or, when pinentry_is_done, the person said yes or gave a PIN. ATH_ERR_USER_DENIED
- * (not confirmed, cancelled, or an empty PIN), ATH_ERR_CONSENT_TIMEOUT, ATH_ERR_NO_PROMPTER (any
- * other error, or not this protocol: an answer that comes before its question, talk without end),
- * ATH_ERR_NOMEM: it is over.
+ * (not confirmed, cancelled, an empty PIN, or no good new one in three rounds),
+ * ATH_ERR_CONSENT_TIMEOUT, ATH_ERR_NO_PROMPTER (any other error, or not this protocol: an answer
+ * that comes before its question, talk without end), ATH_ERR_NOMEM: it is over.
  */
 ath_err pinentry_receive(struct pinentry *pinentry, struct ath_slice bytes,
                          struct ath_buf *out) ATH_MUST_USE;
