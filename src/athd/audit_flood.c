@@ -17,6 +17,8 @@ settle(struct audit_flood *flood, struct audit_flood_kind *kind)
         json_put_string(&record, "of", is_shared ? "others" : kind->event);
         if (!is_shared)
             json_put_int(&record, "uid", kind->uid);
+        if (!is_shared && flood->athd->config->is_system)
+            json_put_int(&record, "owner", kind->uid);
         json_put_int(&record, "count", (int64_t)kind->more);
         json_put_string(&record, "since", kind->since);
         audit_record_note(flood->athd, &record);

@@ -105,13 +105,24 @@ is_of_trace(const struct json *record, const char *trace_id)
     return trace != NULL && strlen(trace) > 35 && strncmp(trace + 3, trace_id, 32) == 0;
 }
 
+bool
+audit_query_is_visible(const struct json *record, uid_t uid)
+{
+    int64_t owner;
+
+    if (json_get(record, "owner") != NULL)
+        return json_get_int(record, "owner", &owner) && owner == (int64_t)uid;
+    return json_get(record, "caller") == NULL; /* who was turned away has no owner */
+}
+
 static bool
 matches(const struct audit_query *query, const struct json *record)
 {
     const struct audit_filter *filter = &query->filter;
     const char *time = json_get_string(record, "timestamp");
 
-    return (filter->event == NULL || is_same(record, "event", filter->event)) &&
+    return (!filter->has_owner || audit_query_is_visible(record, filter->owner)) &&
+           (filter->event == NULL || is_same(record, "event", filter->event)) &&
            (filter->key == NULL || is_same(record, "key", filter->key) ||
             is_same(record, "jkt", filter->key)) &&
            (filter->handshake == NULL || is_same(record, "handshake", filter->handshake) ||

@@ -5,6 +5,8 @@
 #ifndef ATHD_AUDIT_QUERY_H
 #define ATHD_AUDIT_QUERY_H
 
+#include <sys/types.h>
+
 #include "athd/audit_cursor.h"
 #include "base/json.h"
 
@@ -18,6 +20,8 @@ struct audit_filter {
     const char *handshake; /* b64u(T5), or the handshake_id that it has at this side */
     const char *trace_id;  /* 32 hexadecimal digits */
     const char *caller;    /* uid, executable (path or last name), unit or grant */
+    bool has_owner;        /* only what this uid may see: its own, and athd's */
+    uid_t owner;
     bool has_since, has_until;
     int64_t since, until; /* seconds since 1970; until is not included */
 };
@@ -36,6 +40,9 @@ struct audit_query {
     uint64_t next; /* index of the last record that was looked at, with is_partial */
     bool is_begun, is_done, is_partial;
 };
+
+/* May a uid of an athd that serves several see the record? Its own and what is nobody's. */
+bool audit_query_is_visible(const struct json *record, uid_t uid);
 
 /* first: index of the first record wanted. dir and filter's texts are borrowed. ATH_ERR_NOMEM;
  * audit_query_done is always fine. */

@@ -150,6 +150,21 @@ settle_socket(struct config *config, struct why *why)
     return why_set(why, ATH_ERR_USAGE, "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
 }
 
+/* Only an athd that keeps its callers' things apart may be open to more than one. */
+static ath_err
+settle_socket_access(struct config *config, struct why *why)
+{
+    bool is_open = (config->socket_mode & 077) != 0 || config->socket_group != NULL;
+
+    if (!config->is_system && is_open)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "\"socket_mode\" and \"socket_group\" are for --system: this athd has one "
+                       "user, and its socket is that user's");
+    if (config->socket_mode == 0)
+        config->socket_mode = config->is_system ? 0660 : 0600;
+    return ATH_OK;
+}
+
 static ath_err
 settle_state_dir(struct config *config, struct why *why)
 {
@@ -195,6 +210,7 @@ config_settle(struct config *config, struct why *why)
     ath_err err;
 
     if ((err = read_files(config, why)) != ATH_OK || (err = settle_socket(config, why)) != ATH_OK ||
+        (err = settle_socket_access(config, why)) != ATH_OK ||
         (err = settle_state_dir(config, why)) != ATH_OK ||
         (err = settle_helper(config, why)) != ATH_OK ||
         (err = config_settle_hsms(config, why)) != ATH_OK)
@@ -233,6 +249,8 @@ bool
 config_needs_start(const struct config *running, const struct config *fresh)
 {
     return !is_same(running->socket, fresh->socket) ||
+           running->socket_mode != fresh->socket_mode ||
+           !is_same(running->socket_group, fresh->socket_group) ||
            !is_same(running->state_dir, fresh->state_dir) ||
            !is_same(running->helper, fresh->helper) || !has_same_hsms(running, fresh) ||
            !has_same_audit(&running->audit, &fresh->audit);
@@ -285,6 +303,7 @@ config_done(struct config *config)
     }
     config_source_done(config);
     free(config->socket);
+    free(config->socket_group);
     free(config->state_dir);
     free(config->prompter);
     free(config->helper);

@@ -43,6 +43,8 @@ struct config {
     struct config_hsm hsms[CONFIG_HSMS_MAX];
     size_t hsm_count;
     char *socket; /* NULL until config_settle */
+    int64_t socket_mode; /* 0600, 0660 or 0666; 0 until config_settle */
+    char *socket_group;  /* a name; NULL: athd's own group */
     char *state_dir;
     char *prompter;
     char *helper; /* path of ath-hsm-helper */
@@ -51,7 +53,7 @@ struct config {
     struct config_audit audit;
     enum log_level log_level;
     char *file;      /* --config */
-    bool is_system;  /* --system */
+    bool is_system;  /* --system: one athd for every uid of the machine */
     bool check_only; /* --check-config */
     bool show_version, show_help;
     struct config_source *sources; /* of the last reading, whether it was good or not */

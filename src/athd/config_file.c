@@ -98,6 +98,23 @@ set_program(const struct reading *reading, const struct json *value, enum config
 }
 
 static ath_err
+set_socket_mode(const struct reading *reading, const struct json *value)
+{
+    static const struct {
+        const char *text;
+        int64_t mode;
+    } modes[] = {{"0600", 0600}, {"0660", 0660}, {"0666", 0666}};
+    const char *text = json_string(value);
+
+    for (size_t i = 0; text != NULL && i < sizeof(modes) / sizeof(modes[0]); i++)
+        if (strcmp(text, modes[i].text) == 0) {
+            reading->config->socket_mode = modes[i].mode;
+            return ATH_OK;
+        }
+    return refuse(reading, json_name(value), "must be \"0600\", \"0660\" or \"0666\"");
+}
+
+static ath_err
 set_log_level(const struct reading *reading, const struct json *value)
 {
     enum log_level level;
@@ -251,6 +268,10 @@ set_member(const struct reading *reading, const struct json *member)
         return set_hsms(reading, member);
     if (strcmp(name, "socket") == 0)
         return set_path(reading, member, CONFIG_SOCKET, &config->socket);
+    if (strcmp(name, "socket_mode") == 0)
+        return set_socket_mode(reading, member);
+    if (strcmp(name, "socket_group") == 0)
+        return set_string(reading, member, 0, &config->socket_group);
     if (strcmp(name, "state_dir") == 0)
         return set_path(reading, member, CONFIG_STATE_DIR, &config->state_dir);
     if (strcmp(name, "prompter") == 0)

@@ -7,7 +7,8 @@
 
 struct damage {
     SLIST_ENTRY(damage) entry;
-    char *file;
+    char *file; /* as it is told */
+    char *dir;
     struct why why;
 };
 
@@ -32,7 +33,10 @@ damage_note(struct damage_list *list, const char *dir, const char *name, ath_err
 
     log_error("event=state_damaged file=%s/%s err=%s why=\"%s\"", dir, name, ath_err_reason(err),
               why_text(why, err));
-    if (damage == NULL || (damage->file = short_path(dir, name)) == NULL) {
+    if (damage == NULL || (damage->file = short_path(dir, name)) == NULL ||
+        (damage->dir = ath_strdup(dir)) == NULL) {
+        if (damage != NULL)
+            free(damage->file);
         free(damage);
         return;
     }
@@ -40,8 +44,17 @@ damage_note(struct damage_list *list, const char *dir, const char *name, ath_err
     SLIST_INSERT_HEAD(list, damage, entry);
 }
 
+/* "/a/1" is in "/a/1" and "/a", not in "/a/10". */
+static bool
+is_in(const char *path, const char *dir)
+{
+    size_t len = strlen(dir);
+
+    return strncmp(path, dir, len) == 0 && (path[len] == '\0' || path[len] == '/');
+}
+
 ath_err
-damage_report(const struct damage_list *list, struct json **ret_report)
+damage_report(const struct damage_list *list, const char *dir, struct json **ret_report)
 {
     struct json_maker array, object;
     const struct damage *damage;
@@ -49,6 +62,8 @@ damage_report(const struct damage_list *list, struct json **ret_report)
     json_array_begin(&array);
     SLIST_FOREACH(damage, list, entry)
     {
+        if (!is_in(damage->dir, dir))
+            continue;
         json_object_begin(&object);
         json_put_string(&object, "file", damage->file);
         json_put_string(&object, "message", damage->why.text);
@@ -65,6 +80,7 @@ damage_done(struct damage_list *list)
     while ((damage = SLIST_FIRST(list)) != NULL) {
         SLIST_REMOVE_HEAD(list, entry);
         free(damage->file);
+        free(damage->dir);
         free(damage);
     }
 }

@@ -14,8 +14,9 @@ SLIST_HEAD(damage_list, damage); /* zeroed: empty */
  * memory: it is only logged. */
 void damage_note(struct damage_list *list, const char *dir, const char *name, ath_err err,
                  const struct why *why);
-/* [{file, message}]; ATH_ERR_NOMEM. */
-ath_err damage_report(const struct damage_list *list, struct json **ret_report) ATH_MUST_USE;
+/* [{file, message}] of the files in this directory and below; ATH_ERR_NOMEM. */
+ath_err damage_report(const struct damage_list *list, const char *dir,
+                      struct json **ret_report) ATH_MUST_USE;
 void damage_done(struct damage_list *list);
 
 #endif

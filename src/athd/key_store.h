@@ -26,6 +26,7 @@ ath_err key_store_report(const struct key_store *store, struct json **ret_report
 /* All keys; a helper knows 4,096 at once (hsm_key_table.h), athd's own among them, and those that
  * are looked at to be imported. */
 #define KEY_STORE_MAX 4000u
+#define KEY_STORE_TENANT_MAX 256u /* of one uid, where athd serves several */
 
 /* Holds a name while its key is being made, so that of two creations one wins. ATH_ERR_KEY_EXISTS,
  * ATH_ERR_LIMIT_EXCEEDED (KEY_STORE_MAX), ATH_ERR_NOMEM. Every reservation is released, also after

@@ -190,6 +190,8 @@ listen_at(struct listener *listener, int *fd, struct why *why)
 ath_err
 listener_open(struct athd *athd, struct why *why, struct listener **ret_listener)
 {
+    const struct socket_access access = {.mode = (mode_t)athd->config->socket_mode,
+                                         .group = athd->config->socket_group};
     struct listener *listener = calloc(1, sizeof(*listener));
     int fd = -1;
     ath_err err = ATH_ERR_NOMEM;
@@ -201,7 +203,8 @@ listener_open(struct athd *athd, struct why *why, struct listener **ret_listener
     if ((err = socket_file_from_systemd(&listener->file, why, &fd)) != ATH_OK)
         goto out;
     if (fd < 0 &&
-        (err = socket_file_open(&listener->file, athd->config->socket, why, &fd)) != ATH_OK)
+        (err = socket_file_open(&listener->file, athd->config->socket, &access, why, &fd)) !=
+            ATH_OK)
         goto out;
     if ((err = init_handles(listener, why)) != ATH_OK ||
         (err = listen_at(listener, &fd, why)) != ATH_OK)

@@ -90,7 +90,7 @@ answer_status(struct request *request, const struct audit_head *head)
     json_put_bool(&result, "locked", false);
     if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
         key_store_report(tenant->keys, &report) != ATH_OK ||
-        damage_report(&athd->damage, &damaged) != ATH_OK)
+        damage_report(&athd->damage, tenant->dir, &damaged) != ATH_OK)
         result.err = ATH_ERR_NOMEM;
     json_put_take(&result, "hsms", hsms);
     json_put_int(&result, "keys", (int64_t)key_store_count(tenant->keys));

@@ -9,6 +9,7 @@
 #include "athd/audit_query.h"
 #include "athd/dispatch.h"
 #include "athd/method_support.h"
+#include "protocol/audit_line.h"
 
 #define LIMIT_DEFAULT 100
 #define TRACE_ID_AT 3 /* in a traceparent */
@@ -247,6 +248,8 @@ method_audit_query(struct request *request)
         return;
     reading->after = -1;
     reading->limit = LIMIT_DEFAULT;
+    filter.has_owner = request->athd->config->is_system;
+    filter.owner = request->tenant->uid;
     filter.event = json_get_string(reading->params, "event");
     filter.key = json_get_string(reading->params, "key");
     filter.handshake = json_get_string(reading->params, "handshake");
@@ -289,6 +292,21 @@ read_proof(struct reading *reading)
                                          reading->size, &reading->why, &reading->inclusion);
 }
 
+/* The hash of another uid's record proves where it stands, and tells nothing of it. */
+static bool
+may_see(const struct reading *reading, struct ath_slice line)
+{
+    struct json *record = NULL;
+    bool is_visible;
+
+    if (!reading->athd->config->is_system)
+        return true;
+    is_visible = json_parse(line, &audit_line_limits, NULL, &record) == ATH_OK &&
+                 audit_query_is_visible(record, reading->request->tenant->uid);
+    json_free(record);
+    return is_visible;
+}
+
 static void
 put_proof(struct reading *reading, struct json_maker *result)
 {
@@ -296,7 +314,7 @@ put_proof(struct reading *reading, struct json_maker *result)
 
     json_put_int(result, "index", (int64_t)reading->index);
     json_put_int(result, "size", (int64_t)reading->size);
-    if (inclusion->record.len > 0)
+    if (inclusion->record.len > 0 && may_see(reading, ath_buf_slice(&inclusion->record)))
         json_put_slice(result, "record", ath_buf_slice(&inclusion->record));
     json_put_base64url(result, "leaf", ath_slice_of(inclusion->leaf, SHA256_LEN));
     put_path(result, ath_buf_slice(&inclusion->path));

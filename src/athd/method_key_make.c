@@ -218,6 +218,8 @@ job_start(struct key_job *job, const char *hsm, struct why *why)
         return err;
     if ((err = decode_rest(request, why, job->key)) != ATH_OK)
         return err;
+    if ((err = tenant_check_key_count(request->tenant, why)) != ATH_OK)
+        return err;
     err = key_store_reserve(request->tenant->keys, name);
     if (err == ATH_ERR_LIMIT_EXCEEDED)
         return why_set(why, err, "athd keeps %u keys at most: delete some first", KEY_STORE_MAX);

@@ -90,7 +90,7 @@ read_rules(struct policy *policy, struct why *why)
     if (dir != NULL)
         err = policy_files_read(dir, owner, why, &rules);
     if ((is_built_in = err == ATH_ERR_NOT_FOUND))
-        err = policy_rules_of_owner(owner, why, &rules);
+        err = policy_rules_built_in(owner, policy->athd->config->is_system, why, &rules);
     if (err == ATH_OK && (err = take_rules(policy, rules, is_built_in)) != ATH_OK)
         policy_rules_free(rules);
     return err;
@@ -116,7 +116,8 @@ policy_open(struct athd *athd, struct why *why, struct policy **ret_policy)
     if (policy == NULL)
         return ATH_ERR_NOMEM;
     policy->athd = athd;
-    if ((err = policy_rules_of_owner(athd->owner, why, &policy->owner)) != ATH_OK ||
+    if ((err = policy_rules_built_in(athd->owner, athd->config->is_system, why,
+                                     &policy->owner)) != ATH_OK ||
         (err = read_rules(policy, why)) != ATH_OK) {
         policy_free(policy);
         return err;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
@@ -106,9 +107,10 @@ clear_place(const struct sockaddr_un *address, struct why *why)
 }
 
 static ath_err
-make_parent(const char *path, struct why *why)
+make_parent(const char *path, mode_t mode, struct why *why)
 {
     char *dir = ath_strdup(path), *slash;
+    bool was_there;
     ath_err err;
 
     if (dir == NULL)
@@ -118,23 +120,47 @@ make_parent(const char *path, struct why *why)
         err = why_set(why, ATH_ERR_USAGE, "%s must lie in a directory of its own", path);
     else {
         *slash = '\0';
+        was_there = access(dir, F_OK) == 0;
         err = file_make_private_dir(dir, why);
+        if (err == ATH_OK && !was_there && (mode & 077) != 0 && chmod(dir, 0755) != 0)
+            err = fail(why, "cannot open", dir);
     }
     free(dir);
     return err;
 }
 
 static ath_err
-bind_at(const struct sockaddr_un *address, struct socket_file *file, struct why *why, int fd)
+group_of(const char *name, struct why *why, gid_t *ret_group)
+{
+    const struct group *group;
+
+    if (name == NULL)
+        return ATH_OK;
+    if ((group = getgrnam(name)) == NULL)
+        return why_set(why, ATH_ERR_IO, "there is no group \"%s\" (\"socket_group\")", name);
+    *ret_group = group->gr_gid;
+    return ATH_OK;
+}
+
+static ath_err
+bind_at(const struct sockaddr_un *address, const struct socket_access *access,
+        struct socket_file *file, struct why *why, int fd)
 {
     struct stat st;
+    gid_t group = (gid_t)-1;
+    ath_err err = group_of(access->group, why, &group);
     mode_t mask = umask(0177); /* from the first moment on nobody else may connect */
-    int bound = bind(fd, (const struct sockaddr *)address, sizeof(*address));
+    int bound = err != ATH_OK ? -1 : bind(fd, (const struct sockaddr *)address, sizeof(*address));
 
     umask(mask);
+    if (err != ATH_OK)
+        return err;
     if (bound != 0)
         return fail(why, "cannot make", address->sun_path);
-    if (chmod(address->sun_path, 0600) != 0 || lstat(address->sun_path, &st) != 0)
+    if (group != (gid_t)-1 && chown(address->sun_path, (uid_t)-1, group) != 0)
+        return why_set(why, ATH_ERR_IO, "cannot give %s to the group %s: %s; athd must be in it",
+                       address->sun_path, access->group, strerror(errno));
+    if (chmod(address->sun_path, access->mode) != 0 || lstat(address->sun_path, &st) != 0)
         return fail(why, "cannot protect", address->sun_path);
     if ((file->path = ath_strdup(address->sun_path)) == NULL)
         return ATH_ERR_NOMEM;
@@ -144,7 +170,8 @@ bind_at(const struct sockaddr_un *address, struct socket_file *file, struct why 
 }
 
 ath_err
-socket_file_open(struct socket_file *file, const char *path, struct why *why, int *ret_fd)
+socket_file_open(struct socket_file *file, const char *path, const struct socket_access *access,
+                 struct why *why, int *ret_fd)
 {
     struct sockaddr_un address = {.sun_family = AF_UNIX};
     ath_err err;
@@ -157,11 +184,11 @@ socket_file_open(struct socket_file *file, const char *path, struct why *why, in
         return why_set(why, ATH_ERR_USAGE, "the socket's path is longer than %zu bytes: %s",
                        sizeof(address.sun_path) - 1, path);
     strcpy(address.sun_path, path);
-    if ((err = make_parent(path, why)) != ATH_OK || (err = clear_place(&address, why)) != ATH_OK)
+    if ((err = make_parent(path, access->mode, why)) != ATH_OK || (err = clear_place(&address, why)) != ATH_OK)
         return err;
     if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
         return fail(why, "cannot make a socket for", path);
-    if ((err = bind_at(&address, file, why, fd)) != ATH_OK) {
+    if ((err = bind_at(&address, access, file, why, fd)) != ATH_OK) {
         fd_close(&fd);
         return err;
     }

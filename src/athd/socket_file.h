@@ -19,9 +19,17 @@ struct socket_file {
 ath_err socket_file_from_systemd(struct socket_file *file, struct why *why,
                                  int *ret_fd) ATH_MUST_USE;
 
-/* Binds a socket at path (it does not listen yet), mode 0600. path may be NULL: ATH_ERR_USAGE.
- * ATH_ERR_IO: the directory is not private, something is in the way, another athd listens there. */
-ath_err socket_file_open(struct socket_file *file, const char *path, struct why *why,
+/* Who may connect. Where others than its owner may, a missing directory is made 0755, else 0700. */
+struct socket_access {
+    mode_t mode;
+    const char *group; /* a name; NULL: the process's own */
+};
+
+/* Binds a socket at path (it does not listen yet). path may be NULL: ATH_ERR_USAGE. ATH_ERR_IO: the
+ * directory can be written to by others, something is in the way, another athd listens there, there
+ * is no such group or athd is not in it. */
+ath_err socket_file_open(struct socket_file *file, const char *path,
+                         const struct socket_access *access, struct why *why,
                          int *ret_fd) ATH_MUST_USE;
 
 /* Removes the file, if it still is the one we made. */

@@ -158,6 +158,29 @@ open_all(struct athd *athd, struct why *why)
     return err;
 }
 
+/* What a kernel calls every uid that it has no number for (user_namespaces(7), overflowuid). */
+#define UID_OVERFLOW 65534u
+/* What systemd lends to services with DynamicUser=, each time to another (systemd's
+ * docs/UIDS-GIDS.md). */
+#define UID_DYNAMIC_FIRST 61184u
+#define UID_DYNAMIC_LAST 65519u
+
+static ath_err
+check_uid(uid_t uid, struct why *why)
+{
+    if (uid == UID_OVERFLOW)
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "uid %u is everybody's who has no uid here (a container's, nobody's): give "
+                       "the program a user of its own",
+                       UID_OVERFLOW);
+    if (uid >= UID_DYNAMIC_FIRST && uid <= UID_DYNAMIC_LAST)
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "uid %lu is lent by systemd (DynamicUser=) and another service's tomorrow: "
+                       "give the service a user of its own",
+                       (unsigned long)uid);
+    return ATH_OK;
+}
+
 /* ---- all of them ---- */
 
 ath_err
@@ -196,7 +219,10 @@ tenant_of_caller(struct athd *athd, const struct caller *caller, struct why *why
                  struct tenant **ret_tenant)
 {
     struct tenant *tenant;
+    ath_err err;
 
+    if (athd->config->is_system && (err = check_uid(caller->uid, why)) != ATH_OK)
+        return err;
     SLIST_FOREACH (tenant, &athd->tenants.all, of_athd)
         if (!athd->config->is_system || tenant->uid == caller->uid) {
             *ret_tenant = tenant;
@@ -217,4 +243,22 @@ tenants_have_public(const struct athd *athd, const struct public_key *public_key
         if (key_store_find_public(tenant->keys, public_key) != NULL)
             return true;
     return false;
+}
+
+ath_err
+tenant_check_key_count(const struct tenant *tenant, struct why *why)
+{
+    const struct tenant *other;
+    size_t count = 0;
+
+    if (tenant->athd->config->is_system && key_store_count(tenant->keys) >= KEY_STORE_TENANT_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "athd keeps %u keys of each user at most: delete some first",
+                       KEY_STORE_TENANT_MAX);
+    SLIST_FOREACH (other, &tenant->athd->tenants.all, of_athd)
+        count += key_store_count(other->keys);
+    if (count >= KEY_STORE_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "athd keeps %u keys at most: some must be deleted first", KEY_STORE_MAX);
+    return ATH_OK;
 }

@@ -48,10 +48,13 @@ void tenants_free(struct athd *athd);
 
 /* Whose things a caller at athd's own socket works with. The first call of a uid makes its (empty)
  * directory, which blocks for as long as that takes. Lives as long as athd. ATH_ERR_LIMIT_EXCEEDED
- * (TENANTS_MAX), ATH_ERR_IO, ATH_ERR_NOMEM with why. */
+ * (TENANTS_MAX), ATH_ERR_POLICY_DENIED (a uid that is several people's, or somebody else's
+ * tomorrow), ATH_ERR_IO, ATH_ERR_NOMEM with why. */
 ath_err tenant_of_caller(struct athd *athd, const struct caller *caller, struct why *why,
                          struct tenant **ret_tenant) ATH_MUST_USE;
 
+/* May it make one more key? Else why says how many there may be. ATH_ERR_LIMIT_EXCEEDED. */
+ath_err tenant_check_key_count(const struct tenant *tenant, struct why *why) ATH_MUST_USE;
 /* Is the public key one of any tenant's? One key of the hardware has one owner. */
 bool tenants_have_public(const struct athd *athd, const struct public_key *public_key);
 

@@ -102,17 +102,29 @@ policy_rules_index(struct policy_rules *rules)
     return ATH_OK;
 }
 
+static const char machine_rules[] =
+    "{\"rules\": [{\"name\": \"everyone-their-own\", \"who\": {\"uid\": \"*\"}, \"may\": ["
+    "\"agent.*\", \"events.subscribe\", \"key.create\", \"key.delete\", \"group:keys-read\", "
+    "\"attestation.*\", \"handshake.*\", \"confirmation.answer\", \"credential.*\", \"service.*\", "
+    "\"session.*\", \"token.verify\", \"peer.*\", \"group:grants\", \"group:consent\", "
+    "\"audit.*\", \"policy.check\", \"policy.show\", \"policy.freeze\", \"policy.unfreeze\"]}]}";
+
 ath_err
-policy_rules_of_owner(uid_t owner, struct why *why, struct policy_rules **ret_rules)
+policy_rules_built_in(uid_t owner, bool is_system, struct why *why,
+                      struct policy_rules **ret_rules)
 {
     struct policy_rules *rules = policy_rules_new(owner);
-    char text[160];
+    const char *text = machine_rules;
+    char of_owner[160];
     ath_err err = rules == NULL ? ATH_ERR_NOMEM : ATH_OK;
 
-    (void)snprintf(
-        text, sizeof(text),
-        "{\"rules\": [{\"name\": \"owner\", \"who\": {\"uid\": %lu}, \"may\": [\"*\"]}]}",
-        (unsigned long)owner);
+    if (!is_system) {
+        (void)snprintf(
+            of_owner, sizeof(of_owner),
+            "{\"rules\": [{\"name\": \"owner\", \"who\": {\"uid\": %lu}, \"may\": [\"*\"]}]}",
+            (unsigned long)owner);
+        text = of_owner;
+    }
     if (err == ATH_OK)
         err = policy_rules_add(rules, ath_slice_of_string(text), "built-in", why);
     if (err == ATH_OK)

@@ -135,8 +135,10 @@ ath_err policy_rules_add(struct policy_rules *rules, struct ath_slice text, cons
                          struct why *why) ATH_MUST_USE;
 /* When all are added, before the first decision. */
 ath_err policy_rules_index(struct policy_rules *rules) ATH_MUST_USE;
-/* The policy of an athd that has no policy file: its owner may do everything. */
-ath_err policy_rules_of_owner(uid_t owner, struct why *why,
+/* The policy of an athd that has no policy file: its owner may do everything. Of one that serves a
+ * machine (--system): every uid may work with its own things, but neither adopt keys that others may
+ * have put into the hardware nor have files read again. */
+ath_err policy_rules_built_in(uid_t owner, bool is_system, struct why *why,
                               struct policy_rules **ret_rules) ATH_MUST_USE;
 /* {"observe", "rules"}: all of it as one valid policy file. The caller's. ATH_ERR_NOMEM. */
 ath_err policy_rules_encode(const struct policy_rules *rules, struct json **ret_json) ATH_MUST_USE;

@@ -241,7 +241,7 @@ damaged_message(const struct fixture *f, const char *file)
     struct json *report = NULL;
 
     message[0] = '\0';
-    assert_int_equal(damage_report(&f->stores.athd.damage, &report), ATH_OK);
+    assert_int_equal(damage_report(&f->stores.athd.damage, "", &report), ATH_OK);
     for (const struct json *item = json_first(report); item != NULL; item = json_next(item))
         if (strcmp(json_get_string(item, "file"), file) == 0)
             (void)snprintf(message, sizeof(message), "%s", json_get_string(item, "message"));

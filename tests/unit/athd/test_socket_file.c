@@ -10,6 +10,7 @@
 #include "athd/socket_file.h"
 #include "base/fd.h"
 
+static const struct socket_access ours = {.mode = 0600};
 static char dir[64], path[128];
 static struct socket_file file;
 static struct why why;
@@ -43,7 +44,7 @@ assert_opens(void)
 {
     int fd = -1;
 
-    assert_int_equal(socket_file_open(&file, path, &why, &fd), ATH_OK);
+    assert_int_equal(socket_file_open(&file, path, &ours, &why, &fd), ATH_OK);
     fd_close(&fd);
 }
 
@@ -52,7 +53,7 @@ assert_refuses(ath_err expected, const char *word)
 {
     int fd = -1;
 
-    assert_int_equal(socket_file_open(&file, path, &why, &fd), expected);
+    assert_int_equal(socket_file_open(&file, path, &ours, &why, &fd), expected);
     assert_non_null(strstr(why.text, word));
     assert_int_equal(fd, -1);
 }
@@ -108,7 +109,7 @@ test_socket_of_a_living_athd_is_left_alone(void **state)
     int fd = -1;
 
     (void)state;
-    assert_int_equal(socket_file_open(&other, path, &why, &fd), ATH_OK);
+    assert_int_equal(socket_file_open(&other, path, &ours, &why, &fd), ATH_OK);
     assert_int_equal(listen(fd, 1), 0);
     assert_refuses(ATH_ERR_IO, "listens at");
     assert_int_equal(access(path, F_OK), 0);
@@ -144,7 +145,7 @@ test_only_our_own_file_is_removed(void **state)
     (void)state;
     assert_opens();
     assert_int_equal(unlink(path), 0);
-    assert_int_equal(socket_file_open(&other, path, &why, &fd), ATH_OK);
+    assert_int_equal(socket_file_open(&other, path, &ours, &why, &fd), ATH_OK);
     file.inode = other.inode + 1; /* some other file took the name */
     socket_file_remove(&file);
     assert_int_equal(access(path, F_OK), 0);
@@ -160,7 +161,7 @@ test_paths_that_cannot_be_sockets_are_usage_errors(void **state)
     int fd = -1;
 
     (void)state;
-    assert_int_equal(socket_file_open(&file, NULL, &why, &fd), ATH_ERR_USAGE);
+    assert_int_equal(socket_file_open(&file, NULL, &ours, &why, &fd), ATH_ERR_USAGE);
     memset(path, 'x', sizeof(path) - 1);
     path[0] = '/';
     path[sizeof(path) - 1] = '\0';

@@ -444,7 +444,7 @@ test_the_owners_policy_is_a_valid_file(void **state)
     struct json *tree = NULL;
 
     (void)state;
-    assert_int_equal(policy_rules_of_owner(OWNER, NULL, &rules), ATH_OK);
+    assert_int_equal(policy_rules_built_in(OWNER, false, NULL, &rules), ATH_OK);
     assert_int_equal(policy_rules_encode(rules, &tree), ATH_OK);
     json_write_pretty(tree, &text);
     again = rules_of(ath_buf_text(&text));
@@ -452,6 +452,29 @@ test_the_owners_policy_is_a_valid_file(void **state)
     ath_buf_done(&text);
     json_free(tree);
     policy_rules_free(again);
+    policy_rules_free(rules);
+}
+
+/* A method that comes later must be put on one side by somebody. */
+static void
+test_in_the_machines_policy_each_may_work_with_its_own_and_no_more(void **state)
+{
+    static const enum rpc_method_id not_for_all[] = {RPC_KEY_IMPORT, RPC_POLICY_RELOAD};
+    const struct policy_subject anyone = {.uid = 4711, .gid = 4711};
+    struct policy_rules *rules = NULL;
+
+    (void)state;
+    assert_int_equal(policy_rules_built_in(OWNER, true, NULL, &rules), ATH_OK);
+    for (int id = 0; id < RPC_METHOD_COUNT; id++) {
+        const char *method = method_at((enum rpc_method_id)id)->name;
+        const struct policy_question question = {.method = method};
+        bool is_expected = true;
+
+        for (size_t i = 0; i < sizeof(not_for_all) / sizeof(not_for_all[0]); i++)
+            is_expected = is_expected && not_for_all[i] != (enum rpc_method_id)id;
+        if ((policy_rules_decide(rules, &anyone, &question).allowing != NULL) != is_expected)
+            fail_msg("%s", method);
+    }
     policy_rules_free(rules);
 }
 
@@ -467,6 +490,7 @@ main(void)
         cmocka_unit_test(test_a_decision_of_a_thousand_rules_takes_no_time),
         cmocka_unit_test(test_reading_survives_any_allocation_that_fails),
         cmocka_unit_test(test_the_owners_policy_is_a_valid_file),
+        cmocka_unit_test(test_in_the_machines_policy_each_may_work_with_its_own_and_no_more),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
