@@ -49,7 +49,8 @@ struct caller {
     bool unit_is_users; /* a user's own manager made it, under whatever name the user chose */
 
     char grant[NAME_MAX_LEN + 1]; /* the grant whose socket it came through; "": the owner's */
-    uint64_t identity; /* fair queueing and limits are per identity; now: the uid and pid */
+    uint64_t identity; /* fair queueing and limits are per identity: the uid and pid; the uid alone
+                          where athd serves several */
 };
 
 /* SO_PEERCRED of a connected socket, and what /proc says of that process now. ATH_ERR_IO,

@@ -61,8 +61,10 @@ record_refused(struct athd *athd, const struct caller *caller, ath_err err)
 static ath_err
 admit(struct listener *listener, struct connection *connection, struct why *why)
 {
-    const struct caller *caller = connection->caller;
+    struct caller *caller = connection->caller;
 
+    if (listener->athd->config->is_system) /* who starts more processes gets no larger share */
+        caller->identity = (uint64_t)caller->uid << 32;
     if (count_of_uid(listener, caller->uid) > RPC_CONNECTIONS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
                        (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
