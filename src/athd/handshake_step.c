@@ -301,6 +301,13 @@ need_done(struct handshake *handshake)
     }
     session->trace = ath_strdup(handshake->trace);
     session->key_name = ath_strdup(handshake->key->name);
+    session->audience = ath_strdup(audience_of(handshake));
+    if (session->key_name == NULL || session->audience == NULL) { /* policy could not tell whose */
+        session_table_remove(request->tenant->sessions, session);
+        handshake_result_done(&result);
+        handshake_step_fail(handshake, ATH_ERR_NOMEM, NULL);
+        return;
+    }
     handshake_record_granted(request->tenant, handshake, request, &result);
     session_record(request->tenant, session, "session_opened", request);
     object = handshake_answer_result(request->tenant, handshake, &result, session);

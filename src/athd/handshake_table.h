@@ -18,6 +18,7 @@ struct handshake_table;
 struct tenant;
 
 #define HANDSHAKE_ID_LEN 22
+#define HANDSHAKE_TTL_DEFAULT_S 3600 /* of what a client asks for */
 #define HANDSHAKES_MAX 65536u
 #define HANDSHAKES_ENDED_MAX 4096u /* of those: a few KiB each, and strangers choose how many come */
 #define HANDSHAKES_PER_CALLER 4096u /* running ones that it started as client */

@@ -14,8 +14,6 @@
 #include "crypto/random.h"
 #include "protocol/handshake_message.h"
 
-#define TTL_DEFAULT_S 3600
-
 /* ---- handshake.start ---- */
 
 struct start { /* what start's params come to; all borrowed but scopes */
@@ -81,7 +79,7 @@ decode_start(const struct request *request, struct why *why, struct start *start
     err = method_key(request, method_param(request, "key"), DID_CLIENT, why, &start->key);
     if (err != ATH_OK)
         return err;
-    start->ttl = TTL_DEFAULT_S;
+    start->ttl = HANDSHAKE_TTL_DEFAULT_S;
     (void)json_get_int(request->params, "ttl", &start->ttl);
     if (scope_list_decode(method_param_json(request, "scopes"), 1, why, &start->scopes) != ATH_OK)
         return ATH_ERR_INVALID_PARAMS;

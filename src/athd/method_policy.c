@@ -111,13 +111,17 @@ put_decision(struct request *request, const struct policy_decision *decision,
     json_put_string(&result, "rule",
                     is_frozen ? POLICY_RULE_FROZEN : policy_decision_rule(decision));
     if (is_frozen)
-        json_put_string(&result, "missing", "frozen: the key signs nothing");
+        json_put_string(&result, "missing",
+                        "the key signs nothing until `ath unfreeze` ends that");
     else if (decision->allowing == NULL)
         json_put_string(&result, "missing", missing);
     else
         json_put_string(&result, "consent", policy_consent_text(decision->allowing, consent));
-    if (decision->allowing == NULL && policy_rules(athd->policy)->observe)
+    if (decision->allowing == NULL && !is_frozen &&
+        policy_observes(athd->policy, subject, question))
         json_put_bool(&result, "observe", true);
+    if (question->is_preliminary)
+        json_put_bool(&result, "preliminary", true);
     request_finish_maker(request, &result);
 }
 

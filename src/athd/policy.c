@@ -237,21 +237,34 @@ answer_frozen(const struct policy_question *question)
     struct policy_answer answer = {.verdict = POLICY_DENY, .rule = POLICY_RULE_FROZEN};
 
     (void)snprintf(answer.missing, sizeof(answer.missing),
-                   "frozen: the key %s signs nothing until `ath unfreeze` ends that",
-                   question->key);
+                   "the key %s signs nothing until `ath unfreeze` ends that", question->key);
     return answer;
+}
+
+static const char *
+which_key(const struct tenant *tenant, const char *name)
+{
+    const struct key *key = name == NULL ? NULL : key_store_find(tenant->keys, name);
+
+    return key == NULL ? NULL : key->did;
 }
 
 /* Does the user have to say yes first? */
 static void
-look_at_consent(struct policy *policy, const struct policy_rule *rule,
+look_at_consent(const struct tenant *tenant, const struct policy_rule *rule,
                 const struct policy_subject *subject, const struct policy_question *question,
                 struct policy_answer *answer)
 {
+    const struct policy *policy = tenant->athd->policy;
+    const struct policy_yes yes = {.rule = rule,
+                                   .tenant = tenant->uid,
+                                   .subject = subject,
+                                   .question = question,
+                                   .key_did = which_key(tenant, question->key)};
+
     if (rule->consent == POLICY_CONSENT_NEVER || question->is_preliminary)
         return;
-    if (rule->consent == POLICY_CONSENT_ALWAYS ||
-        policy_limits_memo(rule, subject, question, &answer->memo) != ATH_OK)
+    if (rule->consent == POLICY_CONSENT_ALWAYS || policy_limits_memo(&yes, &answer->memo) != ATH_OK)
         answer->memo.for_s = 0;
     else if (policy_limits_has(&policy->limits, &answer->memo))
         return;
@@ -263,13 +276,18 @@ static int64_t
 count(const struct tenant *tenant, const struct policy_rule *rule, const struct caller *caller,
       const struct policy_question *question)
 {
-    const char *key = question->key;
+    bool is_known = which_key(tenant, question->key) != NULL;
 
-    if (rule->rate == 0)
-        return 0;
-    if (key != NULL && key_store_find(tenant->keys, key) == NULL)
-        key = NULL;
-    return policy_limits_count(&tenant->athd->policy->limits, rule, caller, key);
+    return policy_limits_count(&tenant->athd->policy->limits, rule, tenant->uid, caller,
+                               is_known ? question->key : NULL);
+}
+
+bool
+policy_observes(const struct policy *policy, const struct policy_subject *subject,
+                const struct policy_question *question)
+{
+    return policy->rules->observe && subject->grant == NULL &&
+           policy_rules_decide(policy->owner, subject, question).allowing != NULL;
 }
 
 static struct policy_answer
@@ -283,8 +301,7 @@ answer_denied(struct policy *policy, const struct policy_decision *decision,
     answer.rule =
         is_named ? policy->names[decision->nearest - policy->rules->rules] : POLICY_RULE_NONE;
     policy_decision_missing(decision, subject, question, answer.missing);
-    if (policy->rules->observe &&
-        policy_rules_decide(policy->owner, subject, question).allowing != NULL) {
+    if (policy_observes(policy, subject, question)) {
         answer.verdict = POLICY_ALLOW;
         answer.is_observed = true;
     }
@@ -314,7 +331,7 @@ policy_decide(struct tenant *tenant, const struct caller *caller,
         answer.verdict = POLICY_LIMITED;
         return answer;
     }
-    look_at_consent(policy, decision.allowing, &subject, question, &answer);
+    look_at_consent(tenant, decision.allowing, &subject, question, &answer);
     return answer;
 }
 

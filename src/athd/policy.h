@@ -19,7 +19,7 @@ enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK, POLICY_LIMITED };
 
 /* What an allowed request leaves behind when the user has said yes. */
 struct policy_memo {
-    uint8_t of[SHA256_LEN]; /* for whom, which key, which audiences */
+    uint8_t of[SHA256_LEN]; /* by which rule, for whom, which key, which audiences */
     int64_t for_s;          /* 0: nothing is remembered; INT64_MAX: as long as athd runs */
 };
 
@@ -50,6 +50,11 @@ const struct policy_rules *policy_rules(const struct policy *policy);
 bool policy_is_built_in(const struct policy *policy);
 /* What policy knows of a caller now: the process counts only while it is the one that connected. */
 void policy_subject_of(const struct caller *caller, struct policy_subject *ret_subject);
+
+/* Is this, which the rules deny, allowed all the same, as `observe` wants it? To athd's own user
+ * only, and never through a grant. */
+bool policy_observes(const struct policy *policy, const struct policy_subject *subject,
+                     const struct policy_question *question);
 
 /* Is it about a signature by a key that is frozen? */
 bool policy_is_frozen(const struct tenant *tenant, const struct policy_question *question);

@@ -18,38 +18,53 @@ put_name(struct ath_buf *text, const char *name)
 
 /* ---- rates ---- */
 
+struct rate_name {
+    uint8_t of[SHA256_LEN], who[SHA256_LEN];
+};
+
 static ath_err
-name_rate(const struct policy_rule *rule, const struct caller *caller, const char *key,
-          uint8_t ret_of[SHA256_LEN])
+name_rate(const struct policy_rule *rule, uid_t tenant, const struct caller *caller,
+          const char *key, struct rate_name *ret_name)
 {
     struct ath_buf text = {0};
     ath_err err;
 
-    put_name(&text, rule->name);
-    ath_buf_printf(&text, "%lu|", (unsigned long)caller->uid);
+    ath_buf_put(&text, rule->digest, SHA256_LEN);
+    ath_buf_printf(&text, "%lu|%lu|", (unsigned long)tenant, (unsigned long)caller->uid);
     put_name(&text, caller->grant);
+    err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_name->who);
     put_name(&text, key);
-    err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_of);
+    if (err == ATH_OK)
+        err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_name->of);
     ath_buf_done(&text);
     return err;
 }
 
-/* The slot of this name, else a free one, else NULL. */
+/* The slot of this name, else a free one, else NULL. A caller with many keys gets no more slots
+ * than its share: others' must not run out. */
 static struct policy_rate *
-find_rate(struct policy_limits *limits, const uint8_t of[SHA256_LEN], uint64_t now_us)
+find_rate(struct policy_limits *limits, const struct rate_name *name, uint64_t now_us)
 {
-    struct policy_rate *free_one = NULL;
+    struct policy_rate *free_one = NULL, *shared = NULL;
+    unsigned own = 0;
 
     for (size_t i = 0; i < POLICY_RATES; i++) {
         struct policy_rate *rate = &limits->rates[i];
 
-        if (rate->full_until_us > now_us && memcmp(rate->of, of, SHA256_LEN) == 0)
+        if (rate->full_until_us <= now_us) {
+            free_one = free_one == NULL ? rate : free_one;
+            continue;
+        }
+        if (memcmp(rate->of, name->of, SHA256_LEN) == 0)
             return rate;
-        if (free_one == NULL && rate->full_until_us <= now_us)
-            free_one = rate;
+        if (memcmp(rate->who, name->who, SHA256_LEN) == 0 && ++own == POLICY_RATES_OF_ONE)
+            shared = rate;
     }
+    if (shared != NULL)
+        return shared;
     if (free_one != NULL) {
-        memcpy(free_one->of, of, SHA256_LEN);
+        memcpy(free_one->of, name->of, SHA256_LEN);
+        memcpy(free_one->who, name->who, SHA256_LEN);
         free_one->full_until_us = now_us;
     }
     return free_one;
@@ -57,18 +72,18 @@ find_rate(struct policy_limits *limits, const uint8_t of[SHA256_LEN], uint64_t n
 
 /* The generic cell rate algorithm (ITU-T I.371, annex A), with a burst of one period. */
 int64_t
-policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule,
+policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule, uid_t tenant,
                     const struct caller *caller, const char *key)
 {
     uint64_t now_us = clock_monotonic_ms() * 1000, period_us = rule->rate_s * US_PER_S;
     uint64_t step_us = rule->rate == 0 ? 0 : period_us / rule->rate, full_us;
-    uint8_t of[SHA256_LEN];
+    struct rate_name name;
     struct policy_rate *rate;
 
     if (rule->rate == 0)
         return 0;
-    if (name_rate(rule, caller, key, of) != ATH_OK ||
-        (rate = find_rate(limits, of, now_us)) == NULL)
+    if (name_rate(rule, tenant, caller, key, &name) != ATH_OK ||
+        (rate = find_rate(limits, &name, now_us)) == NULL)
         return 1;
     full_us = (rate->full_until_us > now_us ? rate->full_until_us : now_us) + step_us;
     if (full_us > now_us + period_us)
@@ -79,25 +94,48 @@ policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule
 
 /* ---- consent ---- */
 
-ath_err
-policy_limits_memo(const struct policy_rule *rule, const struct policy_subject *subject,
-                   const struct policy_question *question, struct policy_memo *ret_memo)
+static void
+put_subject(struct ath_buf *text, const struct policy_subject *subject)
 {
-    bool is_by_audience = rule->consent == POLICY_CONSENT_FIRST_AUDIENCE;
+    ath_buf_printf(text, "%lu|%lu|%" PRIu64 "|%d|%d|", (unsigned long)subject->uid,
+                   (unsigned long)subject->gid, subject->exe_inode, (int)subject->name_space,
+                   (int)subject->is_users_unit);
+    put_name(text, subject->grant);
+    put_name(text, subject->unit);
+    put_name(text, subject->slice);
+    put_name(text, subject->exe);
+    put_name(text, subject->verity);
+}
+
+static void
+put_names(struct ath_buf *text, const char *const *names, size_t count)
+{
+    ath_buf_printf(text, "%zu|", count);
+    for (size_t i = 0; i < count; i++)
+        put_name(text, names[i]);
+}
+
+ath_err
+policy_limits_memo(const struct policy_yes *yes, struct policy_memo *ret_memo)
+{
+    const struct policy_question *question = yes->question;
+    bool is_by_audience = yes->rule->consent == POLICY_CONSENT_FIRST_AUDIENCE;
     struct ath_buf text = {0};
     ath_err err;
 
-    put_name(&text, rule->name);
-    ath_buf_printf(&text, "%lu|", (unsigned long)subject->uid);
-    put_name(&text, subject->grant);
-    put_name(&text, subject->unit);
-    put_name(&text, subject->exe);
+    ath_buf_put(&text, yes->rule->digest, SHA256_LEN);
+    ath_buf_printf(&text, "%lu|", (unsigned long)yes->tenant);
+    put_subject(&text, yes->subject);
     put_name(&text, question->key);
+    put_name(&text, yes->key_did);
+    put_name(&text, question->also_key);
     put_name(&text, question->method);
-    for (size_t i = 0; is_by_audience && i < question->audience_count; i++)
-        put_name(&text, question->audiences[i]);
+    if (is_by_audience) {
+        put_names(&text, question->audiences, question->audience_count);
+        put_names(&text, question->peers, question->peer_count);
+    }
     err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_memo->of);
-    ret_memo->for_s = is_by_audience ? INT64_MAX : rule->consent_s;
+    ret_memo->for_s = is_by_audience ? INT64_MAX : yes->rule->consent_s;
     ath_buf_done(&text);
     return err;
 }
@@ -105,7 +143,7 @@ policy_limits_memo(const struct policy_rule *rule, const struct policy_subject *
 bool
 policy_limits_has(const struct policy_limits *limits, const struct policy_memo *memo)
 {
-    uint64_t now_s = clock_monotonic_ms() / 1000;
+    uint64_t now_s = clock_boot_ms() / 1000;
 
     for (size_t i = 0; i < POLICY_MEMOS; i++)
         if (limits->kept[i].until_s > now_s &&
@@ -118,7 +156,7 @@ policy_limits_has(const struct policy_limits *limits, const struct policy_memo *
 void
 policy_limits_keep(struct policy_limits *limits, const struct policy_memo *memo)
 {
-    uint64_t now_s = clock_monotonic_ms() / 1000;
+    uint64_t now_s = clock_boot_ms() / 1000;
     struct policy_kept *oldest = &limits->kept[0];
 
     if (memo->for_s <= 0)

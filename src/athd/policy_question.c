@@ -29,8 +29,7 @@ set_peer(struct policy_asked *asked, const char *did)
 static void
 look_at_handshake(const struct tenant *tenant, const char *id, struct policy_asked *asked)
 {
-    const struct handshake *handshake =
-        handshake_table_find(tenant->handshakes, id);
+    const struct handshake *handshake = handshake_table_find(tenant->handshakes, id);
 
     if (handshake == NULL)
         return;
@@ -53,17 +52,18 @@ look_at_session(const struct tenant *tenant, const char *id, struct policy_asked
     if (session_table_find(tenant->sessions, id, &session) != ATH_OK)
         return;
     asked->question.key = session->key_name;
+    add_audience(asked, session->audience);
     set_peer(asked, session->peer_did);
 }
 
-static void
-look_at_service(const struct tenant *tenant, const char *name, struct policy_asked *asked)
+/* NULL: there is no such service. */
+static const char *
+key_of_service(const struct tenant *tenant, const char *name)
 {
     const struct service_entry *entry =
-        service_store_find(tenant->services, name);
+        name == NULL ? NULL : service_store_find(tenant->services, name);
 
-    if (entry != NULL)
-        asked->question.key = entry->rules->key;
+    return entry == NULL ? NULL : entry->rules->key;
 }
 
 /* ---- params ---- */
@@ -74,6 +74,15 @@ is_of(const struct rpc_method *method, const char *group)
     return strncmp(method->name, group, strlen(group)) == 0;
 }
 
+/* Calls that leave out which key they are about are about all of them. */
+static bool
+is_about_all(const struct rpc_method *method, const struct json *params)
+{
+    return json_get(params, "key") == NULL &&
+           (method->id == RPC_POLICY_FREEZE || method->id == RPC_POLICY_UNFREEZE ||
+            method->id == RPC_AUDIT_QUERY);
+}
+
 static void
 look_at_key(const struct tenant *tenant, const struct rpc_method *method, const struct json *params,
             struct policy_asked *asked)
@@ -81,14 +90,20 @@ look_at_key(const struct tenant *tenant, const struct rpc_method *method, const 
     const char *handshake = json_get_string(params, "handshake");
     const char *session = json_get_string(params, "session");
     const char *service = json_get_string(params, "service");
+    struct policy_question *question = &asked->question;
 
-    asked->question.key = json_get_string(params, is_of(method, "key.") ? "name" : "key");
-    if (method->id == RPC_SERVICE_DELETE)
+    question->key = json_get_string(params, is_of(method, "key.") ? "name" : "key");
+    question->is_about_all = is_about_all(method, params);
+    if (method->id == RPC_SERVICE_PUT) /* it takes the place of one that may have another key */
+        question->also_key = key_of_service(tenant, json_get_string(params, "name"));
+    else if (method->id == RPC_HANDSHAKE_START)
+        question->also_key = json_get_string(params, "user_key");
+    else if (method->id == RPC_SERVICE_DELETE)
         service = json_get_string(params, "name");
     if (handshake != NULL && is_of(method, "handshake."))
         look_at_handshake(tenant, handshake, asked);
     else if (service != NULL)
-        look_at_service(tenant, service, asked);
+        question->key = key_of_service(tenant, service);
     else if (session != NULL && is_of(method, "session."))
         look_at_session(tenant, session, asked);
 }
@@ -108,8 +123,11 @@ look_at_audience(const struct rpc_method *method, const struct json *params,
     if (method->id == RPC_CREDENTIAL_ISSUE)
         set_peer(asked, json_get_string(params, "client"));
     if (method->id == RPC_HANDSHAKE_START) {
-        add_audience(asked, json_get_string(server, "origin"));
-        set_peer(asked, json_get_string(server, "did"));
+        const char *origin = json_get_string(server, "origin"),
+                   *did = json_get_string(server, "did");
+
+        add_audience(asked, origin != NULL ? origin : did);
+        set_peer(asked, did);
     }
     if (is_of(method, "peer."))
         set_peer(asked, json_get_string(params, "did"));
@@ -155,19 +173,38 @@ purpose_of(const struct rpc_method *method)
     }
 }
 
+/* Is there more in a message that has to be read first, or in a second question (for the user's
+ * key)? */
+static bool
+is_open(const struct rpc_method *method, const struct json *params)
+{
+    return method->id == RPC_HANDSHAKE_RECEIVE || method->id == RPC_HANDSHAKE_ACCEPT ||
+           method->id == RPC_CONFIRMATION_ANSWER ||
+           (method->id == RPC_HANDSHAKE_START && json_get(params, "user_key") != NULL);
+}
+
+static void
+put_defaults(const struct rpc_method *method, struct policy_question *question)
+{
+    if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)
+        question->ttl = ATTESTATION_TTL_DEFAULT_S;
+    if (question->ttl == 0 && method->id == RPC_HANDSHAKE_START)
+        question->ttl = HANDSHAKE_TTL_DEFAULT_S;
+}
+
 ath_err
 policy_question_of_check(const struct tenant *tenant, const struct rpc_method *method,
                          const struct json *params, struct why *why, struct policy_asked *ret_asked)
 {
-    const struct json *scopes = json_get(params, "scopes");
+    bool has_scopes = method->id == RPC_HANDSHAKE_START || method->id == RPC_CREDENTIAL_ISSUE;
+    const struct json *scopes = has_scopes ? json_get(params, "scopes") : NULL;
     struct policy_question *question = &ret_asked->question;
     ath_err err = ATH_OK;
 
     policy_question_of_call(tenant, method, params, ret_asked);
-    question->is_preliminary = false;
+    question->is_preliminary = is_open(method, params);
     question->purpose = purpose_of(method);
-    if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)
-        question->ttl = ATTESTATION_TTL_DEFAULT_S;
+    put_defaults(method, question);
     if (scopes != NULL) {
         err = scope_list_decode(scopes, 1, why, &ret_asked->scopes);
         question->scopes = &ret_asked->scopes;

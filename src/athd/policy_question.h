@@ -20,7 +20,8 @@ struct policy_asked {
  * question preliminary. Params have been checked. Valid until the loop's next turn. */
 void policy_question_of_call(const struct tenant *tenant, const struct rpc_method *method,
                              const struct json *params, struct policy_asked *ret_asked);
-/* As if all were known: for policy.check. ATH_ERR_INVALID_PARAMS, ATH_ERR_NOMEM. */
+/* As if all were known, for policy.check; what is read from a message only leaves it preliminary.
+ * ATH_ERR_INVALID_PARAMS, ATH_ERR_NOMEM. */
 ath_err policy_question_of_check(const struct tenant *tenant, const struct rpc_method *method,
                                  const struct json *params, struct why *why,
                                  struct policy_asked *ret_asked) ATH_MUST_USE;

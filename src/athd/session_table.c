@@ -42,6 +42,7 @@ session_free(struct session *session)
     free(session->user_did);
     free(session->trace);
     free(session->key_name);
+    free(session->audience);
     free(session);
 }
 

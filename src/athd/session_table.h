@@ -19,6 +19,7 @@ struct session {
     char id[SESSION_ID_LEN + 1];
     struct jwe_channel channel; /* side says which role */
     char *peer_did, *user_did;
+    char *audience; /* whom the key signed for: an origin or DID; NULL: not known */
     char *key_name; /* whose handshake it came from; NULL: not known */
     struct scope_list scopes;
     int64_t expires_at;

@@ -120,9 +120,23 @@ holds_verity(const struct policy_rule *rule, const struct asked *asked)
 }
 
 static bool
+has_any(const struct policy_texts *texts)
+{
+    for (size_t i = 0; i < texts->count; i++)
+        if (strcmp(texts->items[i], "*") == 0)
+            return true;
+    return texts->count == 0;
+}
+
+/* A call about no key in particular is none that `keys` limits. */
+static bool
 holds_key(const struct policy_rule *rule, const struct asked *asked)
 {
-    return asked->question->key == NULL || has_text(&rule->keys, asked->question->key, false);
+    const struct policy_question *question = asked->question;
+
+    return (question->key == NULL || has_text(&rule->keys, question->key, false)) &&
+           (question->also_key == NULL || has_text(&rule->keys, question->also_key, false)) &&
+           (!question->is_about_all || has_any(&rule->keys));
 }
 
 static bool
@@ -345,6 +359,14 @@ first_scope(const struct policy_decision *decision, const struct policy_question
 }
 
 static const char *
+misfit_key(const struct policy_decision *decision, const struct policy_question *question)
+{
+    if (question->key != NULL && !has_text(&decision->nearest->keys, question->key, false))
+        return question->key;
+    return question->is_about_all ? "all of them" : question->also_key;
+}
+
+static const char *
 or_unknown(const char *text)
 {
     return text != NULL ? text : "unknown";
@@ -382,7 +404,7 @@ found_instead(const struct policy_decision *decision, const struct policy_subjec
     case POLICY_COND_METHOD:
         return question->method;
     case POLICY_COND_KEY:
-        return question->key;
+        return misfit_key(decision, question);
     case POLICY_COND_AUDIENCE:
     case POLICY_COND_PEER: {
         const char *misfit = first_misfit(decision, question);

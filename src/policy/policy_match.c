@@ -8,10 +8,12 @@
 
 /* ---- names and scopes ---- */
 
+/* A `*` that somebody asks for may mean everything to whoever reads it: it is no one character. */
 static bool
 is_for_one(char pattern, char text, bool by_path)
 {
-    return pattern == '?' ? text != '\0' && (!by_path || text != '/') : pattern == text;
+    return pattern == '?' ? text != '\0' && text != '*' && (!by_path || text != '/')
+                          : pattern == text;
 }
 
 /* The last `*` is the only one that is ever stretched: what came before it has found its place. */
@@ -141,6 +143,17 @@ read_authority(struct ath_slice text, struct policy_audience *audience)
     return len > 0 && read_port(ath_slice_of(text.data + len, text.len - len), audience);
 }
 
+/* "." or "..", also with parameters (RFC 3986, 3.3), which some servers cut off. */
+static bool
+is_dots(struct ath_slice path)
+{
+    size_t dots = 0;
+
+    while (dots < path.len && dots < 2 && path.data[dots] == '.')
+        dots++;
+    return dots > 0 && (dots == path.len || path.data[dots] == '/' || path.data[dots] == ';');
+}
+
 static bool
 is_crooked(struct ath_slice path)
 {
@@ -155,8 +168,7 @@ is_crooked(struct ath_slice path)
             return true; /* an encoded dot, slash, backslash or percent sign */
         if (*c == '/' && left > 1 && c[1] == '/')
             return true;
-        if (*c == '/' && left > 1 && c[1] == '.' &&
-            (left == 2 || c[2] == '/' || (c[2] == '.' && (left == 3 || c[3] == '/'))))
+        if (*c == '/' && is_dots(ath_slice_of(c + 1, left - 1)))
             return true;
     }
     return false;
@@ -220,6 +232,8 @@ policy_audience_read_pattern(const char *text, struct policy_audience *ret_patte
     if (strcmp(text, "*") == 0)
         return NULL;
     if (star != NULL && star[1] == '\0' && strncmp(text, "did:", 4) == 0) {
+        if (star[-1] != ':') /* did:web:a.example* would be did:web:a.example.evil as well */
+            return "may end in * only behind a colon (did:web:*)";
         ret_pattern->kind = POLICY_AUDIENCE_BEGIN;
         ret_pattern->text = ath_slice_of(text, (size_t)(star - text));
         return NULL;

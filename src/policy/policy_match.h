@@ -17,7 +17,7 @@ bool policy_globs_are_apart(const char *a, const char *b);
 enum policy_audience_kind {
     POLICY_AUDIENCE_ANY,   /* "*" */
     POLICY_AUDIENCE_EXACT, /* a DID or a word */
-    POLICY_AUDIENCE_BEGIN, /* "did:web:*" */
+    POLICY_AUDIENCE_BEGIN, /* "did:web:*": whole segments */
     POLICY_AUDIENCE_URL,
 };
 

@@ -40,8 +40,10 @@ struct policy_subject {
 
 /* What is about to be done; members that do not apply are NULL or 0. */
 struct policy_question {
-    const char *method; /* "attestation.create" */
-    const char *key;    /* name of the key that is used */
+    const char *method;   /* "attestation.create" */
+    const char *key;      /* name of the key that is used */
+    const char *also_key; /* of another one that it changes something for */
+    bool is_about_all;    /* of all keys: rules for some of them do not hold */
     const enum sign_purpose *purpose;
     const char *const *audiences; /* URLs or DIDs it is for, all of them; none: for anybody */
     size_t audience_count;
@@ -91,8 +93,9 @@ struct policy_numbers {
 };
 
 struct policy_rule {
-    const char *name; /* borrowed, as all texts */
-    bool is_anyone;   /* "uid": "*" */
+    const char *name;           /* borrowed, as all texts */
+    uint8_t digest[SHA256_LEN]; /* of all that it says */
+    bool is_anyone;             /* "uid": "*" */
     struct policy_numbers uids, gids, exe_inodes;
     struct policy_texts grants, units, slices, exes, verities;
     unsigned namespaces; /* 1 << enum policy_namespace; 0: any */

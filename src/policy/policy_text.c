@@ -227,6 +227,21 @@ read_verities(const struct reading *reading, const struct json *value)
     return err;
 }
 
+/* "uid" and "user" say the same thing: whether both must hold or one of them, each reader would
+ * guess for itself. */
+static ath_err
+check_doubled(const struct reading *reading, const struct json *who)
+{
+    static const char *const pairs[][2] = {{"uid", "user"}, {"gid", "group"}};
+
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
+        if (json_get(who, pairs[i][0]) != NULL && json_get(who, pairs[i][1]) != NULL)
+            return refuse(reading, json_get(who, pairs[i][1]),
+                          "\"who\" has \"%s\" and \"%s\": give one of them", pairs[i][0],
+                          pairs[i][1]);
+    return ATH_OK;
+}
+
 static ath_err
 read_who_member(const struct reading *reading, const struct json *member)
 {
@@ -266,6 +281,7 @@ read_who(const struct reading *reading, const struct json *value)
         return refuse(reading, value,
                       "\"who\" is an object that says whom the rule is for, as "
                       "{\"uid\": 1000}; {\"uid\": \"*\"} is anybody");
+    err = check_doubled(reading, value);
     for (member = json_first(value); member != NULL && err == ATH_OK; member = json_next(member))
         err = read_who_member(reading, member);
     return err;
@@ -466,6 +482,18 @@ read_member(const struct reading *reading, const struct json *member)
 }
 
 static ath_err
+digest_rule(const struct json *object, uint8_t ret_digest[SHA256_LEN])
+{
+    struct ath_buf text = {.max = 4 * POLICY_FILE_MAX}; /* escapes are longer than what they are */
+    ath_err err;
+
+    json_write(object, &text);
+    err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_digest);
+    ath_buf_done(&text);
+    return err;
+}
+
+static ath_err
 read_rule(struct reading *reading, const struct json *object)
 {
     static const char *const wanted[] = {"name", "who", "may"};
@@ -479,7 +507,7 @@ read_rule(struct reading *reading, const struct json *object)
             return refuse(reading, object, "a rule must have \"%s\"", wanted[i]);
     for (member = json_first(object); member != NULL && err == ATH_OK; member = json_next(member))
         err = read_member(reading, member);
-    return err;
+    return err != ATH_OK ? err : digest_rule(object, reading->rule->digest);
 }
 
 static ath_err

@@ -52,6 +52,13 @@ static const struct {
     {RULE("\n\"audiences\":[\"https://u@a.example\"]"), "p:5: "},
     {RULE("\n\"audiences\":[\"https://\"]"), "p:5: "},
     {RULE("\n\"audiences\":[\"https://a.example:99999\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://a.example/x/..;a/y\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://a.example*\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"https://b\u00fccher.example\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"did:web:a.example*\"]"), "p:5: "},
+    {RULE("\n\"audiences\":[\"did:*:a\"]"), "p:5: "},
+    {RULE("\n\"peers\":[\"did:web:a*\"]"), "p:5: "},
+    {RULE("\n\"peers\":[\"DID:web:a\"]"), "p:5: \"peers\" are DIDs"},
     {RULE("\n\"peers\":[\"https://a.example\"]"), "p:5: \"peers\" are DIDs"},
     {RULE("\n\"max_ttl\":0"), "p:5: \"max_ttl\""},
     {RULE("\n\"max_ttl\":\"5m\""), "p:5: \"max_ttl\""},
@@ -71,6 +78,23 @@ static const struct {
     {"{\"rules\":[{\"name\":\"a\",\"who\":{},\"may\":\"*\"}]}", "p:1: \"who\" is an object"},
     {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uids\":1},\"may\":\"*\"}]}",
      "p:2: \"who\" knows no"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1,\n\"user\":\"root\"},\"may\":\"*\"}]}",
+     "p:2: \"who\" has \"uid\" and \"user\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"gid\":1,\n\"group\":\"root\"},\"may\":\"*\"}]}",
+     "p:2: \"who\" has \"gid\" and \"group\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":[1,\n\"*\"]},\"may\":\"*\"}]}", "p:2: \"uid\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":1.0},\"may\":\"*\"}]}", "p:2: "},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":1e3},\"may\":\"*\"}]}", "p:2: "},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"Uid\":1},\"may\":\"*\"}]}", "p:2: \"who\" knows no"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":null},\"may\":\"*\"}]}", "p:2: \"uid\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1,\n\"uid\":2},\"may\":\"*\"}]}", "p:2: "},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[]}]}",
+     "p:2: \"may\" is an empty list"},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"KEY.LIST\"]}]}", "p:2: \"may\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"key.*.*\"]}]}", "p:2: \"may\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"key\"]}]}", "p:2: \"may\""},
+    {"{\"rules\":[{\"name\":\"a\",\"who\":{\"uid\":1},\n\"may\":[\"!key.list\"]}]}",
+     "p:2: \"may\""},
     {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":-1},\"may\":\"*\"}]}", "p:2: \"uid\" must be"},
     {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":4294967295},\"may\":\"*\"}]}", "p:2: \"uid\""},
     {"{\"rules\":[{\"name\":\"a\",\"who\":{\n\"uid\":\"root\"},\"may\":\"*\"}]}",
@@ -131,6 +155,10 @@ static const gid_t groups[] = {5, 6};
 static char read_scope[] = "mail:read", send_scope[] = "mail:send";
 static char *scope_items[] = {read_scope, send_scope};
 static const struct scope_list scopes = {scope_items, 2};
+static char any_mail[] = "mail:*";
+static char *any_items[] = {any_mail};
+static const struct scope_list any_scope = {any_items, 1};
+static const char *const other_did[] = {"did:ath:server_z"};
 
 #define WHO1 "\"who\":{\"uid\":1},"
 #define ALL "\"may\":[\"*\"]"
@@ -232,6 +260,38 @@ static const struct row rows[] = {
      {.uid = 1},
      {ATTEST, .scopes = &scopes},
      "scopes: mail:send"},
+    {WHO1 ALL ",\"scopes\":[\"mail:?\"]",
+     {.uid = 1},
+     {ATTEST, .scopes = &any_scope},
+     "scopes: mail:*"},
+    {WHO1 ALL ",\"scopes\":[\"mail:*\"]", {.uid = 1}, {ATTEST, .scopes = &any_scope}, NULL},
+    {WHO1 ALL ",\"keys\":[\"k\"]",
+     {.uid = 1},
+     {.method = "service.put", .key = "k", .also_key = "other"},
+     "keys: other"},
+    {WHO1 ALL ",\"keys\":[\"k\"]",
+     {.uid = 1},
+     {.method = "policy.unfreeze", .is_about_all = true},
+     "keys: all of them"},
+    {WHO1 ALL ",\"keys\":[\"?*\"]",
+     {.uid = 1},
+     {.method = "policy.unfreeze", .is_about_all = true},
+     "keys: all of them"},
+    {WHO1 ALL ",\"keys\":[\"*\"]",
+     {.uid = 1},
+     {.method = "policy.unfreeze", .is_about_all = true},
+     NULL},
+    {WHO1 ALL, {.uid = 1}, {.method = "policy.unfreeze", .is_about_all = true}, NULL},
+    /* both sides of a signature count, and the one that is named does not vouch for the other */
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"],\"peers\":[\"did:ath:server_x\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = mail, .audience_count = 1, .peers = other_did, .peer_count = 1},
+     "peers: did:ath:server_z"},
+    {WHO1 ALL ",\"audiences\":[\"https://mail.example\"],\"peers\":[\"did:ath:server_x\"]",
+     {.uid = 1},
+     {ATTEST, .audiences = other_did, .audience_count = 1},
+     "audiences: did:ath:server_z"},
+    {WHO1 ALL ",\"keys\":[\"K\"]", {.uid = 1}, {ATTEST}, "keys: k"},
     {WHO1 ALL ",\"max_ttl\":300", {.uid = 1}, {ATTEST, .ttl = 300}, NULL},
     {WHO1 ALL ",\"max_ttl\":300", {.uid = 1}, {ATTEST, .ttl = 301}, "max_ttl: 301, at most 300"},
     /* Thursday 1970-01-01 12:00 UTC */
@@ -344,11 +404,162 @@ test_an_audience_fits_whole_or_not_at_all(void **state)
     fits("https://*.example.com/x", "https://a.example.com/y", false);
     fits("http://[::1]:8080", "http://[::1]:8080/x", true);
     fits("http://127.0.0.1:8080", "http://127.0.0.1:80", false);
+    fits("https://a.example", "https://a.example.", false);
+    fits("https://a.example", "https://a.example:", false);
+    fits("https://a.example", "https://a.example:0443", false);
+    fits("https://a.example", "https://a.example:443@evil", false);
+    fits("https://a.example", "https://a.example%2eevil", false);
+    fits("https://a.example", "https://a.example;@evil", false);
+    fits("https://a.example", " https://a.example", false);
+    fits("https://a.example", "https://a.example\t.evil", false);
+    fits("https://a.example", "https://a.ex\xc3\xa4mple", false);
+    fits("https://*.example.com", "https://a.example.com.", false);
+    fits("https://*.example.com", "https://a.example.com.evil", false);
+    fits("https://*.example.com", "https://a.example.com@evil", false);
+    fits("https://*.example.com", "https://evil/.example.com", false);
+    fits("https://*.example.com", "https://evil?.example.com", false);
+    fits("https://*.example.com", "https://evil#.example.com", false);
+    fits("https://*.example.com", "https://evil\\.example.com", false);
+    fits("https://*.example.com", "https://[::1].example.com", false);
+    fits("https://a.example/api", "https://a.example/api/..;/admin", false);
+    fits("https://a.example/api", "https://a.example/api/.;x/..;y/admin", false);
+    fits("https://a.example/api", "https://a.example/api/%252e%252e/admin", false);
+    fits("https://a.example/api", "https://a.example//api", false);
+    fits("https://a.example/api", "https://a.example/API", false);
+    fits("https://a.example/api", "https://a.example/api?../../admin", true);
     fits("urn:a", "urn:a", true);
+    fits("did:web:a.example:*", "did:web:a.example:b", true);
+    fits("did:web:a.example:*", "did:web:a.example.evil", false);
+    fits("did:web:*", "DID:WEB:a.example", false);
+    fits("did:web:*", "did:web:", false);
     fits("urn:a", "urn:ab", false);
     fits("did:web:*", "did:web:a.example", true);
     fits("did:web:*", "did:key:z", false);
     fits("*", "anything", true);
+}
+
+/* ---- hours ---- */
+
+static bool
+holds_at(const char *text, int64_t now)
+{
+    struct policy_hours hours;
+
+    assert_true(policy_hours_read(text, &hours));
+    return policy_hours_hold(&hours, now);
+}
+
+/* Central Europe 2026: 2026-03-29 01:00 UTC, 02:00 becomes 03:00; 2026-10-25 01:00 UTC, 03:00
+ * becomes 02:00. */
+static void
+test_hours_are_those_of_the_clock_on_the_wall(void **state)
+{
+    const int64_t spring = 1774746000, autumn = 1792890000;
+
+    (void)state;
+    setenv("TZ", "CET-1CEST,M3.5.0,M10.5.0/3", 1);
+    tzset();
+    assert_true(holds_at("01:00-02:00", spring - 1));
+    assert_false(holds_at("01:00-02:00", spring));
+    assert_false(holds_at("02:00-03:00", spring - 1));
+    assert_false(holds_at("02:00-03:00", spring)); /* it does not come that night */
+    assert_true(holds_at("03:00-04:00", spring));
+    assert_true(holds_at("02:00-03:00", autumn - 1)); /* it comes twice */
+    assert_true(holds_at("02:00-03:00", autumn));
+    assert_true(holds_at("02:00-03:00", autumn + 3599));
+    assert_false(holds_at("02:00-03:00", autumn + 3600));
+    assert_true(holds_at("22:00-06:00", autumn));
+    assert_false(holds_at("06:00-22:00", autumn));
+    setenv("TZ", "UTC", 1);
+    tzset();
+    assert_false(holds_at("02:00-03:00", autumn));
+    assert_true(holds_at("00:00-24:00", 0));
+    assert_true(holds_at("23:59-00:00", 86399));
+    assert_false(holds_at("23:59-00:00", 86400));
+    assert_false(holds_at("00:00-23:59", INT64_MAX)); /* no such day */
+}
+
+/* ---- groups ---- */
+
+/* In which groups each method is: one that comes later must be put here, and so thought of. */
+static const char *const groups_of[RPC_METHOD_COUNT] = {
+    [RPC_AGENT_HELLO] = "agent",
+    [RPC_AGENT_STATUS] = "agent",
+    [RPC_EVENTS_SUBSCRIBE] = "agent",
+    [RPC_KEY_CREATE] = "keys",
+    [RPC_KEY_LIST] = "keys keys-read",
+    [RPC_KEY_GET] = "keys keys-read",
+    [RPC_KEY_DELETE] = "keys",
+    [RPC_KEY_IMPORT] = "keys",
+    [RPC_KEY_EXPORT] = "keys keys-read",
+    [RPC_ATTESTATION_CREATE] = "attest",
+    [RPC_ATTESTATION_VERIFY] = "attest",
+    [RPC_HANDSHAKE_START] = "handshake",
+    [RPC_HANDSHAKE_RECEIVE] = "handshake application",
+    [RPC_HANDSHAKE_ACCEPT] = "application",
+    [RPC_HANDSHAKE_GET] = "handshake application",
+    [RPC_HANDSHAKE_LIST] = "handshake application",
+    [RPC_HANDSHAKE_ABORT] = "handshake application",
+    [RPC_CONFIRMATION_ANSWER] = "user",
+    [RPC_SERVICE_PUT] = "services",
+    [RPC_SERVICE_LIST] = "application services",
+    [RPC_SERVICE_DELETE] = "services",
+    [RPC_CREDENTIAL_ISSUE] = "user",
+    [RPC_CREDENTIAL_PUT] = "user",
+    [RPC_CREDENTIAL_VERIFY] = "user",
+    [RPC_CREDENTIAL_LIST] = "user",
+    [RPC_SESSION_SEAL] = "handshake application",
+    [RPC_SESSION_OPEN] = "handshake application",
+    [RPC_SESSION_TOKEN] = "handshake application",
+    [RPC_SESSION_LIST] = "handshake application",
+    [RPC_SESSION_CLOSE] = "handshake application",
+    [RPC_TOKEN_VERIFY] = "application",
+    [RPC_PEER_PIN] = "peers",
+    [RPC_PEER_LIST] = "peers",
+    [RPC_PEER_REMOVE] = "peers",
+    [RPC_CONSENT_LIST] = "consent",
+    [RPC_CONSENT_ANSWER] = "consent",
+    [RPC_CONSENT_ATTEND] = "consent",
+    [RPC_CONSENT_ENVIRONMENT] = "consent",
+    [RPC_CONSENT_FORGET] = "consent",
+    [RPC_POLICY_CHECK] = "policy",
+    [RPC_POLICY_RELOAD] = "policy",
+    [RPC_POLICY_SHOW] = "policy",
+    [RPC_POLICY_FREEZE] = "policy",
+    [RPC_POLICY_UNFREEZE] = "policy",
+    [RPC_AUDIT_QUERY] = "audit",
+    [RPC_AUDIT_CHECKPOINT] = "audit",
+    [RPC_AUDIT_PROOF] = "audit",
+    [RPC_AUDIT_CONSISTENCY] = "audit",
+};
+
+static void
+test_every_method_is_in_the_groups_that_were_meant_for_it(void **state)
+{
+    static const char *const names[] = {
+        "agent", "keys",  "keys-read", "attest",  "handshake", "application", "services",
+        "user",  "peers", "grants",    "consent", "audit",     "policy"};
+    char found[256], group[32];
+
+    (void)state;
+    for (size_t i = 0; i < RPC_METHOD_COUNT; i++) {
+        found[0] = '\0';
+        for (size_t k = 0; k < sizeof(names) / sizeof(names[0]); k++) {
+            uint64_t methods[POLICY_METHOD_WORDS] = {0};
+
+            snprintf(group, sizeof(group), "group:%s", names[k]);
+            assert_true(policy_methods_add(group, methods));
+            if ((methods[i / 64] >> i % 64 & 1) == 0)
+                continue;
+            strcat(found, found[0] == '\0' ? "" : " ");
+            strcat(found, names[k]);
+        }
+        if (groups_of[i] == NULL || strcmp(groups_of[i], found) != 0)
+            fail_msg("%s is in the groups \"%s\", not in \"%s\": is that what authors of older "
+                     "rules meant?",
+                     method_at((enum rpc_method_id)i)->name, found,
+                     groups_of[i] == NULL ? "(never thought of)" : groups_of[i]);
+    }
 }
 
 static void
@@ -486,6 +697,8 @@ main(void)
         cmocka_unit_test(test_a_rule_allows_when_every_condition_holds),
         cmocka_unit_test(test_the_first_rule_that_holds_decides_and_the_nearest_is_named),
         cmocka_unit_test(test_an_audience_fits_whole_or_not_at_all),
+        cmocka_unit_test(test_hours_are_those_of_the_clock_on_the_wall),
+        cmocka_unit_test(test_every_method_is_in_the_groups_that_were_meant_for_it),
         cmocka_unit_test(test_a_glob_takes_no_time),
         cmocka_unit_test(test_a_decision_of_a_thousand_rules_takes_no_time),
         cmocka_unit_test(test_reading_survives_any_allocation_that_fails),
