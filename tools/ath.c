@@ -1,5 +1,6 @@
 /* `ath`, the command line of athd: finds the command and hands over (ath_cmd.h). */
 #include "ath_cmd.h"
+#include "ath_cmd_run.h"
 
 #include <signal.h>
 #include <stdlib.h>
@@ -123,6 +124,8 @@ main(int argc, char **argv)
     int first, words = 0;
     ath_err err;
 
+    if (argc == 2 && strcmp(argv[1], RUN_STAGE_WORD) == 0)
+        return run_stage_main();
     signal(SIGPIPE, SIG_DFL); /* `ath key list | head` ends quietly, whatever started it had set */
     context.colour = isatty(STDOUT_FILENO) != 0 && (no_colour == NULL || no_colour[0] == '\0');
     first = read_leading_flags(&context, argc, argv, &err);

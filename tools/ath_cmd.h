@@ -27,6 +27,7 @@ enum cmd_kind {
     CMD_SERVER,     /* did:… or an origin: {"did":…} or {"origin":…} */
     CMD_MAP,        /* KEY=VALUE; may be repeated */
     CMD_MAP_LIST,   /* KEY=VALUE, adding to an array; may be repeated */
+    CMD_WORDS,      /* a command to run: this word and all behind it, as they are */
 };
 
 struct cmd_option {
@@ -59,6 +60,7 @@ struct cmd_context {
     bool json, quiet, colour;
     struct json *params; /* for the method */
     struct json *extra;  /* values of options without a param, by flag ("--user") */
+    char **words;        /* of CMD_WORDS, ending in NULL; borrowed from argv */
 };
 
 typedef int cmd_run_fn(struct cmd_context *context); /* the exit status */
@@ -85,7 +87,7 @@ extern const struct cmd *const cmd_groups[];
 
 extern const struct cmd cmd_agent_group[], cmd_key_group[], cmd_attest_group[],
     cmd_credential_group[], cmd_service_group[], cmd_handshake_group[], cmd_session_group[],
-    cmd_peer_group[], cmd_policy_group[], cmd_audit_group[];
+    cmd_peer_group[], cmd_grant_group[], cmd_policy_group[], cmd_audit_group[];
 
 /* ---- ath_cmd_options.c ---- */
 
@@ -152,7 +154,8 @@ void cmd_note(const struct cmd_context *context, const char *fmt, ...) ATH_PRINT
 
 /* ---- commands with code of their own ---- */
 
-cmd_run_fn cmd_run_call, cmd_run_events, cmd_run_doctor, cmd_run_handshake, cmd_run_receive;
-cmd_show_fn cmd_show_status, cmd_show_key;
+cmd_run_fn cmd_run_call, cmd_run_events, cmd_run_status, cmd_run_doctor, cmd_run_handshake,
+    cmd_run_receive;
+cmd_show_fn cmd_show_key;
 
 #endif

@@ -81,7 +81,7 @@ cmd_help_noun(const char *noun)
 static void
 print_usage(const struct cmd *command)
 {
-    const struct cmd_option *option;
+    const struct cmd_option *option, *words = NULL;
     bool others = false;
     char name[64];
 
@@ -93,11 +93,14 @@ print_usage(const struct cmd *command)
             others = true;
     }
     for (option = command->options; option->help != NULL; option++) {
-        if (option->flag == NULL)
+        if (option->kind == CMD_WORDS)
+            words = option;
+        else if (option->flag == NULL)
             printf(option->required ? " %s%s" : " [%s%s]", option->value,
                    option->kind == CMD_LIST ? " ..." : "");
     }
-    printf("%s\n\n%s.\n", others ? " [OPTIONS]" : "", command->summary);
+    printf("%s%s%s%s\n\n%s.\n", others ? " [OPTIONS]" : "", words == NULL ? "" : " -- ",
+           words == NULL ? "" : words->value, words == NULL ? "" : " ...", command->summary);
 }
 
 static void

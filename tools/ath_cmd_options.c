@@ -223,6 +223,8 @@ put_value(const struct cmd_option *option, struct json *target, const char *name
     case CMD_JSON:
     case CMD_PUBLIC_KEY:
         return put_content(option, &object, name, value);
+    case CMD_WORDS: /* they are the context's, and need not be UTF-8 */
+        break;
     }
     return object.err;
 }
@@ -377,6 +379,10 @@ read_word(struct reading *reading, int argc, char **argv, int *index)
         return usage_error("%s: one argument too many; see ath %s --help", word,
                            cmd_name(command, name, sizeof(name)));
     reading->places++;
+    if (option->kind == CMD_WORDS) {
+        reading->context->words = argv + *index; /* argv ends in NULL */
+        *index = argc;
+    }
     return read_option(reading, option, word);
 }
 

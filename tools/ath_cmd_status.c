@@ -8,6 +8,19 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+/* Calls without saying what failed: the client knows it. */
+static ath_err
+ask(struct ath_client *client, const char *method, struct json **ret_result)
+{
+    char *text = NULL;
+    ath_err err = ath_client_call(client, method, NULL, &text);
+
+    if (err == ATH_OK && (*ret_result = cmd_parse(text)) == NULL)
+        err = ATH_ERR_NOMEM;
+    ath_string_free(text);
+    return err;
+}
+
 static bool
 is_token(const struct json *hsm)
 {
@@ -22,8 +35,8 @@ software_name(const struct json *hsm)
     return is_token(hsm) ? "token in software" : "software TPM";
 }
 
-void
-cmd_show_status(const struct cmd_context *context, const struct json *result)
+static void
+show_status(const struct cmd_context *context, const struct json *result)
 {
     const struct json *hsms = json_get(result, "hsms"), *hsm, *file;
 
@@ -43,6 +56,44 @@ cmd_show_status(const struct cmd_context *context, const struct json *result)
     for (file = json_first(json_get(result, "damaged")); file != NULL; file = json_next(file))
         cmd_note(context, "%s cannot be used: %s", json_get_string(file, "file"),
                  json_get_string(file, "message"));
+}
+
+/* What a grant may do: agent.hello tells it to whoever comes through the grant's socket. */
+static void
+print_grant(const struct cmd_context *context, const struct json *grant)
+{
+    if (grant == NULL)
+        return;
+    cmd_note(context, "This is the socket of a grant: it can do what follows, and no more.");
+    cmd_print_fields(grant, NULL);
+    printf("\n");
+}
+
+/* `ath status` */
+int
+cmd_run_status(struct cmd_context *context)
+{
+    int status = EXIT_SUCCESS;
+    struct ath_client *client;
+    struct json *hello = NULL, *answer = NULL;
+    ath_err err;
+
+    if (context->json || context->field != NULL)
+        return cmd_run_method(context);
+    if ((client = cmd_connect(context, NULL, &status)) == NULL)
+        return status;
+    /* a grant without agent.hello still has its status */
+    if (ask(client, "agent.hello", &hello) == ATH_OK)
+        print_grant(context, json_get(hello, "grant"));
+    err = cmd_call(context, client, context->command->method, context->params, &answer);
+    if (err == ATH_OK)
+        show_status(context, answer);
+    else
+        status = ath_err_exit_status(err);
+    json_free(hello);
+    json_free(answer);
+    ath_client_free(client);
+    return status;
 }
 
 /* ---- doctor ---- */
@@ -294,16 +345,28 @@ look_at_damage(struct doctor *doctor, const struct json *file)
               json_get_string(file, "file"), json_get_string(file, "message"));
 }
 
-static ath_err
-ask(struct ath_client *client, const char *method, struct json **ret_result)
+/* Is it the socket of a grant? Then what it may do is a finding, and what it may not see is none.
+ */
+static bool
+look_at_grant(struct doctor *doctor, const struct json *grant)
 {
-    char *text = NULL;
-    ath_err err = ath_client_call(client, method, NULL, &text);
+    const struct json *member;
+    struct ath_buf text = {0};
 
-    if (err == ATH_OK && (*ret_result = cmd_parse(text)) == NULL)
-        err = ATH_ERR_NOMEM;
-    ath_string_free(text);
-    return err;
+    if (grant == NULL)
+        return false;
+    for (member = json_first(grant); member != NULL; member = json_next(member)) {
+        if (strcmp(json_name(member), "name") == 0)
+            continue;
+        ath_buf_printf(&text, "%s%s ", text.len == 0 ? "" : "; ", json_name(member));
+        cmd_print_value(json_name(member), member, &text);
+    }
+    found(doctor, FINE, "grant", NULL,
+          "this is the socket of the grant %s, which can do no more: %s",
+          json_get_string(grant, "name") == NULL ? "?" : json_get_string(grant, "name"),
+          ath_buf_text(&text) == NULL ? "" : ath_buf_text(&text));
+    ath_buf_done(&text);
+    return true;
 }
 
 static void
@@ -311,10 +374,12 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
 {
     struct json *hello = NULL, *status = NULL, *keys = NULL;
     const struct json *hsm, *file;
+    bool is_grant = false;
 
-    if (ask(client, "agent.hello", &hello) != ATH_OK ||
-        ask(client, "agent.status", &status) != ATH_OK ||
-        ask(client, "key.list", &keys) != ATH_OK) {
+    if (ask(client, "agent.hello", &hello) == ATH_OK)
+        is_grant = look_at_grant(doctor, json_get(hello, "grant"));
+    if (hello == NULL || (ask(client, "agent.status", &status) != ATH_OK && !is_grant) ||
+        (ask(client, "key.list", &keys) != ATH_OK && !is_grant)) {
         found(doctor, WRONG, "athd", NULL, "%s", ath_client_error_message(client));
         goto out;
     }
@@ -322,7 +387,7 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
           json_get_string(hello, "version") != NULL ? json_get_string(hello, "version") : "?");
     if (json_is_true(json_get(status, "locked")))
         found(doctor, WRONG, "athd", "ath unlock", "it is locked");
-    if (json_first(json_get(status, "hsms")) == NULL)
+    if (json_first(json_get(status, "hsms")) == NULL && !is_grant)
         found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0",
               "no hardware is configured");
     for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))

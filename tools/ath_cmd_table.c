@@ -2,12 +2,9 @@
 #include "ath_cmd.h"
 
 const struct cmd *const cmd_groups[] = {
-    cmd_agent_group,   cmd_key_group,
-    cmd_attest_group,  cmd_credential_group,
-    cmd_service_group, cmd_handshake_group,
-    cmd_session_group, cmd_peer_group,
-    cmd_policy_group,  cmd_audit_group,
-    NULL,
+    cmd_agent_group,   cmd_key_group,       cmd_attest_group,  cmd_credential_group,
+    cmd_service_group, cmd_handshake_group, cmd_session_group, cmd_peer_group,
+    cmd_grant_group,   cmd_policy_group,    cmd_audit_group,   NULL,
 };
 
 static const struct cmd_option no_options[] = {{0}};
@@ -43,7 +40,8 @@ const struct cmd cmd_agent_group[] = {
      .method = "agent.status",
      .summary = "What athd is doing, and how its hardware is",
      .options = no_options,
-     .show_with = cmd_show_status,
+     .run = cmd_run_status,
+     .about = "At the socket of a grant it tells first what that may do.",
      .examples = "  ath status\n  ath status --json | jq .hsms\n"},
     {.noun = "hello",
      .method = "agent.hello",

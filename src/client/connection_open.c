@@ -84,6 +84,21 @@ explain_forbidden(const char *path, struct connection_failure *failure)
         path);
 }
 
+/* ".../grants/NAME/agent.sock" */
+static bool
+is_of_grant(const char *path)
+{
+    static const char folder[] = "/grants/", end[] = "/agent.sock";
+    const char *name = strstr(path, folder);
+    size_t len;
+
+    if (name == NULL)
+        return false;
+    name += sizeof(folder) - 1;
+    len = strlen(name);
+    return len >= sizeof(end) && strcmp(name + len - (sizeof(end) - 1), end) == 0;
+}
+
 static ath_err
 explain(const char *path, int error, struct connection_failure *failure)
 {
@@ -92,6 +107,12 @@ explain(const char *path, int error, struct connection_failure *failure)
     switch (error) {
     case ENOENT:
     case ENOTDIR:
+        if (is_of_grant(path))
+            return unreachable(failure, "not_running",
+                               "there is no socket %s: the grant has ended, athd is not running, "
+                               "or a sandbox does "
+                               "not show it (bind-mount its directory)",
+                               path);
         return unreachable(
             failure, "not_running",
             "athd is not running: there is no socket %s (start athd, or name its socket "

@@ -24,6 +24,9 @@ test_no_socket_is_not_running(void **state)
 {
     (void)state;
     assert_cause("/tmp/ath-unit-nothing/agent.sock", "not_running", "athd is not running");
+    assert_cause("/tmp/ath-unit-nothing/grants/travel/agent.sock", "not_running",
+                 "the grant has ended");
+    assert_cause("/tmp/ath-unit-nothing/grants/agent.sock", "not_running", "start athd");
 }
 
 static void
