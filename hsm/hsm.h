@@ -22,7 +22,8 @@ struct hsm_key; /* a key a back end knows; belongs to its hsm */
 
 /* Where a failing call leaves what a person or program needs to know beyond the ath_err. */
 struct hsm_fault {
-    uint32_t native; /* TSS2_RC or CK_RV; 0: none */
+    uint32_t native;   /* TSS2_RC or CK_RV; 0: none */
+    bool pin_in_doubt; /* a PIN was tried; whether it was wrong, the hardware does not say */
     struct why why;
 };
 
@@ -90,8 +91,8 @@ struct hsm_ops {
     /* The rest may be NULL. */
 
     /* Tries the PIN, once (empty: the reader's pad asks). ATH_ERR_PIN_INCORRECT,
-     * ATH_ERR_PIN_LOCKED; hsm_info.tries_left says what is left. It is tried also when
-     * somebody is logged in. */
+     * ATH_ERR_PIN_LOCKED, others (fault->pin_in_doubt); hsm_info.tries_left says what is left. It
+     * is tried also when somebody is logged in. */
     ath_err (*login)(struct hsm *hsm, struct ath_slice pin, struct hsm_fault *fault);
     void (*logout)(struct hsm *hsm);
     /* Now and then, while nothing else is to do: ATH_ERR_HSM_UNAVAILABLE when the token was taken

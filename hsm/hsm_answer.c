@@ -10,6 +10,7 @@ explain(const struct hsm_fault *fault, struct hsm_response *response)
     const char *why = why_text(&fault->why, response->err);
 
     response->native = fault->native;
+    response->pin_in_doubt = fault->pin_in_doubt;
     response->sentence = ath_slice_of_string(why);
     log_debug("event=hsm_request op=%d err=%s why=\"%s\"", (int)response->op,
               ath_err_reason(response->err), why);

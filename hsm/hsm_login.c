@@ -49,7 +49,7 @@ try_login(struct helper *helper, struct hsm_response *response, enum hsm_pin_fro
     response->err = hsm_pins_check(pins, from, stamp, &helper->fault.why);
     if (response->err == ATH_OK) {
         response->err = helper->ops->login(helper->hsm, ath_secret_slice(pin), &helper->fault);
-        hsm_pins_note(pins, from, stamp, response->err);
+        hsm_pins_note(pins, from, stamp, response->err, &helper->fault);
         helper->ops->info(helper->hsm, &helper->info);
     }
     pthread_mutex_unlock(&pins->lock);

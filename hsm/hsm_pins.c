@@ -51,12 +51,13 @@ hsm_pins_check(const struct hsm_pins *pins, enum hsm_pin_from from, const char *
 }
 
 void
-hsm_pins_note(struct hsm_pins *pins, enum hsm_pin_from from, const char *stamp, ath_err said)
+hsm_pins_note(struct hsm_pins *pins, enum hsm_pin_from from, const char *stamp, ath_err said,
+              const struct hsm_fault *fault)
 {
-    if (said != ATH_ERR_PIN_INCORRECT && said != ATH_ERR_PIN_LOCKED)
-        return;
-    if (from == HSM_PIN_KEPT)
+    bool is_refused = said == ATH_ERR_PIN_INCORRECT || said == ATH_ERR_PIN_LOCKED;
+
+    if (from == HSM_PIN_KEPT && (is_refused || (said != ATH_OK && fault->pin_in_doubt)))
         pins->kept_is_refused = true;
-    else if (from == HSM_PIN_SOURCE)
+    else if (from == HSM_PIN_SOURCE && is_refused)
         (void)snprintf(pins->refused, sizeof(pins->refused), "%s", stamp);
 }

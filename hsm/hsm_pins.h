@@ -34,7 +34,9 @@ void hsm_pins_forget_refused(struct hsm_pins *pins);
 ath_err hsm_pins_check(const struct hsm_pins *pins, enum hsm_pin_from from, const char *stamp,
                        struct why *why) ATH_MUST_USE;
 
-/* Notes what the token said to it. */
-void hsm_pins_note(struct hsm_pins *pins, enum hsm_pin_from from, const char *stamp, ath_err said);
+/* Notes what the token said to it. One that was kept is not tried again if that leaves any doubt:
+ * it was right before. */
+void hsm_pins_note(struct hsm_pins *pins, enum hsm_pin_from from, const char *stamp, ath_err said,
+                   const struct hsm_fault *fault);
 
 #endif

@@ -78,7 +78,7 @@ sign_with_pin(const struct worker *worker, struct hsm_sign_job *job, uint8_t *re
         err = setup->ops->sign_with(setup->hsm, worker->number, job->key,
                                     ath_buf_slice(&job->message), ath_secret_slice(pin),
                                     &job->fault, ret_signature);
-        hsm_pins_note(pins, job->pin_from, job->stamp, err);
+        hsm_pins_note(pins, job->pin_from, job->stamp, err, &job->fault);
     }
     pthread_mutex_unlock(&pins->lock);
     return err;
@@ -102,12 +102,14 @@ sign(const struct worker *worker, struct hsm_sign_job *job, struct hsm_response 
     return err;
 }
 
-/* A wrong PIN is answered by the main thread, which may ask how many tries are left. */
+/* A PIN that is wrong, or may be, is answered by the main thread, which may ask how many tries are
+ * left. */
 static bool
 is_for_main(const struct hsm_sign_job *job, ath_err err)
 {
     return job->pin_from != HSM_PIN_NONE &&
-           (err == ATH_ERR_PIN_INCORRECT || err == ATH_ERR_PIN_LOCKED);
+           (err == ATH_ERR_PIN_INCORRECT || err == ATH_ERR_PIN_LOCKED ||
+            (err == ATH_ERR_HSM_ERROR && job->fault.pin_in_doubt));
 }
 
 /* An answer behind which others come soon may wait for the next. */

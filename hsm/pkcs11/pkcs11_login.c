@@ -47,16 +47,55 @@ log_in(struct pkcs11_token *token, CK_SESSION_HANDLE session, CK_USER_TYPE type,
     return rv;
 }
 
-/* What a key may not have is no matter of a login. Cancelled at a pad: a person has said no. */
+static bool
+is_no(CK_RV rv)
+{
+    return rv == CKR_FUNCTION_CANCELED || rv == CKR_FUNCTION_REJECTED || rv == CKR_CANCEL;
+}
+
+/* Of an answer that is no clear yes or no (PKCS #11 2.40, 5.6, C_Login): only these say that the
+ * token has not looked at the PIN, or found it right. After any other, a general error for one, a
+ * try may be spent. */
+static bool
+leaves_doubt(CK_RV rv)
+{
+    static const CK_RV clear[] = {
+        CKR_OK,
+        CKR_ARGUMENTS_BAD,
+        CKR_CRYPTOKI_NOT_INITIALIZED,
+        CKR_FUNCTION_NOT_SUPPORTED,
+        CKR_OPERATION_NOT_INITIALIZED,
+        CKR_PIN_EXPIRED,
+        CKR_SESSION_CLOSED,
+        CKR_SESSION_HANDLE_INVALID,
+        CKR_SESSION_READ_ONLY_EXISTS,
+        CKR_SLOT_ID_INVALID,
+        CKR_TOKEN_NOT_PRESENT,
+        CKR_USER_ALREADY_LOGGED_IN,
+        CKR_USER_PIN_NOT_INITIALIZED,
+        CKR_USER_TYPE_INVALID,
+    };
+    ath_err err = pkcs11_error_of(rv)->err;
+
+    for (size_t i = 0; i < sizeof(clear) / sizeof(clear[0]); i++)
+        if (rv == clear[i])
+            return false;
+    return !is_no(rv) && err != ATH_ERR_PIN_INCORRECT && err != ATH_ERR_PIN_LOCKED &&
+           err != ATH_ERR_HSM_BUSY;
+}
+
+/* What a key may not have is no matter of a login, nor does one want another. Cancelled at a pad: a
+ * person has said no. */
 static ath_err
 report(CK_RV rv, struct ath_slice pin, struct hsm_fault *fault)
 {
-    bool is_no = rv == CKR_FUNCTION_CANCELED || rv == CKR_FUNCTION_REJECTED || rv == CKR_CANCEL;
     ath_err err = pkcs11_error_report(rv, doing_login, fault);
 
-    if (is_no && pin.len == 0)
+    fault->pin_in_doubt = leaves_doubt(rv);
+    if (is_no(rv) && pin.len == 0)
         return ATH_ERR_USER_DENIED;
-    return err == ATH_ERR_UNSUPPORTED_ALGORITHM ? ATH_ERR_HSM_ERROR : err;
+    return err == ATH_ERR_UNSUPPORTED_ALGORITHM || err == ATH_ERR_PIN_REQUIRED ? ATH_ERR_HSM_ERROR
+                                                                               : err;
 }
 
 /* Any session will do: they share the login, and the first one may have been dropped. */

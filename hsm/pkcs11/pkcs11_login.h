@@ -7,7 +7,8 @@
 /* Logs the user in. An empty PIN is for a reader with a pad, which asks itself. A PIN is tried also
  * when somebody is logged in, who is out then if it is wrong. ATH_ERR_PIN_INCORRECT (a PIN that the
  * token would not take for its length is not tried), ATH_ERR_PIN_LOCKED, ATH_ERR_USER_DENIED
- * (cancelled at the pad); what is left is in the token's flags, read anew. */
+ * (cancelled at the pad), others (fault->pin_in_doubt, unless the token is gone); what is left is
+ * in the token's flags, read anew. */
 ath_err pkcs11_login(struct pkcs11_token *token, struct ath_slice pin,
                      struct hsm_fault *fault) ATH_MUST_USE;
 void pkcs11_logout(struct pkcs11_token *token);

@@ -359,6 +359,7 @@ hsm_response_encode(const struct hsm_response *response, struct ath_buf *out)
     bytes_put_u32(out, response->hardware_us);
     bytes_put_u8(out, response->waits ? 1 : 0);
     bytes_put_u8(out, response->tries_left);
+    bytes_put_u8(out, response->pin_in_doubt ? 1 : 0);
     bytes_put_field(out, response->stamp);
     if (response->err == ATH_OK)
         put_members(out, response);
@@ -385,6 +386,7 @@ hsm_response_decode(struct ath_slice frame, struct hsm_response *ret_response)
     response.hardware_us = byte_reader_u32(&reader);
     response.waits = read_bool(&reader);
     response.tries_left = byte_reader_u8(&reader);
+    response.pin_in_doubt = read_bool(&reader);
     response.stamp = byte_reader_field(&reader, HSM_WIRE_MAX_STAMP);
     if (response.err == ATH_OK)
         read_members(&reader, &response);

@@ -27,7 +27,7 @@
 #include "base/bytes.h"
 #include "base/why.h"
 
-#define HSM_WIRE_VERSION 2u
+#define HSM_WIRE_VERSION 3u
 #define HSM_WIRE_MAX_FRAME (160u * 1024u)
 #define HSM_WIRE_MAX_MESSAGE (128u * 1024u) /* what is to be signed */
 #define HSM_WIRE_MAX_BLOB 8192u             /* TSS2 PRIVATE KEY PEM, or a PKCS#11 URI */
@@ -131,8 +131,10 @@ struct hsm_response {
     /* INFO, LOGIN, SIGN, also with ATH_ERR_PIN_INCORRECT: wrong PINs until the token locks; 0: it
      * does not say */
     uint8_t tries_left;
-    /* LOGIN, SIGN with ATH_ERR_PIN_INCORRECT of a pin-source: names what was tried (not its
-     * content: device, inode, times, size) */
+    /* LOGIN, SIGN, with another error: a PIN was tried, and it may have cost a try */
+    bool pin_in_doubt;
+    /* LOGIN, SIGN with ATH_ERR_PIN_INCORRECT or pin_in_doubt of a pin-source: names what was tried
+     * (not its content: device, inode, times, size) */
     struct ath_slice stamp;
     /* KEY_CREATE; KEY_OPEN: what to store, where that is other than what was given (PKCS#11 URI) */
     struct ath_slice blob; /* COUNTER too: what to give next time */

@@ -121,11 +121,16 @@ void
 hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
                       store_done_fn *done, void *ctx)
 {
-    struct ath_slice stamp = response == NULL ? ath_slice_of(NULL, 0) : response->stamp;
+    struct hsm_throttle *throttle = unit->login.throttle;
+    struct ath_slice stamp = {0};
 
+    /* one failure that leaves a doubt may be a fault of the moment; two may cost all but the last
+     * try of a card */
+    if (response != NULL && (!response->pin_in_doubt || throttle->wrong > 0))
+        stamp = response->stamp;
     if (response != NULL)
         unit->login.tries_left = response->tries_left;
-    hsm_throttle_failed(hsm_pool_throttles(unit->pool), unit->login.throttle, stamp, done, ctx);
+    hsm_throttle_failed(hsm_pool_throttles(unit->pool), throttle, stamp, done, ctx);
 }
 
 void
@@ -148,10 +153,11 @@ hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure)
         return true;
     }
     if (wait_s > 0)
-        why_set(&ret_failure->why, ATH_ERR_PIN_LOCKED,
-                "%u wrong PINs for %s: athd makes a pause (the token is not locked); try again in "
-                "%u s",
-                unit->login.throttle->wrong, unit->name, (unsigned)wait_s);
+        why_set(
+            &ret_failure->why, ATH_ERR_PIN_LOCKED,
+            "%u tries of a PIN failed for %s: athd makes a pause (the token is not locked); try "
+            "again in %u s",
+            unit->login.throttle->wrong, unit->name, (unsigned)wait_s);
     return wait_s > 0;
 }
 
@@ -438,7 +444,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
         login->is_locked = true;
         hsm_unit_set_locked(unit, ATH_ERR_PIN_LOCKED, pin_locked);
     }
-    if (response->err != ATH_ERR_PIN_INCORRECT) {
+    if (response->err != ATH_ERR_PIN_INCORRECT && !response->pin_in_doubt) {
         /* those who wait now came later: they get a question of theirs */
         if (login->is_abandoned) {
             end_try(unit);

@@ -170,9 +170,10 @@ bool
 hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_response *response,
                   const struct hsm_outcome *outcome)
 {
+    bool counts = outcome->err == ATH_ERR_PIN_INCORRECT || response->pin_in_doubt;
+
     hsm_pin_sign_end(job);
-    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_PIN_INCORRECT ||
-        outcome->err == ATH_ERR_PIN_LOCKED)
+    if (outcome->err == ATH_OK || outcome->err == ATH_ERR_PIN_LOCKED || counts)
         hsm_record_login(unit, outcome->err, response->tries_left);
     if (outcome->err == ATH_OK) {
         hsm_login_count_right(unit, job->pin_from);
@@ -180,7 +181,7 @@ hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_r
     }
     if (outcome->err == ATH_ERR_PIN_LOCKED)
         unit->login.is_locked = true;
-    if (outcome->err != ATH_ERR_PIN_INCORRECT)
+    if (!counts)
         return false;
     if (job->done == NULL || job->deferred.waiting) { /* cancelled: it is told of that */
         hsm_login_count_wrong(unit, response, NULL, NULL);

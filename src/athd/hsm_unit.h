@@ -233,7 +233,8 @@ bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure
 /* A token that takes no PIN may have been unblocked meanwhile: a fresh INFO will say so. True: it
  * is asked for, and nothing is sent until then. */
 bool hsm_login_looks_again(struct hsm_unit *unit);
-/* A PIN was tried, by LOGIN or SIGN: counts it. done comes when a wrong one is on disk. */
+/* A PIN was tried, by LOGIN or SIGN: counts it, also one in doubt. done comes when a wrong one is
+ * on disk. response: NULL where the helper died of it. */
 void hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
                            store_done_fn *done, void *ctx);
 void hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from);

@@ -24,8 +24,8 @@ class Response:
         self.rest = frame[11:]
         self.error = ERRORS[error]
         self.sentence = self.take().decode()
-        self.waits, self.tries_left = struct.unpack_from(">IBB", self.rest)[1:]
-        self.rest = self.rest[6:]
+        self.waits, self.tries_left, self.pin_in_doubt = struct.unpack_from(">IBBB", self.rest)[1:]
+        self.rest = self.rest[7:]
         self.stamp = self.take()
         if self.error == "OK" and self.op in (KEY_CREATE, KEY_OPEN):
             self.blob, self.der = self.take(), self.take()
@@ -61,7 +61,7 @@ class Helper:
     def ask(self, op, members=b""):
         """The answer to it. Raises Ended, and TimeoutError."""
         self.id += 1
-        content = struct.pack(">IB", self.id, op) + (struct.pack(">I", 2) if op == INFO else members)
+        content = struct.pack(">IB", self.id, op) + (struct.pack(">I", 3) if op == INFO else members)
         try:
             self.socket.sendall(field(content))
             while (response := Response(self.read(struct.unpack(">I", self.read(4))[0]))).id != self.id:

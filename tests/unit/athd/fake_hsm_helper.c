@@ -163,10 +163,14 @@ try_pin(const struct hsm_request *request, struct hsm_response *response)
         sleep(1000);
     if (request->op == HSM_OP_SIGN && has_fault("lock-sign"))
         response->err = ATH_ERR_PIN_LOCKED;
-    if (response->err != ATH_OK ||
-        (!has_fault("wrong") && (request->op != HSM_OP_SIGN || !has_fault("wrong-sign"))))
+    if (response->err != ATH_OK)
         return;
-    response->err = ATH_ERR_PIN_INCORRECT;
+    response->pin_in_doubt =
+        has_fault("vague") || (request->op == HSM_OP_SIGN && has_fault("vague-sign"));
+    if (!response->pin_in_doubt && !has_fault("wrong") &&
+        (request->op != HSM_OP_SIGN || !has_fault("wrong-sign")))
+        return;
+    response->err = response->pin_in_doubt ? ATH_ERR_HSM_ERROR : ATH_ERR_PIN_INCORRECT;
     response->tries_left = 2;
     if (request->pin.from == HSM_PIN_SOURCE)
         response->stamp = ath_slice_of_string("STAMP");

@@ -234,6 +234,38 @@ test_refused_pin_source_is_named_to_the_next_helper_even_after_a_restart(void **
     token_end();
 }
 
+/* A general error, say: the token may have counted a try, and may not. */
+static void
+test_try_that_is_in_doubt_counts_and_a_pin_source_has_no_more_than_two(void **state)
+{
+    (void)state;
+    fake_clock_set(1000000);
+    token_begin("pkcs11:token=pin+vague?pin-source=file:/pin", "yes");
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_ERROR);
+    assert_int_equal(token_results[0].retry_after_s, 0);
+    token_sign_ends(1, "b", false, ATH_ERR_HSM_ERROR);
+    assert_int_equal(token_results[1].retry_after_s, 1);
+    token_sign_ends(2, "c", false, ATH_ERR_PIN_LOCKED);
+    assert_non_null(strstr(token_results[2].why.text, "2 tries of a PIN failed"));
+    assert_int_equal(token_count("seen", "8 0 pin=2 keep=0 \n"), 2);
+    fake_clock_move(2);
+    token_sign_ends(3, "d", false, ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(token_count("seen", "8 0 pin=2 keep=0 STAMP"), 1);
+    token_end();
+}
+
+static void
+test_right_pin_after_a_try_in_doubt_ends_the_count(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+vague-once?pin-source=file:/pin", "yes");
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_ERROR);
+    token_sign_ends(1, "b", false, ATH_OK);
+    assert_int_equal(token_count("seen", "8 0 pin=2 keep=0 \n"), 2);
+    assert_int_equal(token_count("prompter", "START"), 0);
+    token_end();
+}
+
 static void
 test_last_try_is_not_the_pin_sources(void **state)
 {
@@ -549,6 +581,8 @@ main(void)
         cmocka_unit_test(test_wrong_pin_is_one_try_and_makes_a_pause_that_survives_a_restart),
         cmocka_unit_test(test_right_pin_ends_the_count),
         cmocka_unit_test(test_refused_pin_source_is_named_to_the_next_helper_even_after_a_restart),
+        cmocka_unit_test(test_try_that_is_in_doubt_counts_and_a_pin_source_has_no_more_than_two),
+        cmocka_unit_test(test_right_pin_after_a_try_in_doubt_ends_the_count),
         cmocka_unit_test(test_last_try_is_not_the_pin_sources),
         cmocka_unit_test(test_locked_token_is_told_without_a_question),
         cmocka_unit_test(test_module_that_dies_of_a_pin_gets_no_second_one_from_us),

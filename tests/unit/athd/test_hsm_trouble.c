@@ -344,6 +344,17 @@ test_right_pin_of_a_login_ends_the_count_on_disk(void **state)
 }
 
 static void
+test_pin_of_a_signature_that_is_in_doubt_counts_on_disk(void **state)
+{
+    (void)state;
+    token_begin("pkcs11:token=pin+vague-sign?pin-source=file:/pin", "yes");
+    token_sign_ends(0, "a", true, ATH_ERR_HSM_ERROR);
+    token_stop_pool();
+    assert_int_equal(wrong_on_disk(), 1);
+    fixture_end(&token_fixture);
+}
+
+static void
 test_right_pin_of_a_signature_ends_the_count_on_disk(void **state)
 {
     (void)state;
@@ -500,6 +511,7 @@ main(void)
         cmocka_unit_test(test_token_that_forgets_each_login_is_not_given_its_pin_for_ever),
         cmocka_unit_test(test_key_file_that_the_hardware_does_not_take_is_no_fault_of_the_caller),
         cmocka_unit_test(test_right_pin_of_a_login_ends_the_count_on_disk),
+        cmocka_unit_test(test_pin_of_a_signature_that_is_in_doubt_counts_on_disk),
         cmocka_unit_test(test_right_pin_of_a_signature_ends_the_count_on_disk),
         cmocka_unit_test(test_login_that_hangs_ends_the_helper_and_counts),
         cmocka_unit_test(test_nobody_is_asked_for_a_pin_when_athd_ends),

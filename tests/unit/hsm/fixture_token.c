@@ -153,6 +153,9 @@ try_pin(struct ath_slice pin, struct hsm_fault *fault)
     token.wrong_pins++;
     token.tries_left--;
     fault->native = 0xA0;
+    fault->pin_in_doubt = token.is_vague;
+    if (token.is_vague)
+        return why_set(&fault->why, ATH_ERR_HSM_ERROR, "failed");
     return why_set(&fault->why, ATH_ERR_PIN_INCORRECT, "wrong");
 }
 

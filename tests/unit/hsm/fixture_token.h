@@ -23,6 +23,7 @@ struct token_state {
     bool bad_signature;
     bool pad;        /* its reader has a pad */
     bool is_changed; /* its PIN is another one now */
+    bool is_vague;   /* it does not say so, but fails */
     uint8_t tries_left;
     /* seen */
     unsigned opens, closes, checks, logins, logouts, signatures, pin_signatures;

@@ -413,6 +413,28 @@ test_kept_pin_that_became_wrong_costs_one_try(void **state)
 }
 
 static void
+test_kept_pin_is_not_tried_again_when_the_token_leaves_a_doubt(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+
+    scene_start(scene);
+    scene_open(scene, "card");
+    (void)login(scene, 3, PERSON_RIGHT, true, ATH_OK);
+    pthread_mutex_lock(&token.lock);
+    token.is_changed = token.is_vague = true;
+    pthread_mutex_unlock(&token.lock);
+    scene_sign(scene, 100, kept);
+    response = scene_answer(scene, 100, ATH_ERR_HSM_ERROR);
+    assert_true(response.pin_in_doubt);
+    assert_int_equal(response.tries_left, 2);
+    scene_sign(scene, 101, kept);
+    response = scene_answer(scene, 101, ATH_ERR_PIN_REQUIRED);
+    assert_false(response.pin_in_doubt);
+    assert_int_equal(token.wrong_pins, 1);
+}
+
+static void
 test_kept_pin_is_not_tried_again_after_the_token_has_locked(void **state)
 {
     struct scene *scene = *state;
@@ -455,6 +477,7 @@ main(void)
         TEST(test_pin_that_is_not_to_be_kept_is_not),
         TEST(test_pin_that_was_kept_is_forgotten_at_a_login_that_keeps_none),
         TEST(test_kept_pin_that_became_wrong_costs_one_try),
+        TEST(test_kept_pin_is_not_tried_again_when_the_token_leaves_a_doubt),
         TEST(test_kept_pin_is_not_tried_again_after_the_token_has_locked),
     };
 

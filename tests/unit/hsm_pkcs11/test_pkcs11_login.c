@@ -188,32 +188,72 @@ test_no_answer_of_a_token_makes_us_try_again(void **state)
     static const struct {
         CK_RV rv;
         ath_err err;
+        bool leaves_doubt; /* may have cost a try */
     } answers[] = {
-        {CKR_PIN_INCORRECT, ATH_ERR_PIN_INCORRECT},
-        {CKR_PIN_INVALID, ATH_ERR_PIN_INCORRECT},
-        {CKR_PIN_LEN_RANGE, ATH_ERR_PIN_INCORRECT},
-        {CKR_PIN_LOCKED, ATH_ERR_PIN_LOCKED},
-        {CKR_PIN_EXPIRED, ATH_ERR_HSM_ERROR},
-        {CKR_USER_PIN_NOT_INITIALIZED, ATH_ERR_HSM_ERROR},
-        {CKR_USER_ANOTHER_ALREADY_LOGGED_IN, ATH_ERR_HSM_BUSY},
-        {CKR_FUNCTION_CANCELED, ATH_ERR_HSM_ERROR},
-        {CKR_SESSION_HANDLE_INVALID, ATH_ERR_HSM_ERROR},
-        {CKR_OPERATION_ACTIVE, ATH_ERR_HSM_ERROR},
-        {CKR_DEVICE_REMOVED, ATH_ERR_HSM_ERROR},
-        {CKR_OBJECT_HANDLE_INVALID, ATH_ERR_HSM_ERROR},
-        {CKR_GENERAL_ERROR, ATH_ERR_HSM_ERROR},
-        {CKR_VENDOR_DEFINED, ATH_ERR_HSM_ERROR},
+        {CKR_OK, ATH_OK, false},
+        {CKR_PIN_INCORRECT, ATH_ERR_PIN_INCORRECT, false},
+        {CKR_PIN_INVALID, ATH_ERR_PIN_INCORRECT, false},
+        {CKR_PIN_LEN_RANGE, ATH_ERR_PIN_INCORRECT, false},
+        {CKR_PIN_LOCKED, ATH_ERR_PIN_LOCKED, false},
+        {CKR_PIN_EXPIRED, ATH_ERR_HSM_ERROR, false},
+        {CKR_USER_PIN_NOT_INITIALIZED, ATH_ERR_HSM_ERROR, false},
+        {CKR_USER_ANOTHER_ALREADY_LOGGED_IN, ATH_ERR_HSM_BUSY, false},
+        {CKR_USER_NOT_LOGGED_IN, ATH_ERR_HSM_ERROR, true},
+        {CKR_FUNCTION_CANCELED, ATH_ERR_HSM_ERROR, false},
+        {CKR_FUNCTION_NOT_SUPPORTED, ATH_ERR_HSM_ERROR, false},
+        {CKR_SESSION_HANDLE_INVALID, ATH_ERR_HSM_ERROR, false},
+        {CKR_OPERATION_ACTIVE, ATH_ERR_HSM_ERROR, true},
+        {CKR_DEVICE_REMOVED, ATH_ERR_HSM_ERROR, true},
+        {CKR_DEVICE_ERROR, ATH_ERR_HSM_ERROR, true},
+        {CKR_DEVICE_MEMORY, ATH_ERR_HSM_ERROR, true},
+        {CKR_FUNCTION_FAILED, ATH_ERR_HSM_ERROR, true},
+        {CKR_OBJECT_HANDLE_INVALID, ATH_ERR_HSM_ERROR, true},
+        {CKR_GENERAL_ERROR, ATH_ERR_HSM_ERROR, true},
+        {CKR_VENDOR_DEFINED, ATH_ERR_HSM_ERROR, true},
     };
     struct fixture *fixture = *state;
-    struct hsm_fault fault;
+    struct hsm_fault fault = {0};
 
     fixture_fake(fixture)->C_Login = answering_login;
     for (size_t i = 0; i < sizeof(answers) / sizeof(answers[0]); i++) {
         fixture_logins = 0;
         login_answer = answers[i].rv;
         assert_int_equal(fixture_login(fixture, "1111", &fault), answers[i].err);
+        assert_int_equal(fault.pin_in_doubt, answers[i].leaves_doubt);
         assert_int_equal(fixture_logins, 1);
     }
+}
+
+static bool is_gone;
+
+static CK_RV
+login_of_a_token_that_goes(CK_SESSION_HANDLE session, CK_USER_TYPE type, CK_UTF8CHAR *pin,
+                           CK_ULONG len)
+{
+    is_gone = true;
+    login_answer = CKR_DEVICE_ERROR;
+    return answering_login(session, type, pin, len);
+}
+
+static CK_RV
+info_of_a_token_that_goes(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    return is_gone ? CKR_TOKEN_NOT_PRESENT : fixture_real->C_GetTokenInfo(slot, info);
+}
+
+/* Who takes it out has a person's hands: that is no loop of tries. */
+static void
+test_token_that_is_gone_leaves_no_doubt_of_a_pin(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_FUNCTION_LIST *fake = fixture_fake(fixture);
+    struct hsm_fault fault = {0};
+
+    is_gone = false;
+    fake->C_Login = login_of_a_token_that_goes;
+    fake->C_GetTokenInfo = info_of_a_token_that_goes;
+    assert_int_equal(fixture_login(fixture, "1111", &fault), ATH_ERR_HSM_UNAVAILABLE);
+    assert_false(fault.pin_in_doubt);
 }
 
 static void
@@ -329,6 +369,7 @@ main(void)
         WITH(fixture_setup, test_tries_left_are_read_again_after_each_try),
         WITH(fixture_setup, test_token_that_says_locked_without_the_flag_is_locked),
         WITH(fixture_setup, test_no_answer_of_a_token_makes_us_try_again),
+        WITH(fixture_setup, test_token_that_is_gone_leaves_no_doubt_of_a_pin),
         WITH(fixture_setup, test_reader_with_a_pad_is_given_no_pin),
         WITH(fixture_setup, test_pin_is_not_copied),
         WITH(fixture_setup, test_token_without_login_is_not_logged_in_to),

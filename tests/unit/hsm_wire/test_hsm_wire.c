@@ -72,8 +72,12 @@ sample_request(enum hsm_op op)
 static struct hsm_response
 sample_response(enum hsm_op op)
 {
-    struct hsm_response response = {
-        .id = 9, .op = op, .hardware_us = 412, .tries_left = 2, .waits = true};
+    struct hsm_response response = {.id = 9,
+                                    .op = op,
+                                    .hardware_us = 412,
+                                    .tries_left = 2,
+                                    .waits = true,
+                                    .pin_in_doubt = true};
 
     switch (op) {
     case HSM_OP_INFO:
@@ -196,6 +200,7 @@ assert_same_response(const struct hsm_response *a, const struct hsm_response *b)
     assert_int_equal(a->facts.always_authenticate, b->facts.always_authenticate);
     assert_int_equal(a->waits, b->waits);
     assert_int_equal(a->tries_left, b->tries_left);
+    assert_int_equal(a->pin_in_doubt, b->pin_in_doubt);
     assert_true(ath_slice_equal(a->stamp, b->stamp));
     assert_int_equal(a->parallel, b->parallel);
     assert_int_equal(a->has_counter, b->has_counter);
