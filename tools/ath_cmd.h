@@ -87,7 +87,8 @@ extern const struct cmd *const cmd_groups[];
 
 extern const struct cmd cmd_agent_group[], cmd_key_group[], cmd_attest_group[],
     cmd_credential_group[], cmd_service_group[], cmd_handshake_group[], cmd_session_group[],
-    cmd_peer_group[], cmd_grant_group[], cmd_policy_group[], cmd_audit_group[];
+    cmd_peer_group[], cmd_grant_group[], cmd_consent_group[], cmd_policy_group[],
+    cmd_audit_group[];
 
 /* ---- ath_cmd_options.c ---- */
 
@@ -134,6 +135,7 @@ int cmd_print_field(const char *path, const struct json *result); /* --field */
 
 void cmd_print_json(const char *json); /* and a line end; harmful characters as JSON escapes */
 void cmd_print_raw(const char *text);  /* ends in one line feed; NULL: nothing */
+void cmd_print_part(const char *text); /* without a line end of its own; NULL: nothing */
 
 /* ---- ath_cmd_call.c: calling, and saying what failed ---- */
 

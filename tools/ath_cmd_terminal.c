@@ -57,6 +57,13 @@ cmd_print_json(const char *json)
 }
 
 void
+cmd_print_part(const char *text)
+{
+    if (text != NULL)
+        print(text, false);
+}
+
+void
 cmd_print_raw(const char *text)
 {
     size_t len = text == NULL ? 0 : strlen(text);

@@ -101,6 +101,12 @@ ATH_PUBLIC ath_err ath_client_receive(struct ath_client *client, int64_t *ret_id
  */
 ATH_PUBLIC ath_err ath_client_event(struct ath_client *client, char **ret_event) ATH_MUST_USE;
 
+/* Takes in what has come, without waiting, for programs that poll(2) ath_client_fd among others:
+ * events and answers are kept as during a call. Before poll(2) it is called once and the events
+ * kept are taken, for what came with an answer is no longer in the socket. Errors as
+ * ath_client_call. */
+ATH_PUBLIC ath_err ath_client_take_in(struct ath_client *client) ATH_MUST_USE;
+
 /* How many events are kept: so many ath_client_event calls do not wait. */
 ATH_PUBLIC size_t ath_client_events_kept(const struct ath_client *client);
 

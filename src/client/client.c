@@ -182,6 +182,13 @@ ath_client_event(struct ath_client *client, char **ret_event)
     return ATH_OK;
 }
 
+ath_err
+ath_client_take_in(struct ath_client *client)
+{
+    client_forget_error(client);
+    return client_take_in(client);
+}
+
 size_t
 ath_client_events_kept(const struct ath_client *client)
 {

@@ -4,6 +4,7 @@
 #include "base/clock.h"
 
 #define EVENTS_KEPT_MAX 256u
+#define NOT_JSON_RPC "athd sent something that is not JSON-RPC"
 
 /* An answer may be longer than a call may be: a list of everything. */
 static const struct json_limits answer_limits = {.max_len = CONNECTION_LINE_MAX,
@@ -61,22 +62,27 @@ out:
     return err;
 }
 
+static ath_err
+parse_line(struct ath_slice line, struct json **ret_message)
+{
+    ath_err err = json_parse(line, &answer_limits, NULL, ret_message);
+
+    return err == ATH_OK || err == ATH_ERR_NOMEM ? err : ATH_ERR_UNREACHABLE;
+}
+
 /* One message: an answer, or an event. */
 static ath_err
 read_message(struct ath_client *client, uint64_t deadline_ms, struct json **ret_message)
 {
-    struct connection_failure failure = {"failed", "athd sent something that is not JSON-RPC"};
+    struct connection_failure failure = {"failed", NOT_JSON_RPC};
     struct ath_slice line = {0};
     ath_err err;
 
     do {
         err = connection_read(&client->connection, deadline_ms, &line, &failure);
     } while (err == ATH_OK && line.len == 0);
-    if (err == ATH_OK) {
-        err = json_parse(line, &answer_limits, NULL, ret_message);
-        if (err != ATH_OK && err != ATH_ERR_NOMEM)
-            err = ATH_ERR_UNREACHABLE;
-    }
+    if (err == ATH_OK)
+        err = parse_line(line, ret_message);
     return err == ATH_OK ? ATH_OK : client_fail_transport(client, err, &failure);
 }
 
@@ -129,11 +135,43 @@ client_next_message(struct ath_client *client, const struct wanted *wanted, uint
     return ATH_OK;
 }
 
+/* Keeps all that was read. */
+static ath_err
+keep_what_was_read(struct ath_client *client)
+{
+    struct connection_failure failure = {"failed", NOT_JSON_RPC};
+    struct ath_slice line = {0};
+    struct json *message = NULL;
+    ath_err err = ATH_OK;
+
+    while (err == ATH_OK && connection_next_line(&client->connection, &line)) {
+        if (line.len == 0)
+            continue;
+        if ((err = parse_line(line, &message)) != ATH_OK)
+            return client_fail_transport(client, err, &failure);
+        err = keep_for_later(client, message);
+    }
+    return err;
+}
+
+ath_err
+client_take_in(struct ath_client *client)
+{
+    struct connection_failure failure = {"failed", ""};
+    ath_err err = keep_what_was_read(client);
+
+    if (err != ATH_OK)
+        return err;
+    if ((err = connection_fill(&client->connection, &failure)) != ATH_OK)
+        return client_fail_transport(client, err, &failure);
+    return keep_what_was_read(client);
+}
+
 ath_err
 client_open_answer(struct ath_client *client, struct json *message, int64_t *ret_id,
                    struct json **ret_result)
 {
-    struct connection_failure failure = {"failed", "athd sent something that is not JSON-RPC"};
+    struct connection_failure failure = {"failed", NOT_JSON_RPC};
     struct rpc_answer answer = {0};
     ath_err err = rpc_answer_decode(message, &answer);
 

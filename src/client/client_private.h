@@ -48,6 +48,8 @@ ath_err client_send(struct ath_client *client, const char *method, const struct 
 /* What was not wanted is kept. */
 ath_err client_next_message(struct ath_client *client, const struct wanted *wanted,
                             uint64_t deadline_ms, struct json **ret_message) ATH_MUST_USE;
+/* Keeps what has come, without waiting. */
+ath_err client_take_in(struct ath_client *client) ATH_MUST_USE;
 /* Takes message. An error answer is returned and recorded; *ret_id is set then too (0: none). */
 ath_err client_open_answer(struct ath_client *client, struct json *message, int64_t *ret_id,
                            struct json **ret_result) ATH_MUST_USE;

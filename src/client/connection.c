@@ -147,18 +147,34 @@ take_line(struct connection *connection, struct ath_slice *ret_line)
     return true;
 }
 
+bool
+connection_next_line(struct connection *connection, struct ath_slice *ret_line)
+{
+    if (connection->taken > 0) {
+        ath_buf_consume(&connection->in, connection->taken);
+        connection->taken = 0;
+        connection->searched = 0;
+    }
+    return take_line(connection, ret_line);
+}
+
+ath_err
+connection_fill(struct connection *connection, struct connection_failure *ret_failure)
+{
+    if (connection->fd < 0)
+        return lost(ret_failure, "closed", "not connected to athd");
+    if (connection->in.len - connection->taken > CONNECTION_LINE_MAX)
+        return lost(ret_failure, "failed", TOO_LONG);
+    return read_some(connection, ret_failure);
+}
+
 ath_err
 connection_read(struct connection *connection, uint64_t deadline_ms, struct ath_slice *ret_line,
                 struct connection_failure *ret_failure)
 {
     ath_err err;
 
-    if (connection->taken > 0) {
-        ath_buf_consume(&connection->in, connection->taken);
-        connection->taken = 0;
-        connection->searched = 0;
-    }
-    while (!take_line(connection, ret_line)) {
+    while (!connection_next_line(connection, ret_line)) {
         short events;
 
         if (connection->in.len > CONNECTION_LINE_MAX)

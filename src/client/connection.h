@@ -43,6 +43,13 @@ ath_err connection_read(struct connection *connection, uint64_t deadline_ms,
                         struct ath_slice *ret_line,
                         struct connection_failure *ret_failure) ATH_MUST_USE;
 
+/* Reads once what is there, none is fine. ATH_ERR_UNREACHABLE with *ret_failure set (also where the
+ * connection has ended), ATH_ERR_NOMEM. */
+ath_err connection_fill(struct connection *connection,
+                        struct connection_failure *ret_failure) ATH_MUST_USE;
+/* A whole line of what was read, as connection_read gives it; false: there is none. */
+bool connection_next_line(struct connection *connection, struct ath_slice *ret_line);
+
 /* $ATH_AUTH_SOCK, $XDG_RUNTIME_DIR/ath/agent.sock, /run/ath/agent.sock: the first that is there,
  * else the first that could be. On the heap; NULL when out of memory. */
 char *connection_default_path(void);

@@ -1,5 +1,7 @@
 #include "fake_athd.h"
 
+#include <poll.h>
+
 #include "ath/client.h"
 
 #define LINE 4096
@@ -154,6 +156,70 @@ test_answers_come_in_any_order_and_events_wait(void **state)
     end(client, &athd);
 }
 
+/* An event that comes in one piece with an answer, half of another, and after a word of ours the
+ * rest. */
+static void
+serve_pieces(int fd)
+{
+    char line[LINE];
+
+    fake_athd_read(fd, line, sizeof(line));
+    fake_athd_say(fd, "{\"jsonrpc\":\"2.0\",\"id\":1,\"result\":{}}\n"
+                      "{\"jsonrpc\":\"2.0\",\"method\":\"event\",\"params\":{\"n\":1}}\n"
+                      "{\"jsonrpc\":\"2.0\",\"method\":\"event\",");
+    fake_athd_read(fd, line, sizeof(line));
+    fake_athd_say(fd, "\"params\":{\"n\":2}}\n{\"jsonrpc\":\"2.0\",\"id\":2,\"result\":[2]}\n");
+    fake_athd_read(fd, line, sizeof(line));
+    fake_athd_say(fd, "this is not JSON-RPC\n");
+    fake_athd_read(fd, line, sizeof(line));
+}
+
+static void
+wait_for_events(struct ath_client *client, size_t count)
+{
+    struct pollfd entry = {.fd = ath_client_fd(client), .events = POLLIN};
+
+    assert_int_equal(ath_client_take_in(client), ATH_OK);
+    while (ath_client_events_kept(client) < count) {
+        assert_int_equal(poll(&entry, 1, 20000), 1);
+        assert_int_equal(ath_client_take_in(client), ATH_OK);
+    }
+}
+
+static void
+test_what_has_come_is_taken_in_without_waiting(void **state)
+{
+    struct fake_athd athd;
+    struct ath_client *client = connect_to(&athd, serve_pieces);
+    char *text = NULL;
+    int64_t id = 0;
+    ath_err err;
+
+    (void)state;
+    assert_int_equal(ath_client_call(client, "m", NULL, NULL), ATH_OK);
+    wait_for_events(client, 1);
+    assert_int_equal(ath_client_take_in(client), ATH_OK); /* half an event is none, and no error */
+    assert_int_equal(ath_client_events_kept(client), 1);
+    assert_int_equal(ath_client_send(client, "m", NULL, &id), ATH_OK);
+    wait_for_events(client, 2);
+    assert_int_equal(ath_client_receive(client, &id, &text), ATH_OK);
+    assert_int_equal(id, 2);
+    assert_string_equal(text, "[2]");
+    ath_string_free(text);
+    assert_int_equal(ath_client_event(client, &text), ATH_OK);
+    ath_string_free(text);
+    assert_int_equal(ath_client_event(client, &text), ATH_OK);
+    assert_string_equal(text, "{\"n\":2}");
+    ath_string_free(text);
+    assert_int_equal(ath_client_send(client, "m", NULL, &id), ATH_OK);
+    while ((err = ath_client_take_in(client)) == ATH_OK)
+        ;
+    assert_int_equal(err, ATH_ERR_UNREACHABLE);
+    assert_non_null(strstr(ath_client_error_message(client), "JSON-RPC"));
+    assert_int_equal(ath_client_take_in(client), ATH_ERR_UNREACHABLE);
+    end(client, &athd);
+}
+
 /* Reads nothing more until its answers, far more than a socket holds, have been taken. */
 static void
 serve_flood(int fd)
@@ -243,6 +309,20 @@ serve_nothing(int fd)
 }
 
 static void
+test_an_athd_that_ends_is_noticed_by_who_takes_in(void **state)
+{
+    struct fake_athd athd;
+    struct ath_client *client = connect_to(&athd, serve_nothing);
+    struct pollfd entry = {.fd = ath_client_fd(client), .events = POLLIN};
+
+    (void)state;
+    assert_int_equal(poll(&entry, 1, 20000), 1);
+    assert_int_equal(ath_client_take_in(client), ATH_ERR_UNREACHABLE);
+    assert_non_null(strstr(cause_of(client), "closed"));
+    end(client, &athd);
+}
+
+static void
 test_an_athd_that_ends_is_said_to_have_ended(void **state)
 {
     struct fake_athd athd;
@@ -283,7 +363,7 @@ test_what_is_not_json_rpc_ends_the_connection(void **state)
     "\"result\":{\"state\":\"done\",\"send\":[{\"n\":8},{\"n\":9}],"                               \
     "\"result\":{\"session\":\"s\"}}"
 #define REFUSED_WITH_M4                                                                            \
-    "\"error\":{\"code\":-32009,\"message\":\"no\",\"data\":{\"reason\":\"INVALID_SIGNATURE\","       \
+    "\"error\":{\"code\":-32009,\"message\":\"no\",\"data\":{\"reason\":\"INVALID_SIGNATURE\","    \
     "\"send\":{\"type\":\"identity_result\"}}}"
 
 static void
@@ -415,8 +495,10 @@ main(void)
         cmocka_unit_test(test_params_that_are_no_object_are_refused_here),
         cmocka_unit_test(test_an_error_keeps_reason_message_and_data),
         cmocka_unit_test(test_answers_come_in_any_order_and_events_wait),
+        cmocka_unit_test(test_what_has_come_is_taken_in_without_waiting),
         cmocka_unit_test(test_sending_reads_meanwhile_so_that_nobody_waits_for_ever),
         cmocka_unit_test(test_no_answer_in_time_closes_the_connection),
+        cmocka_unit_test(test_an_athd_that_ends_is_noticed_by_who_takes_in),
         cmocka_unit_test(test_an_athd_that_ends_is_said_to_have_ended),
         cmocka_unit_test(test_what_is_not_json_rpc_ends_the_connection),
         cmocka_unit_test(test_a_handshakes_steps_say_what_to_carry),

@@ -1,0 +1,212 @@
+/* `ath consent` at a terminal: athd on one side, the dialogue in the middle, keys on the other. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "ath_cmd_consent.h"
+#include "ath_cmd_consent_dialogue.h"
+#include "ath_cmd_consent_tty.h"
+#include "base/clock.h"
+
+#define READ_SIZE 4096 /* of a terminal's line */
+
+struct attending {
+    const struct cmd_context *context;
+    struct ath_client *client;
+    struct consent_dialogue *dialogue;
+    bool is_stale; /* something has happened since the last list */
+    uint64_t listed_ms;
+    bool has_terminal;
+};
+
+static struct consent_moment
+moment(void)
+{
+    struct consent_moment now = {.ms = clock_monotonic_ms(), .now = clock_now()};
+
+    consent_tty_size(&now.columns, &now.rows);
+    return now;
+}
+
+/* ---- athd ---- */
+
+static ath_err
+renew_list(struct attending *attending)
+{
+    struct consent_moment now;
+    struct json *list = NULL;
+    ath_err err = consent_list(attending->client, &list);
+
+    if (err != ATH_OK)
+        return err;
+    now = moment();
+    attending->is_stale = false;
+    attending->listed_ms = now.ms;
+    consent_dialogue_list(attending->dialogue, list, &now);
+    return ATH_OK;
+}
+
+/* What has come from athd. */
+static ath_err
+take_events(struct attending *attending)
+{
+    ath_err err = ath_client_take_in(attending->client);
+
+    while (err == ATH_OK && ath_client_events_kept(attending->client) > 0) {
+        char *text = NULL;
+        struct json *event;
+
+        if ((err = ath_client_event(attending->client, &text)) != ATH_OK)
+            break;
+        if ((event = cmd_parse(text)) != NULL)
+            consent_dialogue_event(attending->dialogue, event);
+        attending->is_stale = true;
+        json_free(event);
+        ath_string_free(text);
+    }
+    return err;
+}
+
+/* What the person wants of athd. An error of athd's is theirs to read; what ends us is none. */
+static ath_err
+make_calls(struct attending *attending)
+{
+    struct json *params = NULL;
+    const char *method;
+
+    while ((method = consent_dialogue_take_call(attending->dialogue, &params)) != NULL) {
+        ath_err err = consent_call(attending->client, method, params);
+        struct consent_moment now = moment();
+
+        params = NULL;
+        if (err == ATH_ERR_UNREACHABLE)
+            return err;
+        consent_dialogue_called(attending->dialogue, err,
+                                ath_client_error_message(attending->client), &now);
+        attending->is_stale = true;
+        attending->listed_ms = 0; /* the person waits for it */
+    }
+    return ATH_OK;
+}
+
+/* ---- the terminal ---- */
+
+/* What cannot be shown whole for want of memory is not asked. */
+static ath_err
+show(struct attending *attending)
+{
+    struct ath_buf *out = consent_dialogue_out(attending->dialogue);
+    ath_err err = out->err;
+
+    cmd_print_part(ath_buf_text(out));
+    ath_buf_clear(out);
+    if (consent_dialogue_takes_bell(attending->dialogue) && !attending->context->quiet)
+        putchar('\a');
+    fflush(stdout);
+    consent_tty_read_lines(consent_dialogue_wants_line(attending->dialogue));
+    if (consent_dialogue_takes_flush(attending->dialogue))
+        consent_tty_flush();
+    return err;
+}
+
+static void
+take_keys(struct attending *attending)
+{
+    char bytes[READ_SIZE];
+    size_t len = 0;
+    struct consent_moment now;
+
+    if (consent_tty_read(bytes, sizeof(bytes), &len) != ATH_OK) {
+        attending->has_terminal = false;
+        return;
+    }
+    now = moment();
+    consent_dialogue_keys(attending->dialogue, bytes, len, &now);
+}
+
+/* Until a new list may be asked for; -1: until something happens. */
+static int
+pause_ms(const struct attending *attending)
+{
+    uint64_t gone_ms = clock_monotonic_ms() - attending->listed_ms;
+
+    if (!attending->is_stale)
+        return -1;
+    return gone_ms >= CONSENT_LIST_PAUSE_MS ? 0 : (int)(CONSENT_LIST_PAUSE_MS - gone_ms);
+}
+
+/* Keys first: they were pressed for what stands there, not for what comes now. */
+static ath_err
+wait_and_take(struct attending *attending)
+{
+    struct consent_tty_news news = {0};
+    ath_err err = consent_tty_wait(ath_client_fd(attending->client), pause_ms(attending), &news);
+
+    if (err == ATH_OK && news.was_away) {
+        struct consent_moment now = moment();
+
+        consent_dialogue_redraw(attending->dialogue, &now);
+    } else if (err == ATH_OK && news.has_keys) {
+        take_keys(attending);
+    }
+    return err;
+}
+
+/* athd is heard last before we wait: what came with an answer is no longer in the socket. */
+static ath_err
+talk(struct attending *attending)
+{
+    ath_err err = ATH_OK;
+
+    attending->is_stale = true;
+    while (err == ATH_OK && attending->has_terminal &&
+           !consent_dialogue_is_over(attending->dialogue)) {
+        if ((err = make_calls(attending)) == ATH_OK && pause_ms(attending) == 0)
+            err = renew_list(attending);
+        if (err == ATH_OK && (err = take_events(attending)) == ATH_OK &&
+            (err = show(attending)) == ATH_OK)
+            err = wait_and_take(attending);
+    }
+    return err;
+}
+
+static int
+run(struct attending *attending)
+{
+    ath_err err = consent_tty_begin();
+
+    if (err == ATH_OK) {
+        attending->has_terminal = true;
+        cmd_note(attending->context, "athd's questions come here. ? for help, q to leave.");
+        err = talk(attending);
+        (void)show(attending);
+        consent_tty_end();
+    }
+    if (err == ATH_OK)
+        return EXIT_SUCCESS;
+    if (strcmp(ath_client_error_reason(attending->client), "OK") != 0)
+        return cmd_fail(attending->context, attending->client, err);
+    (void)cmd_error("the terminal cannot be used: %s", ath_err_sentence(err));
+    return ath_err_exit_status(err);
+}
+
+/* `ath consent` */
+int
+cmd_run_consent(struct cmd_context *context)
+{
+    struct attending attending = {.context = context};
+    int status = EXIT_SUCCESS;
+
+    if (json_get_string(context->extra, "--prompter") != NULL)
+        return cmd_run_consent_agent(context);
+    if (!consent_tty_is_there())
+        return cmd_error(
+            "this talks to a person at a terminal, and there is none; see `ath consent "
+            "list` and `ath consent answer`, or --prompter");
+    if ((attending.dialogue = consent_dialogue_new()) == NULL)
+        return cmd_error("out of memory");
+    if ((attending.client = consent_attend(context, &status)) != NULL)
+        status = run(&attending);
+    ath_client_free(attending.client);
+    consent_dialogue_free(attending.dialogue);
+    return status;
+}

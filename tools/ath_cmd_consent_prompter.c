@@ -1,0 +1,197 @@
+#include "ath_cmd_consent_prompter.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/ioctl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+
+#define EXIT_CANNOT_RUN 127
+#define KILL_AFTER_MS 1000u
+
+struct consent_prompter {
+    struct pinentry *pinentry;
+    pid_t pid;
+    int to, from; /* its standard input and output */
+    bool is_ending;
+    uint64_t kill_at_ms;
+};
+
+/* ---- in the child, between fork and exec: async-signal-safe calls only ---- */
+
+static void
+reset_signals(void)
+{
+    struct sigaction action = {.sa_handler = SIG_DFL};
+    sigset_t none;
+    int number;
+
+    for (number = 1; number < NSIG; number++)
+        sigaction(number, &action, NULL); /* what cannot be set (SIGKILL) need not be */
+    sigemptyset(&none);
+    sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static void
+run(const char *program, int input, int output, pid_t parent)
+{
+    char *arguments[] = {(char *)(uintptr_t)program, NULL}; /* execvp(3) does not change it */
+
+    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
+        _exit(EXIT_CANNOT_RUN); /* the parent died before the kernel was told */
+    /* a session: what shares our terminal would be stopped when it draws there */
+    if (setsid() < 0 || dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
+        _exit(EXIT_CANNOT_RUN);
+    fd_close_from(3);
+    reset_signals();
+    execvp(program, arguments);
+    _exit(EXIT_CANNOT_RUN);
+}
+
+/* ---- here ---- */
+
+static ath_err
+start_child(struct consent_prompter *prompter, const char *program, int input, int output)
+{
+    pid_t parent = getpid();
+
+    /* no pipe may stand where the child's standard input and output will */
+    if (input <= STDERR_FILENO || output <= STDERR_FILENO)
+        return ATH_ERR_NO_PROMPTER;
+    if ((prompter->pid = fork()) == 0)
+        run(program, input, output, parent);
+    return prompter->pid < 0 ? ATH_ERR_NO_PROMPTER : ATH_OK;
+}
+
+ath_err
+consent_prompter_start(const char *program, const struct pinentry_question *question,
+                       struct consent_prompter **ret_prompter)
+{
+    struct consent_prompter *prompter = calloc(1, sizeof(*prompter));
+    int to[2] = {-1, -1}, from[2] = {-1, -1};
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (prompter == NULL)
+        return err;
+    prompter->to = prompter->from = -1;
+    if ((err = pinentry_new(question, &prompter->pinentry)) != ATH_OK)
+        goto out;
+    err = ATH_ERR_NO_PROMPTER;
+    if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0)
+        goto out;
+    if ((err = fd_set_nonblocking(to[1])) != ATH_OK ||
+        (err = fd_set_nonblocking(from[0])) != ATH_OK ||
+        (err = start_child(prompter, program, to[0], from[1])) != ATH_OK)
+        goto out;
+    prompter->to = to[1];
+    prompter->from = from[0];
+    *ret_prompter = prompter;
+    prompter = NULL;
+    to[1] = from[0] = -1;
+out:
+    fd_close(&to[0]);
+    fd_close(&to[1]);
+    fd_close(&from[0]);
+    fd_close(&from[1]);
+    if (prompter != NULL) {
+        pinentry_free(prompter->pinentry);
+        free(prompter);
+    }
+    return err;
+}
+
+int
+consent_prompter_fd(const struct consent_prompter *prompter)
+{
+    return prompter->from;
+}
+
+const char *
+consent_prompter_complaint(const struct consent_prompter *prompter)
+{
+    return pinentry_complaint(prompter->pinentry);
+}
+
+/* Has it not even read the command that it answers? (A pipe says so at both of its ends: pipe(7).)
+ */
+static bool
+has_unread(const struct consent_prompter *prompter)
+{
+    int len = 0;
+
+    return ioctl(prompter->to, FIONREAD, &len) == 0 && len > 0;
+}
+
+/* A line at a time goes into an empty pipe; one that does not take it is not being read. */
+static bool
+send_text(const struct consent_prompter *prompter, struct ath_slice text)
+{
+    ssize_t n;
+
+    if (text.len == 0)
+        return true;
+    do {
+        n = write(prompter->to, text.data, text.len);
+    } while (n < 0 && errno == EINTR);
+    return n == (ssize_t)text.len;
+}
+
+bool
+consent_prompter_read(struct consent_prompter *prompter, ath_err *ret_answer)
+{
+    struct ath_buf out = {.max = 4 * PINENTRY_LINE_MAX};
+    char bytes[4096];
+    ssize_t n = read(prompter->from, bytes, sizeof(bytes));
+    ath_err err = ATH_ERR_NO_PROMPTER;
+
+    if (n < 0 && (errno == EAGAIN || errno == EINTR))
+        return false;
+    if (n > 0) {
+        pinentry_note_unread(prompter->pinentry, has_unread(prompter));
+        err = pinentry_receive(prompter->pinentry, ath_slice_of(bytes, (size_t)n), &out);
+        if (err == ATH_OK && !send_text(prompter, ath_buf_slice(&out)) &&
+            !pinentry_is_done(prompter->pinentry))
+            err = ATH_ERR_NO_PROMPTER;
+    }
+    ath_buf_done(&out);
+    *ret_answer = err;
+    return err != ATH_OK || pinentry_is_done(prompter->pinentry);
+}
+
+void
+consent_prompter_end(struct consent_prompter *prompter)
+{
+    if (prompter->is_ending)
+        return;
+    prompter->is_ending = true;
+    prompter->kill_at_ms = clock_monotonic_ms() + KILL_AFTER_MS;
+    kill(-prompter->pid, SIGTERM);
+    kill(prompter->pid, SIGTERM); /* it may not have its session yet */
+}
+
+bool
+consent_prompter_is_gone(struct consent_prompter *prompter)
+{
+    siginfo_t info = {.si_pid = 0};
+
+    if (prompter->is_ending && clock_monotonic_ms() >= prompter->kill_at_ms) {
+        kill(-prompter->pid, SIGKILL);
+        kill(prompter->pid, SIGKILL);
+    }
+    if (waitid(P_PID, (id_t)prompter->pid, &info, WEXITED | WNOHANG | WNOWAIT) != 0 ||
+        info.si_pid == 0)
+        return false;
+    kill(-prompter->pid, SIGKILL); /* what it left; before its number is free for others */
+    (void)waitpid(prompter->pid, NULL, 0);
+    fd_close(&prompter->to);
+    fd_close(&prompter->from);
+    pinentry_free(prompter->pinentry);
+    free(prompter);
+    return true;
+}

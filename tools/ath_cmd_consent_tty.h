@@ -1,0 +1,44 @@
+/*
+ * The terminal of `ath consent`: keys without Enter and without echo while it is ours, as it was
+ * whenever it is not: at the end, on every signal that ends or stops us, and on a crash. There is
+ * one.
+ */
+#ifndef TOOLS_ATH_CMD_CONSENT_TTY_H
+#define TOOLS_ATH_CMD_CONSENT_TTY_H
+
+#include <signal.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/buf.h"
+
+bool consent_tty_is_there(void);
+
+/* Standard input and output must be terminals, and we in its foreground (else the kernel stops us,
+ * as any program that changes it). Signals are handled from now on, SIGTSTP, SIGCONT and SIGWINCH
+ * only inside consent_tty_wait. ATH_ERR_USAGE: no terminal; ATH_ERR_IO. */
+ath_err consent_tty_begin(void) ATH_MUST_USE;
+/* As it was before; without a begin, nothing. */
+void consent_tty_end(void);
+
+/* Whether whole lines are read, with the terminal's own editing, or single keys. What was typed for
+ * the other way is thrown away. */
+void consent_tty_read_lines(bool lines);
+/* Throws away what was typed until now. */
+void consent_tty_flush(void);
+/* Its size; 0: not known. */
+void consent_tty_size(size_t *ret_columns, size_t *ret_rows);
+
+struct consent_tty_news {
+    bool has_keys, has_other; /* there is something to read: here, from other_fd */
+    bool was_away;            /* stopped meanwhile, or its size has changed: draw anew */
+};
+
+/* Waits for keys, for other_fd, for at most timeout_ms (-1: without end). ATH_ERR_IO. */
+ath_err consent_tty_wait(int other_fd, int timeout_ms,
+                         struct consent_tty_news *ret_news) ATH_MUST_USE;
+/* One read of what was typed. 0: a line that was not given (ctrl-D). ATH_ERR_NOT_FOUND: the
+ * terminal has gone. */
+ath_err consent_tty_read(char *bytes, size_t size, size_t *ret_len) ATH_MUST_USE;
+
+#endif
