@@ -2,9 +2,18 @@
 #include "ath_cmd.h"
 
 const struct cmd *const cmd_groups[] = {
-    cmd_agent_group,   cmd_key_group,       cmd_attest_group,  cmd_credential_group,
-    cmd_service_group, cmd_handshake_group, cmd_session_group, cmd_peer_group,
-    cmd_grant_group,   cmd_consent_group,   cmd_policy_group,  cmd_audit_group,
+    cmd_agent_group,
+    cmd_key_group,
+    cmd_attest_group,
+    cmd_credential_group,
+    cmd_service_group,
+    cmd_handshake_group,
+    cmd_session_group,
+    cmd_peer_group,
+    cmd_grant_group,
+    cmd_consent_group,
+    cmd_policy_group,
+    cmd_audit_group,
     NULL,
 };
 
