@@ -1,5 +1,6 @@
 #include "base/log.h"
 
+#include <assert.h>
 #include <poll.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -82,20 +83,53 @@ say_lost(unsigned count)
         write_line(LOG_LEVEL_WARNING, text);
 }
 
+/* No check of the format by the compiler: it has checked those of log_write's callers. */
+static int (*const print)(char *text, size_t size, const char *fmt, va_list args) = vsnprintf;
+
+/* What the values bring is escaped, so that none of them ends a reason="…" or begins another
+ * member: the text is made twice, from a format with quotes and from one without, and a quote is
+ * the format's own where they differ. */
+static bool
+print_escaped(char ret_text[LINE_SIZE], const char *fmt, va_list args)
+{
+    char bare_fmt[LINE_SIZE], text[LINE_SIZE], bare[LINE_SIZE];
+    bool is_quoted = false, is_good;
+    size_t in, out = 0;
+    va_list again;
+
+    assert(strlen(fmt) < sizeof(bare_fmt));
+    for (in = 0; fmt[in] != '\0'; in++)
+        bare_fmt[in] = (char)(fmt[in] == '"' ? '\'' : fmt[in]);
+    bare_fmt[in] = '\0';
+    va_copy(again, args);
+    is_good = print(text, sizeof(text), fmt, args) >= 0 &&
+              print(bare, sizeof(bare), bare_fmt, again) >= 0;
+    va_end(again);
+    for (in = 0; is_good && text[in] != '\0' && out < LINE_SIZE - 2; in++) {
+        if (text[in] != bare[in])
+            is_quoted = !is_quoted;
+        else if (text[in] == '"' || (text[in] == '\\' && is_quoted))
+            ret_text[out++] = '\\';
+        ret_text[out++] = text[in];
+    }
+    ret_text[out] = '\0';
+    return is_good;
+}
+
 void
 log_write(enum log_level level, const char *fmt, ...)
 {
     char text[LINE_SIZE];
     unsigned lost_count;
     va_list args;
-    int len;
+    bool is_good;
 
     if (level > log_level)
         return;
     va_start(args, fmt);
-    len = vsnprintf(text, sizeof(text), fmt, args);
+    is_good = print_escaped(text, fmt, args);
     va_end(args);
-    if (len < 0)
+    if (!is_good)
         return;
     utf8_make_harmless(text);
     if (would_block()) {

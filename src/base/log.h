@@ -13,7 +13,9 @@ bool log_level_parse(const char *text, enum log_level *ret_level); /* error warn
 void log_set_name(const char *program);                            /* borrowed: a string literal */
 void log_set_fd(int fd); /* instead of stderr; borrowed. Before there are threads. */
 
-/* A line's text is made harmless (control characters become '?') and cut at 1,024 bytes. */
+/* A line's text is made harmless (control characters become '?') and cut at 1,024 bytes. Of what
+ * the values bring, `"` becomes `\"`, and in quotes of the format's `\` becomes `\\`. The format is
+ * shorter than a line. */
 void log_write(enum log_level level, const char *fmt, ...) ATH_PRINTF(2, 3);
 
 #define log_error(...) log_write(LOG_LEVEL_ERROR, __VA_ARGS__)

@@ -55,6 +55,48 @@ test_lines_of_the_level_are_written_and_harmless(void **state)
 }
 
 static void
+write_quotes(void)
+{
+    log_error("event=a reason=\"%s\" n=%d path=%s", "no \"b\" at C:\\ \" event=x reason=\"", 1,
+              "a\\\"");
+}
+
+static void
+test_what_a_value_says_ends_no_quotes(void **state)
+{
+    char text[512];
+
+    (void)state;
+    capture(write_quotes, text, sizeof(text));
+    assert_string_equal(text, "athd: error: event=a reason=\"no \\\"b\\\" at C:\\\\ \\\" event=x "
+                              "reason=\\\"\" n=1 path=a\\\\\"\n");
+}
+
+static void
+write_only_quotes(void)
+{
+    char text[3000];
+
+    memset(text, '"', sizeof(text) - 1);
+    text[sizeof(text) - 1] = '\0';
+    log_error("reason=\"%s\"", text);
+}
+
+static void
+test_a_long_line_of_quotes_is_cut_between_two(void **state)
+{
+    char text[4096];
+    size_t len;
+
+    (void)state;
+    capture(write_only_quotes, text, sizeof(text));
+    len = strlen(text);
+    assert_true(len < 1100);
+    assert_string_equal(text + len - 3, "\\\"\n");
+    assert_non_null(strstr(text, "reason=\"\\\"\\\""));
+}
+
+static void
 test_a_long_line_is_cut_and_still_ends(void **state)
 {
     char text[4096];
@@ -85,7 +127,9 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_lines_of_the_level_are_written_and_harmless),
+        cmocka_unit_test(test_what_a_value_says_ends_no_quotes),
         cmocka_unit_test(test_a_long_line_is_cut_and_still_ends),
+        cmocka_unit_test(test_a_long_line_of_quotes_is_cut_between_two),
         cmocka_unit_test(test_levels_have_names),
     };
 
