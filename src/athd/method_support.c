@@ -4,6 +4,7 @@
 #include <stdlib.h>
 
 #include "athd/peer_store.h"
+#include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "base/clock.h"
 #include "protocol/handshake_message.h"
@@ -91,6 +92,20 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 
 /* ---- may this be signed ---- */
 
+/* Where the user is asked, the question is kept: it is put once more after the answer. */
+static ath_err
+keep_question(struct request *request, const struct policy_question *question, bool ask)
+{
+    const struct key *key = key_store_find(request->tenant->keys, question->key);
+
+    (void)snprintf(request->allowed_key, sizeof(request->allowed_key), "%s", question->key);
+    policy_kept_free(request->kept);
+    request->kept = NULL;
+    return ask || (key != NULL && method_would_ask(key, ask))
+               ? policy_kept_new(question, &request->kept)
+               : ATH_OK;
+}
+
 ath_err
 method_policy(struct request *request, const struct policy_question *question, struct why *why,
               struct json **ret_data, bool *ret_ask)
@@ -105,8 +120,31 @@ method_policy(struct request *request, const struct policy_question *question, s
     if (answer.is_observed)
         policy_record_denied(request, question, &answer);
     if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK)
-        return ATH_OK;
+        return keep_question(request, question, *ret_ask);
     return policy_refusal(request, question, &answer, why, ret_data);
+}
+
+/* The user said yes. Do the rules, the hour, the caller and the key still allow what was asked? A
+ * rule that wants a yes has one, whichever rule it is by now. */
+static ath_err
+decide_again(struct request *request)
+{
+    const struct policy_question *question;
+    struct policy_answer answer;
+    struct why why;
+
+    if (request->kept == NULL)
+        return ATH_OK;
+    question = policy_kept_question(request->kept);
+    answer = policy_decide(request->tenant, request->caller, question, true);
+    request->rule = answer.rule;
+    if (answer.is_observed)
+        policy_record_denied(request, question, &answer);
+    if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK)
+        return ATH_OK;
+    json_free(request->denied);
+    request->denied = NULL;
+    return policy_refusal(request, question, &answer, &why, &request->denied);
 }
 
 struct asking {
@@ -128,6 +166,8 @@ on_answer(void *ctx, ath_err err)
 {
     struct asking *asking = ctx;
 
+    if (err == ATH_OK)
+        err = decide_again(asking->request);
     if (err == ATH_OK) {
         asking->key->confirmed = true;
         policy_remember(asking->request->athd->policy, &asking->request->memo);

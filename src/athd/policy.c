@@ -116,8 +116,8 @@ policy_open(struct athd *athd, struct why *why, struct policy **ret_policy)
     if (policy == NULL)
         return ATH_ERR_NOMEM;
     policy->athd = athd;
-    if ((err = policy_rules_built_in(athd->owner, athd->config->is_system, why,
-                                     &policy->owner)) != ATH_OK ||
+    if ((err = policy_rules_built_in(athd->owner, athd->config->is_system, why, &policy->owner)) !=
+            ATH_OK ||
         (err = read_rules(policy, why)) != ATH_OK) {
         policy_free(policy);
         return err;

@@ -4,6 +4,8 @@
 
 #include "athd/athd.h"
 #include "athd/consent.h"
+#include "athd/policy_question.h"
+#include "athd/policy_record.h"
 #include "base/clock.h"
 
 struct asking {
@@ -12,6 +14,29 @@ struct asking {
     struct policy_memo memo;
     void (*goes_on)(struct request *request);
 };
+
+/* The user said yes: to what the rules may not allow any more. */
+static void
+decide_again(struct request *request, void (*goes_on)(struct request *))
+{
+    struct policy_asked asked;
+    struct policy_answer answer;
+    struct json *data = NULL;
+    struct why why = {{0}};
+    ath_err err;
+
+    policy_question_of_call(request->tenant, request->method, request->params, &asked);
+    answer = policy_decide(request->tenant, request->caller, &asked.question, true);
+    request->rule = answer.rule;
+    if (answer.is_observed)
+        policy_record_denied(request, &asked.question, &answer);
+    if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK) {
+        goes_on(request);
+        return;
+    }
+    err = policy_refusal(request, &asked.question, &answer, &why, &data);
+    request_fail_data(request, err, &why, data);
+}
 
 static void
 on_answer(void *ctx, ath_err err)
@@ -29,7 +54,7 @@ on_answer(void *ctx, ath_err err)
     free(asking->key);
     free(asking);
     if (err == ATH_OK)
-        goes_on(request);
+        decide_again(request, goes_on);
     else
         request_fail(request, err, NULL);
 }

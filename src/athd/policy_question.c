@@ -1,5 +1,6 @@
 #include "athd/policy_question.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "athd/athd.h"
@@ -216,4 +217,85 @@ void
 policy_asked_done(struct policy_asked *asked)
 {
     scope_list_done(&asked->scopes);
+}
+
+/* ---- a question that is kept ---- */
+
+struct policy_kept {
+    struct policy_question question;
+    enum sign_purpose purpose;
+    struct scope_list scopes; /* owned, as all texts */
+    char *key, *also_key;
+    char *audiences[POLICY_QUESTION_AUDIENCES];
+    char *peers[1];
+};
+
+static ath_err
+copy_texts(const char *const *texts, size_t count, char **copies, size_t max)
+{
+    if (count > max)
+        return ATH_ERR_LIMIT_EXCEEDED;
+    for (size_t i = 0; i < count; i++)
+        if ((copies[i] = ath_strdup(texts[i])) == NULL)
+            return ATH_ERR_NOMEM;
+    return ATH_OK;
+}
+
+static ath_err
+copy_question(const struct policy_question *question, struct policy_kept *kept)
+{
+    ath_err err;
+
+    if ((err = copy_texts(question->audiences, question->audience_count, kept->audiences,
+                          POLICY_QUESTION_AUDIENCES)) != ATH_OK ||
+        (err = copy_texts(question->peers, question->peer_count, kept->peers, 1)) != ATH_OK ||
+        (err = ath_strdup_to(question->key, &kept->key)) != ATH_OK ||
+        (err = ath_strdup_to(question->also_key, &kept->also_key)) != ATH_OK)
+        return err;
+    kept->question = *question;
+    kept->question.key = kept->key;
+    kept->question.also_key = kept->also_key;
+    kept->question.audiences = (const char *const *)kept->audiences;
+    kept->question.peers = (const char *const *)kept->peers;
+    if (question->purpose != NULL) {
+        kept->purpose = *question->purpose;
+        kept->question.purpose = &kept->purpose;
+    }
+    if (question->scopes == NULL)
+        return ATH_OK;
+    kept->question.scopes = &kept->scopes;
+    return scope_list_copy(question->scopes, &kept->scopes);
+}
+
+ath_err
+policy_kept_new(const struct policy_question *question, struct policy_kept **ret_kept)
+{
+    struct policy_kept *kept = calloc(1, sizeof(*kept));
+    ath_err err = kept == NULL ? ATH_ERR_NOMEM : copy_question(question, kept);
+
+    if (err == ATH_OK)
+        *ret_kept = kept;
+    else
+        policy_kept_free(kept);
+    return err;
+}
+
+const struct policy_question *
+policy_kept_question(const struct policy_kept *kept)
+{
+    return &kept->question;
+}
+
+void
+policy_kept_free(struct policy_kept *kept)
+{
+    if (kept == NULL)
+        return;
+    for (size_t i = 0; i < POLICY_QUESTION_AUDIENCES; i++)
+        free(kept->audiences[i]);
+    free(kept->peers[0]);
+    free(kept->key);
+    free(kept->also_key);
+    scope_list_done(&kept->scopes);
+    free(kept);
 }

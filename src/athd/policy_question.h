@@ -27,4 +27,12 @@ ath_err policy_question_of_check(const struct tenant *tenant, const struct rpc_m
                                  struct policy_asked *ret_asked) ATH_MUST_USE;
 void policy_asked_done(struct policy_asked *asked);
 
+/* A copy of a question, for when somebody has answered: what it pointed to may be gone then.
+ * ATH_ERR_NOMEM. */
+struct policy_kept;
+ath_err policy_kept_new(const struct policy_question *question,
+                        struct policy_kept **ret_kept) ATH_MUST_USE;
+const struct policy_question *policy_kept_question(const struct policy_kept *kept);
+void policy_kept_free(struct policy_kept *kept); /* NULL is fine */
+
 #endif

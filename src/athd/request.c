@@ -5,6 +5,7 @@
 #include "athd/athd.h"
 #include "athd/batch.h"
 #include "athd/connection.h"
+#include "athd/policy_question.h"
 #include "base/clock.h"
 
 /* Stages have exact deadlines of their own and give the better errors; the table's timer is the net
@@ -139,6 +140,8 @@ request_free(struct request *request)
     if (request->batch != NULL)
         batch_release(request->batch, connection);
     caller_free(request->caller);
+    policy_kept_free(request->kept);
+    json_free(request->denied);
     json_free(request->params);
     json_free(request->id);
     free(request);
@@ -243,7 +246,8 @@ void
 request_fail_data(struct request *request, ath_err err, const struct why *why,
                   struct json *taken_data)
 {
-    fail_with(request, err, why, taken_data);
+    fail_with(request, err, why,
+              taken_data == NULL && err == ATH_ERR_POLICY_DENIED ? request->denied : taken_data);
     json_free(taken_data);
     request_free(request);
 }

@@ -17,6 +17,7 @@
 #include "rpc/methods.h"
 
 struct athd;
+struct policy_kept;
 struct connection;
 struct batch;
 struct handshake;
@@ -38,9 +39,13 @@ struct request {
     bool has_consent;      /* the user was asked and said yes */
     const char *limit;     /* which limit stood against a question; static, NULL: none */
     bool is_rated;         /* it has been counted for a rule's rate */
-    struct policy_memo memo; /* what a yes to policy's question is remembered as */
-    uint64_t arrived_us;   /* clock_monotonic_us; 0: not known */
-    uint64_t deadline_ms;  /* clock_monotonic_ms; request_set_deadline changes it */
+    struct policy_memo memo;  /* what a yes to policy's question is remembered as */
+    struct policy_kept *kept; /* what policy allowed if the user says yes; owned, NULL: nothing */
+    char allowed_key[NAME_MAX_LEN + 1]; /* the key that policy has been asked about, with all there
+                                           is to know: no other one signs for this request */
+    struct json *denied;  /* data of a refusal that came after a yes; owned, NULL: none */
+    uint64_t arrived_us;  /* clock_monotonic_us; 0: not known */
+    uint64_t deadline_ms; /* clock_monotonic_ms; request_set_deadline changes it */
 
     /* What holds the request now sets this; it is called once when the caller has gone, the
      * deadline is over or athd ends, must drop the work and must lead to request_fail(err). NULL:

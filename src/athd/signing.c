@@ -45,6 +45,18 @@ publish(const struct signing *signing)
     events_publish_to(signing->request->tenant, EVENT_HSM, &event);
 }
 
+/* The kill switch holds also for what was on its way. */
+static void
+look_at_freeze(struct signing *signing)
+{
+    struct signing_outcome *outcome = &signing->outcome;
+
+    if (outcome->err == ATH_OK && freeze_has(signing->request->tenant->freeze, signing->key->name))
+        outcome->err = why_set(&outcome->why, ATH_ERR_POLICY_DENIED,
+                               "the key %s was frozen meanwhile; `ath unfreeze` ends that",
+                               signing->key->name);
+}
+
 static void
 finish(struct signing *signing)
 {
@@ -54,6 +66,7 @@ finish(struct signing *signing)
     request->stage = signing->stage_before;
     if (signing->cancelled != ATH_OK)
         signing->outcome.err = signing->cancelled;
+    look_at_freeze(signing);
     if (signing->outcome.err != ATH_OK)
         signing->outcome.signature = ath_slice_of(NULL, 0);
     else
@@ -144,12 +157,21 @@ on_refused(void *ctx)
 
 /* ---- the beginning ---- */
 
+/* A method that does not ask policy about all it is going to sign is our mistake, and signs
+ * nothing.
+ */
 static ath_err
-check(const struct tenant *tenant, const struct key *key, enum sign_purpose purpose,
+check(const struct request *request, const struct key *key, enum sign_purpose purpose,
       struct ath_slice message, struct why *why)
 {
+    const struct tenant *tenant = request->tenant;
     ath_err err = purpose_check(purpose, key->role, message);
 
+    if (strcmp(request->allowed_key, key->name) != 0) {
+        log_error("event=sign method=%s err=INTERNAL reason=\"policy was not asked about the key\"",
+                  request->method->name);
+        return ATH_ERR_INTERNAL;
+    }
     if (err != ATH_OK)
         return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
     if (freeze_has(tenant->freeze, key->name))
@@ -205,8 +227,7 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
     ath_err err;
 
     /* the hardware first: the record is made while it works */
-    if ((err = check(request->tenant, signing->key, purpose, message, &signing->outcome.why)) !=
-            ATH_OK ||
+    if ((err = check(request, signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {
         json_maker_done(record);

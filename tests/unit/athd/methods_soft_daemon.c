@@ -14,6 +14,7 @@
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
 #include "athd/peer_store.h"
+#include "athd/policy_question.h"
 #include "athd/replay_store.h"
 #include "athd/session_table.h"
 #include "base/clock.h"
@@ -50,6 +51,10 @@ take_answer(struct request *request, ath_err err, const struct why *why, struct 
         answer->why = *why;
     json_free(request->params);
     request->params = NULL;
+    policy_kept_free(request->kept);
+    request->kept = NULL;
+    json_free(request->denied);
+    request->denied = NULL;
     soft.failed |= fail_allocation_happened();
     fail_allocation(0);
 }

@@ -105,6 +105,7 @@ start(struct request *request, const char *message, enum sign_purpose purpose,
 
     assert_non_null(request);
     *result = (struct result){.request = request};
+    assert_true(snprintf(request->allowed_key, sizeof(request->allowed_key), "%s", key->name) > 0);
     audit_record_begin(&record, "signature", request);
     json_put_string(&record, "jti", "j1");
     signing_start(request, key, purpose, ath_slice_of_string(message), HSM_PRIORITY_NORMAL, &record,

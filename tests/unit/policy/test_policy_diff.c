@@ -9,7 +9,8 @@
 
 #define OWNER 1
 #define RULES_MAX 4
-#define PAIRS 240
+#define LEN(list) (sizeof(list) / sizeof((list)[0]))
+#define PAIRS 400
 
 /* ---- chance, the same in every run ---- */
 
@@ -24,18 +25,18 @@ chance(unsigned below)
 
 /* ---- random policies ---- */
 
-static const char *const whos[] = {"\"uid\":1",
-                                   "\"uid\":2",
-                                   "\"uid\":[1,2]",
-                                   "\"uid\":\"*\"",
-                                   "\"gid\":5",
-                                   "\"uid\":1,\"gid\":5",
-                                   "\"unit\":\"a.service\"",
-                                   "\"uid\":2,\"unit\":\"a*\"",
-                                   "\"uid\":2,\"exe\":\"/bin/*\"",
-                                   "\"exe\":\"/bin/a\"",
-                                   "\"uid\":1,\"grant\":\"g?\"",
-                                   "\"uid\":1,\"namespace\":\"same\""};
+static const char *const whos[] = {"{\"uid\":1}",
+                                   "{\"uid\":2}",
+                                   "{\"uid\":[1,2]}",
+                                   "{\"uid\":\"*\"}",
+                                   "{\"gid\":5}",
+                                   "{\"uid\":1,\"gid\":5}",
+                                   "{\"unit\":\"a.service\"}",
+                                   "{\"uid\":2,\"unit\":\"a*\"}",
+                                   "{\"uid\":2,\"exe\":\"/bin/*\"}",
+                                   "{\"exe\":\"/bin/a\"}",
+                                   "{\"uid\":1,\"grant\":\"g?\"}",
+                                   "{\"uid\":1,\"namespace\":\"same\"}"};
 static const char *const mays[] = {"\"attestation.create\"",
                                    "\"group:attest\"",
                                    "\"*\"",
@@ -63,83 +64,73 @@ static const char *const consents[] = {NULL,          NULL,          NULL,
                                        NULL,          "\"never\"",   "\"always\"",
                                        "\"once:60\"", "\"once:90\"", "\"first-audience\""};
 
-#define ANY_OF(list) list[chance(sizeof(list) / sizeof((list)[0]))]
+/* The members of a rule, and what each may be. */
+static const struct {
+    const char *name;
+    const char *const *values;
+    size_t count;
+} members[] = {{"who", whos, LEN(whos)},     {"may", mays, LEN(mays)},
+               {"keys", keys, LEN(keys)},    {"audiences", audiences, LEN(audiences)},
+               {"peers", peers, LEN(peers)}, {"scopes", scopes, LEN(scopes)},
+               {"max_ttl", ttls, LEN(ttls)}, {"hours", hours, LEN(hours)},
+               {"rate", rates, LEN(rates)},  {"consent", consents, LEN(consents)}};
 
-static void
-put_member(struct ath_buf *text, const char *name, const char *value)
-{
-    if (value != NULL)
-        ath_buf_printf(text, ",\"%s\":%s", name, value);
-}
-
-static char *
-random_rule(void)
-{
-    struct ath_buf text = {0};
-    char *rule;
-
-    ath_buf_printf(&text, "\"who\":{%s},\"may\":%s", ANY_OF(whos), ANY_OF(mays));
-    put_member(&text, "keys", ANY_OF(keys));
-    put_member(&text, "audiences", ANY_OF(audiences));
-    put_member(&text, "peers", ANY_OF(peers));
-    put_member(&text, "scopes", ANY_OF(scopes));
-    put_member(&text, "max_ttl", ANY_OF(ttls));
-    put_member(&text, "hours", ANY_OF(hours));
-    put_member(&text, "rate", ANY_OF(rates));
-    put_member(&text, "consent", ANY_OF(consents));
-    rule = ath_strdup(ath_buf_text(&text));
-    ath_buf_done(&text);
-    assert_non_null(rule);
-    return rule;
-}
+struct rule {
+    unsigned at[LEN(members)]; /* which of its values each member has */
+};
 
 struct draft {
-    char *rules[RULES_MAX];
+    struct rule rules[RULES_MAX];
     size_t count;
     bool observe;
 };
 
 static void
-draft_done(struct draft *draft)
+draw_member(struct rule *rule, size_t member)
 {
-    while (draft->count > 0)
-        free(draft->rules[--draft->count]);
+    rule->at[member] = chance((unsigned)members[member].count);
 }
 
-/* Most often the other one with a member more or less: what is drawn at random is seldom tighter.
- */
+static void
+draw_rule(struct rule *rule)
+{
+    for (size_t i = 0; i < LEN(members); i++)
+        draw_member(rule, i);
+}
+
+/* Most often the other one with a member or two changed: what is drawn anew is seldom tighter. */
 static void
 draft_change(const struct draft *from, struct draft *to)
 {
     to->observe = chance(8) == 0 ? !from->observe : from->observe;
-    for (size_t i = 0; i < from->count && to->count < RULES_MAX; i++) {
+    for (size_t i = 0; i < from->count; i++) {
         unsigned what = chance(6);
-        const char *rule = from->rules[i];
-        char *end = strrchr(rule, ',');
-        struct ath_buf text = {0};
 
         if (what == 0)
             continue;
-        ath_buf_put_string(&text, rule);
-        if (what == 1 && strstr(rule, "\"max_ttl\"") == NULL)
-            put_member(&text, "max_ttl", "60");
-        else if (what == 2 && strstr(rule, "\"scopes\"") == NULL)
-            put_member(&text, "scopes", "\"r\"");
-        else if (what == 3 && end != NULL && end[1] == '"' && strchr(end, ':') != NULL &&
-                 strchr(end, ']') == NULL && strstr(rule, "\"may\"") < end)
-            text.len = (size_t)(end - rule);
-        to->rules[to->count] = strndup((const char *)text.data, text.len);
-        assert_non_null(to->rules[to->count++]);
-        ath_buf_done(&text);
+        to->rules[to->count] = from->rules[i];
+        for (unsigned n = 2; n < what; n++)
+            draw_member(&to->rules[to->count], chance(LEN(members)));
+        to->count++;
     }
     if (to->count > 1 && chance(5) == 0) {
-        char *first = to->rules[0];
+        struct rule first = to->rules[0];
 
         to->rules[0] = to->rules[1];
         to->rules[1] = first;
     }
     if (to->count < RULES_MAX && chance(6) == 0)
-        to->rules[to->count++] = random_rule();
+        draw_rule(&to->rules[to->count++]);
+}
+
+static void
+put_rule(struct ath_buf *text, const struct rule *rule, size_t number)
+{
+    ath_buf_printf(text, "%s{\"name\":\"r%zu\"", number == 0 ? "" : ",\n", number);
+    for (size_t i = 0; i < LEN(members); i++)
+        if (members[i].values[rule->at[i]] != NULL)
+            ath_buf_printf(text, ",\"%s\":%s", members[i].name, members[i].values[rule->at[i]]);
+    ath_buf_put_string(text, "}");
 }
 
 static char *
@@ -150,7 +141,7 @@ text_of(const struct draft *draft)
 
     ath_buf_printf(&text, "{\"observe\":%s,\"rules\":[", draft->observe ? "true" : "false");
     for (size_t i = 0; i < draft->count; i++)
-        ath_buf_printf(&text, "%s{\"name\":\"r%zu\",%s}", i == 0 ? "" : ",\n", i, draft->rules[i]);
+        put_rule(&text, &draft->rules[i], i);
     ath_buf_put_string(&text, "]}");
     copy = ath_strdup(ath_buf_text(&text));
     ath_buf_done(&text);
@@ -200,8 +191,6 @@ static const struct scope_list asked_scopes[] = {{one_scope, 1}, {both_scopes, 2
 static const int64_t asked_ttls[] = {60, 200, 0};
 static const int64_t times[] = {10 * 3600, 12 * 3600 + 1900, 23 * 3600};
 static const enum sign_purpose purpose = PURPOSE_ATTESTATION;
-
-#define LEN(list) (sizeof(list) / sizeof((list)[0]))
 
 struct compared {
     const struct policy_rules *from, *to, *owners;
@@ -363,7 +352,7 @@ is_tighter(const struct policy_rules *from, const struct policy_rules *to, struc
 static size_t
 try_pair(const struct policy_rules *owners)
 {
-    struct draft a = {.observe = chance(10) == 0}, b = {{NULL}, 0, false};
+    struct draft a = {.observe = chance(10) == 0}, b = {.count = 0};
     struct compared compared = {.owners = owners};
     char *from_text, *to_text;
     struct policy_rules *from, *to;
@@ -371,7 +360,7 @@ try_pair(const struct policy_rules *owners)
     size_t wanted = 1 + chance(RULES_MAX - 1);
 
     while (a.count < wanted)
-        a.rules[a.count++] = random_rule();
+        draw_rule(&a.rules[a.count++]);
     draft_change(&a, &b);
     from_text = text_of(&a);
     to_text = text_of(&b);
@@ -390,8 +379,6 @@ try_pair(const struct policy_rules *owners)
     policy_rules_free(from);
     free(to_text);
     free(from_text);
-    draft_done(&b);
-    draft_done(&a);
     return compared.allowed;
 }
 
@@ -424,63 +411,61 @@ struct row {
 #define ME "\"who\":{\"uid\":1},"
 #define ALL "\"may\":\"*\""
 
-static const struct row rows[] =
-    {
-        {R("a", ME ALL), "", NULL},
-        {"", R("a", ME ALL), "no rule allowed it"},
-        {R("a", ME ALL), R("b", ME ALL), NULL},
-        {R("a", ME ALL), R("a", ME "\"may\":\"key.*\",\"keys\":\"x\""), NULL},
-        {R("a", ME ALL), R("a", "\"who\":{\"uid\":[1,2]}," ALL), "all of these callers"},
-        {R("a", ME ALL ",\"keys\":\"a*\""), R("a", ME ALL ",\"keys\":[\"ab\",\"a*\"]"), NULL},
-        {R("a", ME ALL ",\"keys\":\"ab\""), R("a", ME ALL ",\"keys\":\"a*\""), "in its way"},
-        {R("a", ME ALL ",\"audiences\":\"https://*.a.example\""),
-         R("a", ME ALL ",\"audiences\":\"https://b.a.example/x\""), NULL},
-        {R("a", ME ALL ",\"audiences\":\"https://a.example\""),
-         R("a", ME ALL ",\"audiences\":\"https://*.a.example\""), "in its way"},
-        {R("a", ME ALL ",\"consent\":\"always\""), R("a", ME ALL), "asked more often"},
-        {R("a", ME ALL ",\"consent\":\"first-audience\""), R("a", ME ALL ",\"consent\":\"always\""),
-         NULL},
-        {R("a", ME ALL ",\"consent\":\"first-audience\""), R("a", ME ALL ",\"consent\":\"once:1\""),
-         "asked more often"},
-        {R("a", ME ALL ",\"consent\":\"once:60\""), R("a", ME ALL ",\"consent\":\"once:61\""),
-         "asked more often"},
-        {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"4/min\""), NULL},
-        {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"6/min\""), "less often"},
-        {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"5/s\""), "less often"},
-        /* two counters in the place of one */
-        {R("a", ME ALL ",\"rate\":\"5/min\""),
-         R("a", ME "\"may\":\"key.*\",\"rate\":\"5/min\"") "," R(
-             "b", ME "\"may\":\"peer.*\",\"rate\":\"5/min\""),
-         "less often"},
-        {R("a", ME ALL ",\"rate\":\"5/min\""),
-         R("a", ME "\"may\":\"group:attest\",\"rate\":\"5/min\",\"audiences\":\"https://"
-                   "a.example\"") "," R(
-             "b",
-             ME "\"may\":\"group:attest\",\"rate\":\"5/min\",\"audiences\":\"https://b.example\""),
-         "less often"},
-        /* a rule that stood before, and asked, has gone */
-        {R("a", ME "\"may\":\"key.get\",\"consent\":\"always\"") "," R("b", ME ALL), R("b", ME ALL),
-         "asked more often"},
-        {R("a", ME ALL ",\"keys\":\"x\",\"consent\":\"always\"") "," R("b",
-                                                                       ME ALL ",\"keys\":\"y\""),
-         R("b", ME ALL ",\"keys\":\"y\""), "asked more often"}, /* of calls about no key */
-        {R("a", ME "\"may\":\"attestation.create\",\"keys\":\"x\",\"consent\":\"always\"") "," R(
-             "b", ME "\"may\":\"attestation.create\",\"keys\":\"y\""),
-         R("b", ME "\"may\":\"attestation.create\",\"keys\":\"y\""), NULL},
-        {R("a", ME "\"may\":\"key.get\",\"rate\":\"1/min\"") "," R("b", ME ALL), R("b", ME ALL),
-         "less often"},
-        /* two yeses become one */
-        {R("a", ME "\"may\":\"attestation.create\",\"max_ttl\":60,\"consent\":\"once:60\"") "," R(
-             "b", ME "\"may\":\"attestation.create\",\"consent\":\"once:60\""),
-         R("b", ME "\"may\":\"attestation.create\",\"consent\":\"once:60\""), "asked more often"},
-        /* the order changes who decides */
-        {R("a", ME ALL ",\"consent\":\"always\"") "," R("b", ME ALL),
-         R("b", ME ALL) "," R("a", ME ALL ",\"consent\":\"always\""), "asked more often"},
-        {R("a", ME ALL) "," R("b", ME ALL ",\"consent\":\"always\""),
-         R("b", ME ALL ",\"consent\":\"always\"") "," R("a", ME ALL), NULL},
-        /* a user's own unit counts only where the rule has a uid */
-        {R("a", "\"who\":{\"unit\":\"a.service\"}," ALL),
-         R("a", "\"who\":{\"unit\":\"a.service\",\"uid\":2}," ALL), "all of these callers"},
+static const struct row rows[] = {
+    {R("a", ME ALL), "", NULL},
+    {"", R("a", ME ALL), "no rule allowed it"},
+    {R("a", ME ALL), R("b", ME ALL), NULL},
+    {R("a", ME ALL), R("a", ME "\"may\":\"key.*\",\"keys\":\"x\""), NULL},
+    {R("a", ME ALL), R("a", "\"who\":{\"uid\":[1,2]}," ALL), "all of these callers"},
+    {R("a", ME ALL ",\"keys\":\"a*\""), R("a", ME ALL ",\"keys\":[\"ab\",\"a*\"]"), NULL},
+    {R("a", ME ALL ",\"keys\":\"ab\""), R("a", ME ALL ",\"keys\":\"a*\""), "in its way"},
+    {R("a", ME ALL ",\"audiences\":\"https://*.a.example\""),
+     R("a", ME ALL ",\"audiences\":\"https://b.a.example/x\""), NULL},
+    {R("a", ME ALL ",\"audiences\":\"https://a.example\""),
+     R("a", ME ALL ",\"audiences\":\"https://*.a.example\""), "in its way"},
+    {R("a", ME ALL ",\"scopes\":\"r\""), R("a", ME ALL ",\"scopes\":[\"r\",\"w\"]"), "in its way"},
+    {R("a", ME ALL ",\"consent\":\"always\""), R("a", ME ALL), "asked more often"},
+    {R("a", ME ALL ",\"consent\":\"first-audience\""), R("a", ME ALL ",\"consent\":\"always\""),
+     NULL},
+    {R("a", ME ALL ",\"consent\":\"first-audience\""), R("a", ME ALL ",\"consent\":\"once:1\""),
+     "asked more often"},
+    {R("a", ME ALL ",\"consent\":\"once:60\""), R("a", ME ALL ",\"consent\":\"once:61\""),
+     "asked more often"},
+    {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"4/min\""), NULL},
+    {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"6/min\""), "less often"},
+    {R("a", ME ALL ",\"rate\":\"5/min\""), R("a", ME ALL ",\"rate\":\"5/s\""), "less often"},
+    /* two counters in the place of one */
+    {R("a", ME ALL ",\"rate\":\"5/min\""),
+     R("a", ME "\"may\":\"key.*\",\"rate\":\"5/min\"") "," R(
+         "b", ME "\"may\":\"peer.*\",\"rate\":\"5/min\""),
+     "less often"},
+    {R("a", ME ALL ",\"rate\":\"5/min\""),
+     R("a", ME "\"may\":\"group:attest\",\"rate\":\"5/min\",\"audiences\":\"https://"
+               "a.example\"") "," R("b", ME "\"may\":\"group:attest\",\"rate\":\"5/"
+                                            "min\",\"audiences\":\"https://b.example\""),
+     "less often"},
+    /* a rule that stood before, and asked, has gone */
+    {R("a", ME "\"may\":\"key.get\",\"consent\":\"always\"") "," R("b", ME ALL), R("b", ME ALL),
+     "asked more often"},
+    {R("a", ME ALL ",\"keys\":\"x\",\"consent\":\"always\"") "," R("b", ME ALL ",\"keys\":\"y\""),
+     R("b", ME ALL ",\"keys\":\"y\""), "asked more often"}, /* of calls about no key */
+    {R("a", ME "\"may\":\"attestation.create\",\"keys\":\"x\",\"consent\":\"always\"") "," R(
+         "b", ME "\"may\":\"attestation.create\",\"keys\":\"y\""),
+     R("b", ME "\"may\":\"attestation.create\",\"keys\":\"y\""), NULL},
+    {R("a", ME "\"may\":\"key.get\",\"rate\":\"1/min\"") "," R("b", ME ALL), R("b", ME ALL),
+     "less often"},
+    /* two yeses become one */
+    {R("a", ME "\"may\":\"attestation.create\",\"max_ttl\":60,\"consent\":\"once:60\"") "," R(
+         "b", ME "\"may\":\"attestation.create\",\"consent\":\"once:60\""),
+     R("b", ME "\"may\":\"attestation.create\",\"consent\":\"once:60\""), "asked more often"},
+    /* the order changes who decides */
+    {R("a", ME ALL ",\"consent\":\"always\"") "," R("b", ME ALL),
+     R("b", ME ALL) "," R("a", ME ALL ",\"consent\":\"always\""), "asked more often"},
+    {R("a", ME ALL) "," R("b", ME ALL ",\"consent\":\"always\""),
+     R("b", ME ALL ",\"consent\":\"always\"") "," R("a", ME ALL), NULL},
+    /* a user's own unit counts only where the rule has a uid */
+    {R("a", "\"who\":{\"unit\":\"a.service\"}," ALL),
+     R("a", "\"who\":{\"unit\":\"a.service\",\"uid\":2}," ALL), "all of these callers"},
 };
 
 static void
