@@ -37,6 +37,8 @@ method_fn method_service_put, method_service_list, method_service_delete;
 /* method_credential.c */
 method_fn method_credential_issue, method_credential_put, method_credential_verify,
     method_credential_list;
+/* method_grant.c */
+method_fn method_grant_create, method_grant_list, method_grant_revoke;
 /* method_session.c, method_token.c */
 method_fn method_session_seal, method_session_open, method_session_token, method_session_list,
     method_session_close, method_token_verify;

@@ -41,6 +41,9 @@
     X(SESSION_LIST, "session.list")                                                                \
     X(SESSION_CLOSE, "session.close")                                                              \
     X(TOKEN_VERIFY, "token.verify")                                                                \
+    X(GRANT_CREATE, "grant.create")                                                                \
+    X(GRANT_LIST, "grant.list")                                                                    \
+    X(GRANT_REVOKE, "grant.revoke")                                                                \
     X(PEER_PIN, "peer.pin")                                                                        \
     X(PEER_LIST, "peer.list")                                                                      \
     X(PEER_REMOVE, "peer.remove")                                                                  \

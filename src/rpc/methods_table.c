@@ -20,6 +20,10 @@
 #define TTL_OF_GRANT 3155760000 /* a hundred years */
 #define CONSENT_ID_LEN 32
 #define VARIABLE_LEN 1024 /* of an environment */
+#define GRANT_LIST 64
+#define GRANT_USES 1000000000
+#define PID_MAX 4194304 /* PID_MAX_LIMIT of the kernel */
+#define UNIT_LEN 127
 #define YEAR_9999 253402300799  /* the last second that RFC 3339 can write */
 
 #define ROLES "user client server"
@@ -207,6 +211,24 @@ static const struct rpc_param params_TOKEN_VERIFY[] = {
     FOREIGN_OR_OBJECT("proof", OPTIONAL),
     END,
 };
+
+/* ---- grant ---- */
+static const struct rpc_param params_GRANT_CREATE[] = {
+    NAME("name", REQUIRED),
+    STRINGS("keys", OPTIONAL, 1, GRANT_LIST),
+    STRINGS("methods", OPTIONAL, 1, GRANT_LIST),
+    STRINGS("audiences", OPTIONAL, 1, GRANT_LIST),
+    STRINGS("peers", OPTIONAL, 1, GRANT_LIST),
+    STRINGS("scopes", OPTIONAL, 1, GRANT_LIST),
+    INT("ttl", OPTIONAL, TTL_OF_GRANT),
+    INT("max_uses", OPTIONAL, GRANT_USES),
+    INT("process", OPTIONAL, PID_MAX),
+    TEXT("unit", OPTIONAL, UNIT_LEN),
+    BOOL("adopt", OPTIONAL),
+    END,
+};
+static const struct rpc_param params_GRANT_LIST[] = {END};
+static const struct rpc_param params_GRANT_REVOKE[] = {NAME("name", REQUIRED), END};
 
 /* ---- peer ---- */
 static const struct rpc_param params_PEER_PIN[] = {

@@ -81,6 +81,12 @@ static const struct {
     {"token.verify",
      "{\"service\":\"s\",\"token\":\"a.b.c\",\"scope\":\"mail:read\",\"session\":\"x\"}"},
     {"token.verify", "{\"service\":\"s\",\"token\":\"a.b.c\",\"proof\":\"a.b.c\"}"},
+    {"grant.create",
+     "{\"name\":\"g\",\"keys\":[\"k\"],\"methods\":[\"group:use\"],\"audiences\":[\"*\"],"
+     "\"peers\":[\"did:web:x.example\"],\"scopes\":[\"mail:*\"],\"ttl\":60,\"max_uses\":3,"
+     "\"process\":1,\"unit\":\"a.scope\",\"adopt\":false}"},
+    {"grant.list", "{}"},
+    {"grant.revoke", "{\"name\":\"g\"}"},
     {"peer.pin", "{\"did\":\"did:web:x.example\",\"public_key\":\"-----BEGIN\",\"origin\":\"https:/"
                  "/x.example\","
                  "\"name\":\"x\",\"allow_literal\":false}"},
