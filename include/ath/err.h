@@ -78,13 +78,15 @@ extern "C" {
     X(HANDSHAKE_NOT_FOUND, "HANDSHAKE_NOT_FOUND", -32009, 1, "there is no such handshake")         \
     X(INVALID_EVIDENCE, "INVALID_EVIDENCE", -32009, 1, "the hardware evidence does not hold")      \
     X(INVALID_KEY_SHARE, "INVALID_KEY_SHARE", -32009, 1, "the peer's key share is not acceptable") \
-    /* sessions, vault, limits */                                                                  \
+    /* sessions, vault, grants, limits */                                                                  \
     X(SESSION_NOT_FOUND, "SESSION_NOT_FOUND", -32010, 1, "there is no such session")               \
     X(SESSION_EXPIRED, "SESSION_EXPIRED", -32010, 1, "the session has ended")                      \
     X(DECRYPT_FAILED, "DECRYPT_FAILED", -32010, 1, "the message could not be decrypted")           \
     X(SESSION_REPLAYED, "REPLAYED", -32010, 1, "this message was received before")                 \
     X(SECRET_NOT_FOUND, "SECRET_NOT_FOUND", -32011, 1, "there is no secret of this name")          \
     X(SECRET_EXISTS, "SECRET_EXISTS", -32011, 1, "a secret of this name already exists")           \
+    X(GRANT_NOT_FOUND, "GRANT_NOT_FOUND", -32013, 1, "there is no grant of this name")             \
+    X(GRANT_EXISTS, "GRANT_EXISTS", -32013, 1, "a grant of this name already exists")              \
     X(LIMIT_EXCEEDED, "LIMIT_EXCEEDED", -32012, 1, "too large, too deep or too many")              \
     /* only seen by clients of the socket */                                                       \
     X(UNREACHABLE, "UNREACHABLE", -32098, 2, "athd cannot be reached")                             \

@@ -25,7 +25,7 @@
 #define END_WAIT_MS 5000u /* for what is in flight */
 #define END_TELL_MS 100u
 #define END_LIMIT_MS 10000u /* whatever still hangs then is left behind */
-#define DESCRIPTORS 8192u   /* 1,024 connections a uid, and more than one uid */
+#define DESCRIPTORS 16384u  /* 2,048 connections a uid, and more than one uid */
 
 static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -63,6 +63,7 @@ close_parts(struct athd *athd)
     audit_flood_close(&athd->flood);
     clock_watch_close(&athd->clock);
     athd->is_closing_parts = true;
+    tenants_settle(athd);
     if (athd->consent != NULL)
         consent_close(athd->consent);
     if (athd->listener != NULL) {
@@ -290,6 +291,7 @@ start_parts(struct athd *athd, struct why *why)
     athd_record_started(athd);
     athd_record_configuration(athd, ATH_OK, NULL);
     policy_record_loaded(athd);
+    tenants_start(athd);
     /* last: an athd that cannot start touches no hardware */
     hsm_pool_start(athd->hsms);
     audit_checkpoints_start(athd->checkpoints);

@@ -9,6 +9,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include "athd/grant.h"
 #include "base/fd.h"
 #include "base/utf8.h"
 
@@ -168,6 +169,20 @@ caller_of_socket(int fd, struct caller **ret_caller)
     return ATH_OK;
 }
 
+void
+caller_set_grant(struct caller *caller, struct grant *grant)
+{
+    caller->through = grant_ref(grant);
+    caller->identity = grant_identity(grant);
+    memcpy(caller->grant, grant->name, sizeof(caller->grant));
+}
+
+bool
+caller_sees(const struct caller *caller, uint64_t identity)
+{
+    return caller->through == NULL || caller->identity == identity;
+}
+
 struct caller *
 caller_ref(struct caller *caller)
 {
@@ -183,6 +198,7 @@ caller_free(struct caller *caller)
         return;
     if (caller->is_proven)
         fd_close(&caller->pidfd);
+    grant_free(caller->through);
     free(caller->groups);
     free(caller);
 }

@@ -17,6 +17,8 @@
 #include "base/json.h"
 #include "base/name.h"
 
+struct grant;
+
 #define CALLER_UNIT_SIZE 128
 #define CALLER_EXE_SIZE 256
 
@@ -49,13 +51,19 @@ struct caller {
     bool unit_is_users; /* a user's own manager made it, under whatever name the user chose */
 
     char grant[NAME_MAX_LEN + 1]; /* the grant whose socket it came through; "": the owner's */
-    uint64_t identity; /* fair queueing and limits are per identity: the uid and pid; the uid alone
-                          where athd serves several */
+    struct grant *through;        /* the same; counted, NULL: the owner's */
+    uint64_t identity; /* fair queueing and limits are per identity: the uid and pid, or the grant; the
+                          uid alone where athd serves several */
 };
 
 /* SO_PEERCRED of a connected socket, and what /proc says of that process now. ATH_ERR_IO,
  * ATH_ERR_NOMEM. */
 ath_err caller_of_socket(int fd, struct caller **ret_caller) ATH_MUST_USE;
+/* It came through this grant's socket. */
+void caller_set_grant(struct caller *caller, struct grant *grant);
+/* May the caller know of what belongs to this identity? At the owner's socket of everything, at a
+ * grant's of what came through that very grant. */
+bool caller_sees(const struct caller *caller, uint64_t identity);
 struct caller *caller_ref(struct caller *caller);
 void caller_free(struct caller *caller);
 

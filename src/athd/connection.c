@@ -405,7 +405,8 @@ accept_caller(uv_stream_t *server, struct connection *connection)
 }
 
 ath_err
-connection_accept(struct athd *athd, uv_stream_t *server, struct connection **ret_connection)
+connection_accept(struct athd *athd, uv_stream_t *server, struct grant *grant,
+                  struct connection **ret_connection)
 {
     struct connection *connection = calloc(1, sizeof(*connection));
     ath_err err;
@@ -423,6 +424,8 @@ connection_accept(struct athd *athd, uv_stream_t *server, struct connection **re
         uv_close((uv_handle_t *)&connection->pipe, on_unused_closed);
         return err;
     }
+    if (grant != NULL)
+        caller_set_grant(connection->caller, grant);
     *ret_connection = connection;
     return ATH_OK;
 }

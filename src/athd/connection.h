@@ -42,9 +42,9 @@ struct connection {
     bool is_closing;
 };
 
-/* Accepts the connection that waits at `server` and reads from it. When it cannot be served it is
- * told why and closed. ATH_ERR_NOMEM, ATH_ERR_IO: it is closed. */
-ath_err connection_accept(struct athd *athd, uv_stream_t *server,
+/* Accepts the connection that waits at `server`, the socket of `grant` (NULL: the owner's).
+ * ATH_ERR_NOMEM, ATH_ERR_IO: it is closed. */
+ath_err connection_accept(struct athd *athd, uv_stream_t *server, struct grant *grant,
                           struct connection **ret_connection) ATH_MUST_USE;
 void connection_start(struct connection *connection);
 /* One error line, then the end. */

@@ -24,7 +24,8 @@ dispatch(struct request *request)
     ath_err err;
 
     clock_watch_look(&request->athd->clock);
-    policy_question_of_call(request->tenant, request->method, request->params, &asked);
+    policy_question_of_call(request->tenant, request->caller, request->method, request->params,
+                            &asked);
     answer = policy_decide(request->tenant, request->caller, &asked.question, false);
     request->rule = answer.rule;
     if (answer.is_observed && !asked.question.is_preliminary) /* else when it is put again */

@@ -364,6 +364,18 @@ handshake_table_abort_service(struct handshake_table *table, const char *service
     }
 }
 
+void
+handshake_table_abort_of(struct handshake_table *table, uint64_t caller_identity)
+{
+    struct handshake *handshake, *next;
+
+    for (handshake = TAILQ_FIRST(&table->alive); handshake != NULL; handshake = next) {
+        next = TAILQ_NEXT(handshake, of_life);
+        if (handshake->caller_identity == caller_identity)
+            handshake_abort(handshake, ATH_ERR_HANDSHAKE_NOT_FOUND);
+    }
+}
+
 size_t
 handshake_table_count(const struct handshake_table *table)
 {

@@ -100,6 +100,8 @@ void handshake_end(struct handshake *handshake, ath_err err);
 /* The end from outside: the machine goes, and a request that works on it is cancelled. */
 void handshake_abort(struct handshake *handshake, ath_err err);
 void handshake_table_abort_service(struct handshake_table *table, const char *service_name);
+/* Those of an identity: its grant has ended. */
+void handshake_table_abort_of(struct handshake_table *table, uint64_t caller_identity);
 
 size_t handshake_table_count(const struct handshake_table *table); /* those that are running */
 void handshake_table_each(const struct handshake_table *table,

@@ -10,6 +10,7 @@
 #include "athd/athd.h"
 #include "athd/audit_record.h"
 #include "athd/connection.h"
+#include "athd/grant.h"
 #include "athd/socket_file.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -18,15 +19,26 @@
 #define BACKLOG 1024
 #define SWEEP_MS 200u
 
+/* One that we listen at: the owner's, or a grant's. */
+struct listener_socket {
+    struct listener *listener;
+    LIST_ENTRY(listener_socket) entry;
+    struct tenant *tenant; /* a grant's; NULL: the caller's own */
+    struct grant *grant;   /* counted; NULL: the owner's socket */
+    struct socket_file file;
+    uv_pipe_t server;
+    bool is_initialised; /* its handle is the loop's */
+    bool has_caller; /* one that there was no memory for: libuv waits until it is accepted */
+};
+
 struct listener {
     struct athd *athd;
-    uv_pipe_t server;
+    struct listener_socket *owners;
+    LIST_HEAD(, listener_socket) sockets;
     uv_timer_t sweep;
     bool is_sweeping;
-    bool has_caller; /* one that there was no memory for: libuv waits until it is accepted */
     bool is_stopped;
-    bool is_initialised; /* its handles are the loop's */
-    struct socket_file file;
+    bool is_initialised; /* its timer is the loop's */
     LIST_HEAD(, connection) connections;
     size_t count;
 };
@@ -34,13 +46,26 @@ struct listener {
 /* ---- connections ---- */
 
 static unsigned
-count_of_uid(const struct listener *listener, uid_t uid)
+count_of_uid(const struct listener *listener, uid_t uid, bool is_through_grants)
 {
     const struct connection *connection;
     unsigned count = 0;
 
     LIST_FOREACH (connection, &listener->connections, entry)
-        if (connection->caller->uid == uid)
+        if (connection->caller->uid == uid &&
+            (connection->caller->through != NULL) == is_through_grants)
+            count++;
+    return count;
+}
+
+unsigned
+listener_connections_of(const struct listener *listener, const struct grant *grant)
+{
+    const struct connection *connection;
+    unsigned count = 0;
+
+    LIST_FOREACH (connection, &listener->connections, entry)
+        if (connection->caller->through == grant)
             count++;
     return count;
 }
@@ -58,14 +83,38 @@ record_refused(struct athd *athd, const struct caller *caller, ath_err err)
     audit_record_note(athd, &record);
 }
 
+/* Those of grants are counted apart: none of them takes the owner's place. */
 static ath_err
-admit(struct listener *listener, struct connection *connection, struct why *why)
+admit_through(struct listener *listener, const struct listener_socket *socket,
+              struct connection *connection, struct why *why)
+{
+    const struct caller *caller = connection->caller;
+
+    if (caller->uid != socket->tenant->uid)
+        return why_set(why, ATH_ERR_POLICY_DENIED, "this socket serves uid %lu only",
+                       (unsigned long)socket->tenant->uid);
+    if (listener_connections_of(listener, socket->grant) > GRANT_CONNECTIONS_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "the grant \"%s\" has %u connections already",
+                       socket->grant->name, GRANT_CONNECTIONS_MAX);
+    if (count_of_uid(listener, caller->uid, true) > RPC_CONNECTIONS_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "the grants of uid %lu have %u connections already",
+                       (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
+    connection->tenant = socket->tenant;
+    return ATH_OK;
+}
+
+static ath_err
+admit(struct listener *listener, const struct listener_socket *socket,
+      struct connection *connection, struct why *why)
 {
     struct caller *caller = connection->caller;
 
+    if (socket->grant != NULL)
+        return admit_through(listener, socket, connection, why);
     if (listener->athd->config->is_system) /* who starts more processes gets no larger share */
         caller->identity = (uint64_t)caller->uid << 32;
-    if (count_of_uid(listener, caller->uid) > RPC_CONNECTIONS_MAX)
+    if (count_of_uid(listener, caller->uid, false) > RPC_CONNECTIONS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
                        (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
     return tenant_of_caller(listener->athd, caller, why, &connection->tenant);
@@ -74,23 +123,26 @@ admit(struct listener *listener, struct connection *connection, struct why *why)
 static void
 on_connection(uv_stream_t *server, int status)
 {
-    struct listener *listener = server->data;
+    struct listener_socket *socket = server->data;
+    struct listener *listener = socket->listener;
     struct connection *connection = NULL;
-    ath_err err = status != 0 ? ATH_ERR_IO : connection_accept(listener->athd, server, &connection);
+    ath_err err = status != 0 ? ATH_ERR_IO
+                              : connection_accept(listener->athd, server, socket->grant,
+                                                  &connection);
     struct why why = {{0}};
 
     if (err != ATH_OK) {
         listener->athd->counters.connections_refused++;
         log_warning("event=accept-failed reason=%s",
                     status != 0 ? uv_err_name(status) : ath_err_sentence(err));
-        listener->has_caller = err == ATH_ERR_NOMEM;
-        if (listener->has_caller)
+        socket->has_caller = err == ATH_ERR_NOMEM;
+        if (socket->has_caller)
             listener_want_sweep(listener);
         return;
     }
     LIST_INSERT_HEAD(&listener->connections, connection, entry);
     listener->count++;
-    err = admit(listener, connection, &why);
+    err = admit(listener, socket, connection, &why);
     if (err == ATH_OK) {
         connection_start(connection);
         return;
@@ -126,19 +178,31 @@ listener_publish(struct listener *listener, const struct tenant *tenant, unsigne
             connection_send_or_lose(connection, line);
 }
 
+/* Who could not be accepted is tried once more. False: nobody waits any more. */
+static bool
+accept_again(struct listener *listener)
+{
+    struct listener_socket *socket;
+    bool again = false;
+
+    LIST_FOREACH (socket, &listener->sockets, entry) {
+        if (!socket->has_caller || listener->is_stopped)
+            continue;
+        socket->has_caller = false;
+        on_connection((uv_stream_t *)&socket->server, 0);
+        again = again || socket->has_caller;
+    }
+    return again;
+}
+
 static void
 on_sweep(uv_timer_t *timer)
 {
     struct listener *listener = timer->data;
+    bool again = accept_again(listener);
     struct connection *connection;
     uint64_t now_ms = clock_monotonic_ms();
-    bool again = false;
 
-    if (listener->has_caller && !listener->is_stopped) {
-        listener->has_caller = false;
-        on_connection((uv_stream_t *)&listener->server, 0);
-        again = listener->has_caller;
-    }
     LIST_FOREACH (connection, &listener->connections, entry) {
         connection_sweep(connection, now_ms);
         again = again || (!connection->is_closing && connection_wants_sweep(connection));
@@ -158,90 +222,193 @@ listener_want_sweep(struct listener *listener)
     uv_timer_start(&listener->sweep, on_sweep, SWEEP_MS, SWEEP_MS);
 }
 
-/* ---- the socket ---- */
+/* ---- one socket ---- */
+
+/* NULL: out of memory. */
+static struct listener_socket *
+socket_new(struct listener *listener, struct tenant *tenant, struct grant *grant)
+{
+    struct listener_socket *socket = calloc(1, sizeof(*socket));
+
+    if (socket == NULL)
+        return NULL;
+    socket->listener = listener;
+    socket->tenant = tenant;
+    socket->grant = grant_ref(grant);
+    socket->server.data = socket;
+    return socket;
+}
+
+static void
+socket_free(struct listener_socket *socket)
+{
+    socket_file_done(&socket->file);
+    grant_free(socket->grant);
+    free(socket);
+}
+
+static void
+on_socket_closed(uv_handle_t *handle)
+{
+    socket_free(handle->data);
+}
+
+/* Nobody connects any more; the path is free. The memory goes when the loop has closed it. */
+static void
+socket_close(struct listener_socket *socket)
+{
+    socket_file_remove(&socket->file);
+    if (socket->is_initialised)
+        uv_close((uv_handle_t *)&socket->server, on_socket_closed);
+    else
+        socket_free(socket);
+}
+
+/* fd is the handle's from its opening on. */
+static ath_err
+socket_listen(struct listener_socket *socket, int *fd, struct why *why)
+{
+    int native = uv_pipe_init(socket->listener->athd->loop, &socket->server, 0);
+
+    if (native != 0)
+        return why_set(why, ATH_ERR_NOMEM, "cannot make a socket handle");
+    socket->is_initialised = true;
+    if ((native = uv_pipe_open(&socket->server, *fd)) == 0) {
+        *fd = -1;
+        native = uv_listen((uv_stream_t *)&socket->server, BACKLOG, on_connection);
+    }
+    if (native != 0)
+        return why_set(why, ATH_ERR_IO, "cannot listen: %s", uv_strerror(native));
+    LIST_INSERT_HEAD(&socket->listener->sockets, socket, entry);
+    return ATH_OK;
+}
+
+/* ---- the owner's ---- */
 
 static ath_err
-init_handles(struct listener *listener, struct why *why)
+init_timer(struct listener *listener, struct why *why)
 {
     if (uv_timer_init(listener->athd->loop, &listener->sweep) != 0)
         return why_set(why, ATH_ERR_NOMEM, "cannot make a timer");
     listener->sweep.data = listener;
-    if (uv_pipe_init(listener->athd->loop, &listener->server, 0) != 0) {
-        uv_close((uv_handle_t *)&listener->sweep, NULL);
-        return why_set(why, ATH_ERR_NOMEM, "cannot make a socket handle");
-    }
-    listener->server.data = listener;
     listener->is_initialised = true;
     return ATH_OK;
 }
 
 static ath_err
-listen_at(struct listener *listener, int *fd, struct why *why)
+open_owners(struct listener *listener, struct why *why)
 {
-    int native = uv_pipe_open(&listener->server, *fd);
+    const struct config *config = listener->athd->config;
+    const struct socket_access access = {.mode = (mode_t)config->socket_mode,
+                                         .group = config->socket_group};
+    struct listener_socket *socket = socket_new(listener, NULL, NULL);
+    int fd = -1;
+    ath_err err;
 
-    if (native == 0) {
-        *fd = -1; /* the handle's now */
-        native = uv_listen((uv_stream_t *)&listener->server, BACKLOG, on_connection);
+    if (socket == NULL)
+        return ATH_ERR_NOMEM;
+    if ((err = socket_file_from_systemd(&socket->file, why, &fd)) == ATH_OK && fd < 0)
+        err = socket_file_open(&socket->file, config->socket, &access, why, &fd);
+    if (err == ATH_OK)
+        err = socket_listen(socket, &fd, why);
+    fd_close(&fd);
+    if (err != ATH_OK) {
+        socket_close(socket);
+        return err;
     }
-    if (native != 0)
-        return why_set(why, ATH_ERR_IO, "cannot listen: %s", uv_strerror(native));
+    listener->owners = socket;
     return ATH_OK;
 }
 
 ath_err
 listener_open(struct athd *athd, struct why *why, struct listener **ret_listener)
 {
-    const struct socket_access access = {.mode = (mode_t)athd->config->socket_mode,
-                                         .group = athd->config->socket_group};
     struct listener *listener = calloc(1, sizeof(*listener));
-    int fd = -1;
     ath_err err = ATH_ERR_NOMEM;
 
     if (listener == NULL)
         return err;
     listener->athd = athd;
     LIST_INIT(&listener->connections);
-    if ((err = socket_file_from_systemd(&listener->file, why, &fd)) != ATH_OK)
-        goto out;
-    if (fd < 0 &&
-        (err = socket_file_open(&listener->file, athd->config->socket, &access, why, &fd)) !=
-            ATH_OK)
-        goto out;
-    if ((err = init_handles(listener, why)) != ATH_OK ||
-        (err = listen_at(listener, &fd, why)) != ATH_OK)
-        goto out;
-    *ret_listener = listener;
-    listener = NULL;
-out:
-    fd_close(&fd);
-    if (listener != NULL) {
-        listener_stop(listener);
-        listener_close(listener);
-        uv_run(athd->loop,
-               UV_RUN_NOWAIT); /* so that the handles are off the loop before the free */
-        listener_free(listener);
+    LIST_INIT(&listener->sockets);
+    if ((err = init_timer(listener, why)) == ATH_OK && (err = open_owners(listener, why)) == ATH_OK) {
+        *ret_listener = listener;
+        return ATH_OK;
     }
+    listener_stop(listener);
+    listener_close(listener);
+    uv_run(athd->loop, UV_RUN_NOWAIT); /* so that the handles are off the loop before the free */
+    listener_free(listener);
     return err;
 }
 
 const char *
 listener_path(const struct listener *listener)
 {
-    return listener->file.path == NULL ? "" : listener->file.path;
+    const struct listener_socket *owners = listener->owners;
+
+    return owners == NULL || owners->file.path == NULL ? "" : owners->file.path;
 }
+
+/* ---- grants' ---- */
+
+ath_err
+listener_add(struct listener *listener, struct tenant *tenant, struct grant *grant,
+             const char *path, struct why *why, struct listener_socket **ret_socket)
+{
+    /* whom it serves is decided when somebody is there */
+    const struct socket_access access = {.mode = listener->athd->config->is_system ? 0666 : 0600};
+    struct listener_socket *socket;
+    int fd = -1;
+    ath_err err;
+
+    if (listener->is_stopped)
+        return why_set(why, ATH_ERR_IO, "athd ends");
+    if ((socket = socket_new(listener, tenant, grant)) == NULL)
+        return ATH_ERR_NOMEM;
+    if ((err = socket_file_open(&socket->file, path, &access, why, &fd)) == ATH_OK)
+        err = socket_listen(socket, &fd, why);
+    fd_close(&fd);
+    if (err != ATH_OK) {
+        socket_close(socket);
+        return err == ATH_ERR_USAGE ? ATH_ERR_INVALID_PARAMS : err;
+    }
+    *ret_socket = socket;
+    return ATH_OK;
+}
+
+void
+listener_drop(struct listener_socket *socket)
+{
+    struct listener *listener = socket->listener;
+    const struct grant *grant = socket->grant; /* the caller's as well */
+    struct connection *connection;
+
+    if (!listener->is_stopped) { /* else it is closed, and freed with all */
+        LIST_REMOVE(socket, entry);
+        socket_close(socket);
+    }
+    /* they leave the list when the loop has closed them */
+    LIST_FOREACH (connection, &listener->connections, entry)
+        if (connection->caller->through == grant)
+            connection_close(connection);
+}
+
+/* ---- the end ---- */
 
 void
 listener_stop(struct listener *listener)
 {
     struct connection *connection;
+    struct listener_socket *socket;
 
     if (listener->is_stopped)
         return;
     listener->is_stopped = true;
-    socket_file_remove(&listener->file);
-    if (listener->is_initialised)
-        uv_close((uv_handle_t *)&listener->server, NULL);
+    LIST_FOREACH (socket, &listener->sockets, entry) {
+        socket_file_remove(&socket->file);
+        uv_close((uv_handle_t *)&socket->server, NULL);
+    }
     LIST_FOREACH (connection, &listener->connections, entry) {
         connection_stop_reading(connection);
         connection_drain(connection);
@@ -262,8 +429,13 @@ listener_close(struct listener *listener)
 void
 listener_free(struct listener *listener)
 {
+    struct listener_socket *socket;
+
     if (listener == NULL)
         return;
-    socket_file_done(&listener->file);
+    while ((socket = LIST_FIRST(&listener->sockets)) != NULL) {
+        LIST_REMOVE(socket, entry);
+        socket_free(socket);
+    }
     free(listener);
 }

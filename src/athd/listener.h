@@ -1,4 +1,5 @@
-/* The socket callers come to, and the list of those who are connected. */
+/* The sockets callers come to, the owner's and those of grants, and the list of those who are
+ * connected. */
 #ifndef ATHD_LISTENER_H
 #define ATHD_LISTENER_H
 
@@ -7,7 +8,9 @@
 
 struct athd;
 struct connection;
+struct grant;
 struct listener;
+struct listener_socket;
 struct tenant;
 
 /*
@@ -22,6 +25,15 @@ ath_err listener_open(struct athd *athd, struct why *why,
 /* The path, or "" for a socket of systemd's. */
 const char *listener_path(const struct listener *listener);
 
+/* Listens for a grant of the tenant's at this path, whose directory is there; only the tenant's uid
+ * is served. Errors as above (a path that is too long is ATH_ERR_INVALID_PARAMS). */
+ath_err listener_add(struct listener *listener, struct tenant *tenant, struct grant *grant,
+                     const char *path, struct why *why,
+                     struct listener_socket **ret_socket) ATH_MUST_USE;
+/* The end of that: the path is removed, and those who are connected are cut, also in the middle of
+ * what they asked. */
+void listener_drop(struct listener_socket *socket);
+
 /* No new connections, no new calls on the old ones; the path is removed. */
 void listener_stop(struct listener *listener);
 /* Closes what is left. The loop must run on until listener_connections is 0. */
@@ -29,6 +41,7 @@ void listener_close(struct listener *listener);
 void listener_free(struct listener *listener);
 
 size_t listener_connections(const struct listener *listener);
+unsigned listener_connections_of(const struct listener *listener, const struct grant *grant);
 
 /* Sends the line to those, of this tenant or (NULL) of any, who have subscribed to one of the topics
  * (bits). */

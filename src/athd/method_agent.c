@@ -9,6 +9,7 @@
 #include "athd/audit_checkpoint.h"
 #include "athd/events.h"
 #include "athd/freeze.h"
+#include "athd/grant.h"
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
@@ -41,6 +42,8 @@ method_agent_hello(struct request *request)
     json_put_string(&result, "version", ATH_VERSION);
     json_put_int(&result, "api", API_VERSION);
     caller_put_all(request->caller, &result, "you");
+    if (request->caller->through != NULL)
+        grant_put_own(request->caller->through, &result, "grant");
     put_capabilities(&result);
     request_finish_maker(request, &result);
 }
@@ -74,6 +77,58 @@ put_audit(struct json_maker *result, const struct athd *athd, const struct audit
     if (athd->checkpoints != NULL)
         audit_checkpoints_put_status(athd->checkpoints, &audit);
     json_put_maker(result, "audit", &audit);
+}
+
+struct own {
+    const struct request *request;
+    int64_t keys, handshakes, sessions;
+};
+
+static void
+count_own_key(void *ctx, struct key *key)
+{
+    struct own *own = ctx;
+
+    own->keys += grant_has_key(own->request->caller->through, key);
+}
+
+static void
+count_own_handshake(void *ctx, const struct handshake *handshake)
+{
+    struct own *own = ctx;
+
+    own->handshakes += handshake->ended_at == 0 &&
+                       caller_sees(own->request->caller, handshake->caller_identity);
+}
+
+static void
+count_own_session(void *ctx, const struct session *session)
+{
+    struct own *own = ctx;
+
+    own->sessions += caller_sees(own->request->caller, session->caller_identity);
+}
+
+/* At a grant's socket: of its own affairs. */
+static void
+answer_own_status(struct request *request)
+{
+    const struct tenant *tenant = request->tenant;
+    struct own own = {.request = request};
+    struct json_maker result;
+
+    key_store_each(tenant->keys, count_own_key, &own);
+    handshake_table_each(tenant->handshakes, count_own_handshake, &own);
+    session_table_each(tenant->sessions, count_own_session, &own);
+    json_object_begin(&result);
+    json_put_int(&result, "uptime",
+                 (int64_t)((clock_monotonic_ms() - tenant->athd->started_ms) / 1000));
+    json_put_bool(&result, "locked", false);
+    grant_put_own(request->caller->through, &result, "grant");
+    json_put_int(&result, "keys", own.keys);
+    json_put_int(&result, "handshakes", own.handshakes);
+    json_put_int(&result, "sessions", own.sessions);
+    request_finish_maker(request, &result);
 }
 
 /* head: of the whole log, NULL where it cannot be told. */
@@ -139,6 +194,10 @@ method_agent_status(struct request *request)
     struct audit_checkpoints *checkpoints = request->athd->checkpoints;
     struct status *status;
 
+    if (request->caller->through != NULL) {
+        answer_own_status(request);
+        return;
+    }
     if (checkpoints == NULL ||
         audit_follower_failure(audit_checkpoints_follower(checkpoints)) != NULL ||
         (status = calloc(1, sizeof(*status))) == NULL) {

@@ -4,6 +4,7 @@
 
 #include "athd/credential_store.h"
 #include "athd/dispatch.h"
+#include "athd/grant.h"
 #include "athd/grant_issue.h"
 #include "athd/method_support.h"
 #include "base/clock.h"
@@ -87,6 +88,16 @@ struct putting {
     struct json_maker record;
 };
 
+/* A caller at a grant's socket has to do with its keys' credentials only. */
+static bool
+is_of_caller(const struct request *request, const char *did)
+{
+    const struct grant *through = request->caller->through;
+    const struct key *key = through == NULL ? NULL : key_store_find_did(request->tenant->keys, did);
+
+    return through == NULL || (key != NULL && grant_has_key(through, key));
+}
+
 static void
 putting_fail(struct putting *putting, ath_err err, const struct why *why)
 {
@@ -152,6 +163,14 @@ method_credential_put(struct request *request)
         request_fail(request, err, &why);
         return;
     }
+    if (!is_of_caller(request, grant.client_did)) {
+        user_grant_done(&grant);
+        request_fail(request,
+                     why_set(&why, ATH_ERR_POLICY_DENIED,
+                             "the credential is for none of the grant's keys"),
+                     &why);
+        return;
+    }
     text = json_clone(param);
     if (text == NULL || (putting = putting_new(request, &grant)) == NULL) {
         json_free(text);
@@ -204,25 +223,35 @@ method_credential_verify(struct request *request)
     request_finish_maker(request, &result);
 }
 
+struct listing {
+    const struct request *request;
+    struct json_maker array;
+};
+
 static void
 list_credential(void *ctx, const struct credential *credential)
 {
+    struct listing *listing = ctx;
     struct json *object = NULL;
 
+    if (!is_of_caller(listing->request, credential->grant.client_did) &&
+        !is_of_caller(listing->request, credential->grant.user_did))
+        return;
     if (credential_encode(credential, &object) != ATH_OK)
         object = NULL;
-    json_put_take(ctx, NULL, object);
+    json_put_take(&listing->array, NULL, object);
 }
 
 void
 method_credential_list(struct request *request)
 {
-    struct json_maker result, array;
+    struct listing listing = {.request = request};
+    struct json_maker result;
 
     credential_store_prune(request->tenant->credentials, clock_now());
-    json_array_begin(&array);
-    credential_store_each(request->tenant->credentials, list_credential, &array);
+    json_array_begin(&listing.array);
+    credential_store_each(request->tenant->credentials, list_credential, &listing);
     json_object_begin(&result);
-    json_put_maker(&result, "credentials", &array);
+    json_put_maker(&result, "credentials", &listing.array);
     request_finish_maker(request, &result);
 }

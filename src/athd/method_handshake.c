@@ -161,6 +161,8 @@ named_handshake(struct request *request)
     struct handshake *handshake;
 
     handshake = handshake_table_find(request->tenant->handshakes, method_param(request, "handshake"));
+    if (handshake != NULL && !caller_sees(request->caller, handshake->caller_identity))
+        handshake = NULL; /* another grant's: there is none */
     if (handshake == NULL)
         request_fail(request, ATH_ERR_HANDSHAKE_NOT_FOUND, NULL);
     return handshake;
@@ -293,25 +295,34 @@ method_handshake_get(struct request *request)
     request_finish_maker(request, &result);
 }
 
+struct listing {
+    const struct caller *caller;
+    struct json_maker array;
+};
+
 static void
 list_handshake(void *ctx, const struct handshake *handshake)
 {
+    struct listing *listing = ctx;
     struct json_maker object;
 
+    if (!caller_sees(listing->caller, handshake->caller_identity))
+        return;
     json_object_begin(&object);
     put_info(&object, handshake);
-    json_put_maker(ctx, NULL, &object);
+    json_put_maker(&listing->array, NULL, &object);
 }
 
 void
 method_handshake_list(struct request *request)
 {
-    struct json_maker result, array;
+    struct listing listing = {.caller = request->caller};
+    struct json_maker result;
 
-    json_array_begin(&array);
-    handshake_table_each(request->tenant->handshakes, list_handshake, &array);
+    json_array_begin(&listing.array);
+    handshake_table_each(request->tenant->handshakes, list_handshake, &listing);
     json_object_begin(&result);
-    json_put_maker(&result, "handshakes", &array);
+    json_put_maker(&result, "handshakes", &listing.array);
     request_finish_maker(request, &result);
 }
 

@@ -168,7 +168,7 @@ answer_again(struct accepting *accepting)
 
     handshake = handshake_table_find_hello(request->tenant->handshakes, accepting->hello_hash,
                                            accepting->source);
-    if (handshake == NULL ||
+    if (handshake == NULL || !caller_sees(request->caller, handshake->caller_identity) ||
         strcmp(handshake->service->rules->name, accepting->entry->rules->name) != 0)
         return false;
     if (handshake->request != NULL)

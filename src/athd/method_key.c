@@ -1,5 +1,6 @@
 /* key.list, key.get, key.export: what athd says of its keys. */
 #include "athd/dispatch.h"
+#include "athd/grant.h"
 #include "athd/key_export.h"
 #include "athd/method_support.h"
 
@@ -16,7 +17,10 @@ list_key(void *ctx, struct key *key)
     struct listing *listing = ctx;
     struct json *info = NULL;
 
-    if (!listing->all_roles && key->role != listing->role)
+    const struct grant *through = listing->request->caller->through;
+
+    if ((!listing->all_roles && key->role != listing->role) ||
+        (through != NULL && !grant_has_key(through, key)))
         return;
     if (key_info(key, listing->request->athd->hsms, &info) != ATH_OK)
         info = NULL;

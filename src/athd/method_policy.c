@@ -154,8 +154,8 @@ method_policy_check(struct request *request)
     else
         policy_subject_of(request->caller, &subject);
     if (err == ATH_OK)
-        err = policy_question_of_check(request->tenant, method, method_param_json(request, "params"),
-                                       &why, &asked);
+        err = policy_question_of_check(request->tenant, request->caller, method,
+                                       method_param_json(request, "params"), &why, &asked);
     if (err == ATH_OK) {
         asked.question.now = clock_now();
         decision =

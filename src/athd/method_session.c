@@ -13,7 +13,8 @@ named_session(struct request *request)
     struct session *session = NULL;
     ath_err err;
 
-    err = session_table_find(request->tenant->sessions, method_param(request, "session"), &session);
+    err = session_table_find_for(request->tenant->sessions, method_param(request, "session"),
+                                 request->caller, &session);
     if (err != ATH_OK)
         request_fail(request, err, NULL);
     return session;
@@ -103,6 +104,7 @@ method_session_token(struct request *request)
 
 struct listing {
     const struct tenant *tenant;
+    const struct caller *caller;
     struct json_maker array;
 };
 
@@ -114,6 +116,8 @@ list_session(void *ctx, const struct session *session)
     struct json_maker object, peer;
     struct json *scopes = NULL;
 
+    if (!caller_sees(listing->caller, session->caller_identity))
+        return;
     json_object_begin(&peer);
     json_put_string(&peer, "did", session->peer_did);
     json_put_string(&peer, "name", pinned == NULL ? NULL : pinned->name);
@@ -134,7 +138,7 @@ list_session(void *ctx, const struct session *session)
 void
 method_session_list(struct request *request)
 {
-    struct listing listing = {.tenant = request->tenant};
+    struct listing listing = {.tenant = request->tenant, .caller = request->caller};
     struct json_maker result;
 
     json_array_begin(&listing.array);

@@ -138,7 +138,8 @@ check_session(const struct token_check *check, const char *id, struct why *why)
     struct session *session = NULL;
     ath_err err;
 
-    if ((err = session_table_find(check->request->tenant->sessions, id, &session)) != ATH_OK)
+    if ((err = session_table_find_for(check->request->tenant->sessions, id,
+                                      check->request->caller, &session)) != ATH_OK)
         return err;
     if (session->service == NULL ||
         strcmp(session->service->rules->name, check->rules->name) != 0 ||

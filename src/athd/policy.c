@@ -6,6 +6,7 @@
 
 #include "athd/athd.h"
 #include "athd/freeze.h"
+#include "athd/grant.h"
 #include "athd/key_store.h"
 #include "athd/policy_limits.h"
 #include "athd/policy_record.h"
@@ -318,10 +319,13 @@ policy_decide(struct tenant *tenant, const struct caller *caller,
     struct policy_decision decision;
     struct policy_subject subject;
 
+    timed.now = question->now != 0 ? question->now : clock_now();
+    subject_of(caller, policy->looks_at_process || grant_looks_at_process(caller->through),
+               &subject);
+    if (!grant_decide(caller->through, &subject, &timed, tenant->keys, &answer))
+        return answer;
     if (policy_is_frozen(tenant, question))
         return answer_frozen(question);
-    timed.now = question->now != 0 ? question->now : clock_now();
-    subject_of(caller, policy->looks_at_process, &subject);
     decision = policy_rules_decide(policy->rules, &subject, &timed);
     if (decision.allowing == NULL)
         return answer_denied(policy, &decision, &subject, &timed);

@@ -39,7 +39,7 @@ ath_err policy_open(struct athd *athd, struct why *why, struct policy **ret_poli
 ath_err policy_reload(struct policy *policy, struct why *why) ATH_MUST_USE;
 void policy_free(struct policy *policy);
 
-/* Decides, and counts for `rate` unless the question is preliminary or has been counted. */
+/* Decides (a grant first, and all above it; then the rules), and counts for `rate` unless the question is preliminary or has been counted. */
 struct policy_answer policy_decide(struct tenant *tenant, const struct caller *caller,
                                    const struct policy_question *question, bool is_counted);
 /* The user said yes to what was asked. */

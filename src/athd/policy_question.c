@@ -28,11 +28,12 @@ set_peer(struct policy_asked *asked, const char *did)
 /* ---- what the params name ---- */
 
 static void
-look_at_handshake(const struct tenant *tenant, const char *id, struct policy_asked *asked)
+look_at_handshake(const struct tenant *tenant, const struct caller *caller, const char *id,
+                  struct policy_asked *asked)
 {
     const struct handshake *handshake = handshake_table_find(tenant->handshakes, id);
 
-    if (handshake == NULL)
+    if (handshake == NULL || !caller_sees(caller, handshake->caller_identity))
         return;
     asked->question.key = handshake->key->name;
     if (handshake->server != NULL) {
@@ -46,11 +47,12 @@ look_at_handshake(const struct tenant *tenant, const char *id, struct policy_ask
 }
 
 static void
-look_at_session(const struct tenant *tenant, const char *id, struct policy_asked *asked)
+look_at_session(const struct tenant *tenant, const struct caller *caller, const char *id,
+                struct policy_asked *asked)
 {
     struct session *session = NULL;
 
-    if (session_table_find(tenant->sessions, id, &session) != ATH_OK)
+    if (session_table_find_for(tenant->sessions, id, caller, &session) != ATH_OK)
         return;
     asked->question.key = session->key_name;
     add_audience(asked, session->audience);
@@ -85,8 +87,8 @@ is_about_all(const struct rpc_method *method, const struct json *params)
 }
 
 static void
-look_at_key(const struct tenant *tenant, const struct rpc_method *method, const struct json *params,
-            struct policy_asked *asked)
+look_at_key(const struct tenant *tenant, const struct caller *caller,
+            const struct rpc_method *method, const struct json *params, struct policy_asked *asked)
 {
     const char *handshake = json_get_string(params, "handshake");
     const char *session = json_get_string(params, "session");
@@ -102,11 +104,11 @@ look_at_key(const struct tenant *tenant, const struct rpc_method *method, const 
     else if (method->id == RPC_SERVICE_DELETE)
         service = json_get_string(params, "name");
     if (handshake != NULL && is_of(method, "handshake."))
-        look_at_handshake(tenant, handshake, asked);
+        look_at_handshake(tenant, caller, handshake, asked);
     else if (service != NULL)
         question->key = key_of_service(tenant, service);
     else if (session != NULL && is_of(method, "session."))
-        look_at_session(tenant, session, asked);
+        look_at_session(tenant, caller, session, asked);
 }
 
 static void
@@ -135,8 +137,9 @@ look_at_audience(const struct rpc_method *method, const struct json *params,
 }
 
 void
-policy_question_of_call(const struct tenant *tenant, const struct rpc_method *method,
-                        const struct json *params, struct policy_asked *ret_asked)
+policy_question_of_call(const struct tenant *tenant, const struct caller *caller,
+                        const struct rpc_method *method, const struct json *params,
+                        struct policy_asked *ret_asked)
 {
     struct policy_asked *asked = ret_asked;
 
@@ -144,7 +147,7 @@ policy_question_of_call(const struct tenant *tenant, const struct rpc_method *me
         .question = {.method = method->name, .is_preliminary = policy_method_signs(method->id)}};
     asked->question.audiences = asked->audiences;
     asked->question.peers = asked->peers;
-    look_at_key(tenant, method, params, asked);
+    look_at_key(tenant, caller, method, params, asked);
     look_at_audience(method, params, asked);
     (void)json_get_int(params, "ttl", &asked->question.ttl);
 }
@@ -194,15 +197,16 @@ put_defaults(const struct rpc_method *method, struct policy_question *question)
 }
 
 ath_err
-policy_question_of_check(const struct tenant *tenant, const struct rpc_method *method,
-                         const struct json *params, struct why *why, struct policy_asked *ret_asked)
+policy_question_of_check(const struct tenant *tenant, const struct caller *caller,
+                         const struct rpc_method *method, const struct json *params,
+                         struct why *why, struct policy_asked *ret_asked)
 {
     bool has_scopes = method->id == RPC_HANDSHAKE_START || method->id == RPC_CREDENTIAL_ISSUE;
     const struct json *scopes = has_scopes ? json_get(params, "scopes") : NULL;
     struct policy_question *question = &ret_asked->question;
     ath_err err = ATH_OK;
 
-    policy_question_of_call(tenant, method, params, ret_asked);
+    policy_question_of_call(tenant, caller, method, params, ret_asked);
     question->is_preliminary = is_open(method, params);
     question->purpose = purpose_of(method);
     put_defaults(method, question);

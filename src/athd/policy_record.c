@@ -4,6 +4,7 @@
 
 #include "athd/athd.h"
 #include "athd/audit_record.h"
+#include "athd/grant.h"
 
 static void
 put_question(struct json_maker *record, const struct policy_question *question)
@@ -88,6 +89,8 @@ policy_refusal(struct request *request, const struct policy_question *question,
         json_put_int(&data, "retry_after", answer->retry_after_s);
     else
         json_put_string(&data, "missing", answer->missing);
+    if (grant_uses_left(request->caller->through) >= 0)
+        json_put_int(&data, "uses_left", grant_uses_left(request->caller->through));
     if (json_maker_end(&data, ret_data) != ATH_OK)
         *ret_data = NULL;
     return say(request, answer, why);

@@ -201,6 +201,17 @@ session_table_find(struct session_table *table, const char *id, struct session *
     return ATH_OK;
 }
 
+ath_err
+session_table_find_for(struct session_table *table, const char *id, const struct caller *caller,
+                       struct session **ret_session)
+{
+    const struct session *session = string_map_get(&table->by_id, id);
+
+    if (session != NULL && !caller_sees(caller, session->caller_identity))
+        return ATH_ERR_SESSION_NOT_FOUND;
+    return session_table_find(table, id, ret_session);
+}
+
 void
 session_table_end(struct session_table *table, struct session *session)
 {
@@ -238,6 +249,16 @@ session_table_remove_service(struct session_table *table, const char *service_na
         if (session->service != NULL && strcmp(session->service->rules->name, service_name) == 0)
             session_table_remove(table, session);
     }
+}
+
+void
+session_table_end_of(struct session_table *table, uint64_t caller_identity)
+{
+    struct session *session;
+
+    LIST_FOREACH (session, &table->all, of_table)
+        if (session->caller_identity == caller_identity)
+            session_table_end(table, session);
 }
 
 size_t

@@ -9,6 +9,7 @@
 #include "protocol/handshake.h"
 #include "protocol/jwe.h"
 
+struct caller;
 struct session_table;
 struct tenant;
 
@@ -47,10 +48,16 @@ ath_err session_table_add(struct session_table *table, struct handshake_result *
 /* ATH_ERR_SESSION_NOT_FOUND, ATH_ERR_SESSION_EXPIRED. */
 ath_err session_table_find(struct session_table *table, const char *id,
                            struct session **ret_session) ATH_MUST_USE;
+/* The same for a caller, who may not know of all (caller_sees). */
+ath_err session_table_find_for(struct session_table *table, const char *id,
+                               const struct caller *caller,
+                               struct session **ret_session) ATH_MUST_USE;
 /* Wipes the keys; remembered as expired, or not at all. */
 void session_table_end(struct session_table *table, struct session *session);
 void session_table_remove(struct session_table *table, struct session *session);
 void session_table_remove_service(struct session_table *table, const char *service_name);
+/* Ends those of an identity: its grant has ended. */
+void session_table_end_of(struct session_table *table, uint64_t caller_identity);
 
 size_t session_table_count(const struct session_table *table); /* those that have not ended */
 void session_table_each(const struct session_table *table,

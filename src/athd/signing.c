@@ -6,6 +6,7 @@
 #include "athd/athd.h"
 #include "athd/events.h"
 #include "athd/freeze.h"
+#include "athd/grant.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/digest.h"
@@ -14,7 +15,9 @@ struct signing {
     struct request *request;
     struct key *key;       /* counted */
     struct hsm_job *job;   /* NULL once the hardware has answered */
-    bool record_waits;     /* its completion has not come yet */
+    struct grant_use use;  /* of the grant that the caller came through */
+    bool use_waits;        /* its completion has not come yet */
+    bool record_waits;     /* as above */
     bool record_is_wanted; /* it may wait no longer for others to be written with it */
     ath_err cancelled;     /* ATH_OK: it was not */
     struct signing_outcome outcome;
@@ -64,6 +67,7 @@ finish(struct signing *signing)
 
     request->cancel = signing->cancel_before;
     request->stage = signing->stage_before;
+    grant_use_end(&signing->use, signing->outcome.signature.len > 0);
     if (signing->cancelled != ATH_OK)
         signing->outcome.err = signing->cancelled;
     look_at_freeze(signing);
@@ -81,11 +85,12 @@ finish(struct signing *signing)
     free(signing);
 }
 
-/* The answer leaves when both are there (docs/architecture.md, decision 6). */
+/* The answer leaves when both are there (docs/architecture.md, decision 6), and a grant's file
+ * counts it. */
 static void
-finish_if_both(struct signing *signing)
+finish_if_all(struct signing *signing)
 {
-    if (signing->job == NULL && !signing->record_waits)
+    if (signing->job == NULL && !signing->record_waits && !signing->use_waits)
         finish(signing);
 }
 
@@ -125,7 +130,7 @@ on_signature(void *ctx, const struct hsm_outcome *hardware)
         memcpy(signing->signature, hardware->signature.data, hardware->signature.len);
         outcome->signature = ath_slice_of(signing->signature, hardware->signature.len);
     }
-    finish_if_both(signing);
+    finish_if_all(signing);
 }
 
 static void
@@ -136,7 +141,18 @@ on_record(void *ctx, ath_err err)
     signing->record_waits = false;
     if (err != ATH_OK && signing->outcome.err == ATH_OK)
         signing->outcome.err = err;
-    finish_if_both(signing);
+    finish_if_all(signing);
+}
+
+static void
+on_counted(void *ctx, ath_err err)
+{
+    struct signing *signing = ctx;
+
+    signing->use_waits = false;
+    if (err != ATH_OK && signing->outcome.err == ATH_OK)
+        signing->outcome.err = err;
+    finish_if_all(signing);
 }
 
 static void
@@ -224,15 +240,20 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
                                     .sent = on_sent,
                                     .request = request,
                                     .key_name = signing->key->name};
+    struct why *why = &signing->outcome.why;
     ath_err err;
 
     /* the hardware first: the record is made while it works */
-    if ((err = check(request, signing->key, purpose, message, &signing->outcome.why)) != ATH_OK ||
+    if ((err = check(request, signing->key, purpose, message, why)) != ATH_OK ||
+        (err = grant_use_begin(request->caller->through, &signing->use, why, on_counted,
+                               signing)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {
+        grant_use_end(&signing->use, false);
         json_maker_done(record);
         return err;
     }
+    signing->use_waits = signing->use.waits > 0;
     append_record(signing, message, record);
     return ATH_OK;
 }

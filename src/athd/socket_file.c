@@ -169,22 +169,31 @@ bind_at(const struct sockaddr_un *address, const struct socket_access *access,
     return ATH_OK;
 }
 
+static ath_err
+address_of(const char *path, struct why *why, struct sockaddr_un *ret_address)
+{
+    *ret_address = (struct sockaddr_un){.sun_family = AF_UNIX};
+    if (strlen(path) >= sizeof(ret_address->sun_path))
+        return why_set(why, ATH_ERR_USAGE, "the socket's path is longer than %zu bytes: %s",
+                       sizeof(ret_address->sun_path) - 1, path);
+    strcpy(ret_address->sun_path, path);
+    return ATH_OK;
+}
+
 ath_err
 socket_file_open(struct socket_file *file, const char *path, const struct socket_access *access,
                  struct why *why, int *ret_fd)
 {
-    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    struct sockaddr_un address;
     ath_err err;
     int fd;
 
     if (path == NULL)
         return why_set(why, ATH_ERR_USAGE,
                        "nowhere to listen: give --socket, or set XDG_RUNTIME_DIR");
-    if (strlen(path) >= sizeof(address.sun_path))
-        return why_set(why, ATH_ERR_USAGE, "the socket's path is longer than %zu bytes: %s",
-                       sizeof(address.sun_path) - 1, path);
-    strcpy(address.sun_path, path);
-    if ((err = make_parent(path, access->mode, why)) != ATH_OK || (err = clear_place(&address, why)) != ATH_OK)
+    if ((err = address_of(path, why, &address)) != ATH_OK ||
+        (err = make_parent(path, access->mode, why)) != ATH_OK ||
+        (err = clear_place(&address, why)) != ATH_OK)
         return err;
     if ((fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0)) < 0)
         return fail(why, "cannot make a socket for", path);
@@ -194,6 +203,15 @@ socket_file_open(struct socket_file *file, const char *path, const struct socket
     }
     *ret_fd = fd;
     return ATH_OK;
+}
+
+ath_err
+socket_file_clear(const char *path, struct why *why)
+{
+    struct sockaddr_un address;
+    ath_err err = address_of(path, why, &address);
+
+    return err != ATH_OK ? err : clear_place(&address, why);
 }
 
 void

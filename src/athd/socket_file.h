@@ -32,6 +32,10 @@ ath_err socket_file_open(struct socket_file *file, const char *path,
                          const struct socket_access *access, struct why *why,
                          int *ret_fd) ATH_MUST_USE;
 
+/* Removes a socket at which nobody listens; fine if there is none. ATH_ERR_IO: it is no socket, or
+ * somebody does. */
+ath_err socket_file_clear(const char *path, struct why *why) ATH_MUST_USE;
+
 /* Removes the file, if it still is the one we made. */
 void socket_file_remove(struct socket_file *file);
 void socket_file_done(struct socket_file *file);

@@ -7,6 +7,7 @@
 #include "athd/athd.h"
 #include "athd/credential_store.h"
 #include "athd/freeze.h"
+#include "athd/grant_table.h"
 #include "athd/handshake_table.h"
 #include "athd/key_store.h"
 #include "athd/peer_store.h"
@@ -22,6 +23,8 @@
 static void
 tenant_close(struct tenant *tenant)
 {
+    if (tenant->grants != NULL)
+        grant_table_close(tenant->grants);
     handshake_table_free(tenant->handshakes);
     session_table_free(tenant->sessions);
     tenant->handshakes = NULL;
@@ -40,6 +43,7 @@ tenant_free(struct tenant *tenant)
     peer_store_free(tenant->peers);
     key_store_free(tenant->keys);
     freeze_free(tenant->freeze);
+    grant_table_free(tenant->grants);
     free(tenant->dir);
     free(tenant);
 }
@@ -48,7 +52,7 @@ tenant_free(struct tenant *tenant)
 static ath_err
 open_stores(struct tenant *tenant, struct why *why)
 {
-    static const char *const names[] = {"keys", "peers", "services", "credentials", "replay"};
+    static const char *const names[] = {"keys", "peers", "services", "credentials", "replay", "grants"};
     char *dirs[sizeof(names) / sizeof(names[0])] = {NULL};
     struct athd *athd = tenant->athd;
     ath_err err = ATH_OK;
@@ -64,8 +68,9 @@ open_stores(struct tenant *tenant, struct why *why)
     if (err == ATH_OK &&
         (err = service_store_open(athd, dirs[2], why, &tenant->services)) == ATH_OK &&
         (err = credential_store_open(athd, &tenant->pins, dirs[3], why, &tenant->credentials)) ==
-            ATH_OK)
-        err = replay_store_open(athd, dirs[4], why, &tenant->replays);
+            ATH_OK &&
+        (err = replay_store_open(athd, dirs[4], why, &tenant->replays)) == ATH_OK)
+        err = grant_table_open(tenant, dirs[5], why, &tenant->grants);
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
         free(dirs[i]);
     return err;
@@ -94,6 +99,8 @@ tenant_open(struct athd *athd, uid_t uid, char *taken_dir, struct why *why,
     }
     SLIST_INSERT_HEAD(&athd->tenants.all, tenant, of_athd);
     athd->tenants.count++;
+    if (athd->listener != NULL)
+        grant_table_start(tenant->grants);
     *ret_tenant = tenant;
     return ATH_OK;
 }
@@ -191,6 +198,24 @@ tenants_open(struct athd *athd, struct why *why)
     if (athd->config->is_system)
         return open_all(athd, why);
     return tenant_open(athd, athd->owner, ath_strdup(athd->config->state_dir), why, &tenant);
+}
+
+void
+tenants_start(struct athd *athd)
+{
+    struct tenant *tenant;
+
+    SLIST_FOREACH (tenant, &athd->tenants.all, of_athd)
+        grant_table_start(tenant->grants);
+}
+
+void
+tenants_settle(struct athd *athd)
+{
+    struct tenant *tenant;
+
+    SLIST_FOREACH (tenant, &athd->tenants.all, of_athd)
+        grant_table_close(tenant->grants);
 }
 
 void

@@ -32,6 +32,7 @@ struct tenant {
     struct replay_store *replays;
     struct handshake_table *handshakes;
     struct session_table *sessions;
+    struct grant_table *grants;
     SLIST_ENTRY(tenant) of_athd;
 };
 
@@ -42,6 +43,10 @@ struct tenant_list {
 
 /* Reads what there is in the state directory (blocking, start-up): the owner's, or every uid's. */
 ath_err tenants_open(struct athd *athd, struct why *why) ATH_MUST_USE;
+/* Their grants' sockets: when athd listens. */
+void tenants_start(struct athd *athd);
+/* Of their grants is written what was used: while what is written is still waited for. */
+void tenants_settle(struct athd *athd);
 /* Their timers: while the loop still runs, when no request uses them any more. */
 void tenants_close(struct athd *athd);
 void tenants_free(struct athd *athd);

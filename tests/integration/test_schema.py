@@ -11,7 +11,7 @@ from peer.agent import Athd, Failed
 SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
 NOT_IN_THIS_VERSION = (
     "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
-    "vault.get vault.list vault.delete grant.create grant.list grant.revoke").split()
+    "vault.get vault.list vault.delete").split()
 AGENT_ID = "https://bot.example/.well-known/agent.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
 
@@ -139,6 +139,7 @@ class Schema(unittest.TestCase):
         self.use_handshakes()
         self.use_audit()
         self.use_policy()
+        self.use_grants()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
 
@@ -154,6 +155,18 @@ class Schema(unittest.TestCase):
         self.fails(-32602, "policy.check", method="key.none")
         self.fails(-32602, "policy.check", method="key.list", **{"as": {"gid": 1}})
         self.fails(-32602, "policy.freeze")
+
+    def use_grants(self):
+        made = self.call("grant.create", name="g", keys=["client"], methods=["group:use", "grant.*"], ttl=60, max_uses=3,
+                         audiences=["https://*.example"], peers=["did:web:*"], scopes=["mail:*"], unit="a.scope")
+        self.call("grant.create", name="h", keys=["client"])
+        self.call("grant.create", name="h", process=os.getpid(), adopt=True)
+        self.assertEqual([grant["name"] for grant in self.call("grant.list")["grants"]], ["g", "h"])
+        self.assertEqual(self.fails(-32013, "grant.create", name="g", keys=["client"]).reason, "GRANT_EXISTS")
+        self.fails(-32602, "grant.create", name="i")
+        self.call("grant.revoke", name="g")
+        self.assertEqual(self.fails(-32013, "grant.revoke", name="g").reason, "GRANT_NOT_FOUND")
+        self.assertFalse(os.path.exists(made["socket"]))
 
     def use_keys(self):
         self.call("agent.hello", client="test_schema", trace=TRACE)

@@ -13,6 +13,7 @@
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
+#include "athd/listener.h"
 #include "athd/peer_store.h"
 #include "athd/policy_question.h"
 #include "athd/replay_store.h"
@@ -28,6 +29,41 @@
 #define TEXT_LEN 32768
 
 struct soft soft;
+
+/* ---- sockets: there are none ---- */
+
+const char *
+listener_path(const struct listener *listener)
+{
+    (void)listener;
+    return "";
+}
+
+ath_err
+listener_add(struct listener *listener, struct tenant *tenant, struct grant *grant,
+             const char *path, struct why *why, struct listener_socket **ret_socket)
+{
+    (void)listener;
+    (void)tenant;
+    (void)grant;
+    (void)path;
+    (void)ret_socket;
+    return why_set(why, ATH_ERR_IO, "no sockets here");
+}
+
+void
+listener_drop(struct listener_socket *socket)
+{
+    (void)socket;
+}
+
+unsigned
+listener_connections_of(const struct listener *listener, const struct grant *grant)
+{
+    (void)listener;
+    (void)grant;
+    return 0;
+}
 
 /* ---- requests: their answers stay here ---- */
 

@@ -1,0 +1,25 @@
+/* Where grants' sockets are: a directory for each, in the one beside athd's own socket. */
+#ifndef ATHD_GRANT_PLACE_H
+#define ATHD_GRANT_PLACE_H
+
+#include <sys/types.h>
+
+#include <stdbool.h>
+
+#include "base/why.h"
+
+struct athd;
+
+/* The path of a grant's socket; its directory is made. In a user's athd nobody else can look into
+ * it, in the system's every uid can walk to it. *ret_path is the caller's. ATH_ERR_IO (why),
+ * ATH_ERR_NOMEM. */
+ath_err grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct why *why,
+                         char **ret_path) ATH_MUST_USE;
+/* The socket's directory, if nothing is left in it. */
+void grant_place_remove(const char *path);
+/* Removes what an athd that is no more left of the uid's grants, if nobody listens there: all but
+ * those that `is_kept`. */
+void grant_place_sweep(const struct athd *athd, uid_t uid,
+                       bool (*is_kept)(void *ctx, const char *name), void *ctx);
+
+#endif

@@ -1,0 +1,506 @@
+#include "athd/grant_table.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "athd/athd.h"
+#include "athd/grant_place.h"
+#include "athd/handshake_table.h"
+#include "athd/listener.h"
+#include "athd/session_table.h"
+#include "athd/store_load.h"
+#include "athd/string_map.h"
+#include "base/clock.h"
+#include "base/file.h"
+
+#define TIMER_MAX_S 60
+#define USED_UP_LINGER_S 60 /* so that who asks once more learns why */
+
+struct found { /* a file, until the listener is there */
+    struct found *next;
+    struct grant_file file;
+    bool is_over;
+    enum grant_end_reason reason; /* of one that is over, or has no process */
+};
+
+struct grant_table {
+    struct tenant *tenant;
+    char *dir;
+    struct string_map by_name;
+    LIST_HEAD(, grant) all;
+    struct found *found;
+    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
+    int64_t timer_at;  /* 0: not started */
+};
+
+/* ---- time ---- */
+
+static void on_timer(uv_timer_t *timer);
+
+static void
+schedule(struct grant_table *table, int64_t at)
+{
+    int64_t now = clock_now(), wait = at - now;
+
+    if (at == 0 || table->timer == NULL || (table->timer_at != 0 && table->timer_at <= at))
+        return;
+    wait = wait < 1 ? 1 : wait > TIMER_MAX_S ? TIMER_MAX_S : wait;
+    table->timer_at = now + wait;
+    uv_timer_start(table->timer, on_timer, (uint64_t)wait * 1000, 0);
+}
+
+static bool
+is_used_up(const struct grant *grant)
+{
+    return grant->max_uses != 0 && grant->uses >= grant->max_uses;
+}
+
+/* When it is over by itself, as far as that is known; 0: never. One that is used up and bound to no
+ * process stays for a while, and as long as somebody is connected. */
+static int64_t
+end_of(const struct grant *grant, int64_t now, enum grant_end_reason *ret_reason)
+{
+    int64_t at = grant->expires_at, used_up_end;
+
+    *ret_reason = GRANT_EXPIRED;
+    if (!is_used_up(grant) || grant->process != NULL)
+        return at;
+    used_up_end = grant->used_up_at + USED_UP_LINGER_S;
+    if (used_up_end <= now &&
+        listener_connections_of(grant->table->tenant->athd->listener, grant) > 0)
+        used_up_end = now + USED_UP_LINGER_S;
+    if (at != 0 && at < used_up_end)
+        return at;
+    *ret_reason = GRANT_USED_UP;
+    return used_up_end;
+}
+
+/* One that is over; NULL: none, and *ret_next (INT64_MAX: never) is when the next one is. */
+static struct grant *
+find_over(struct grant_table *table, int64_t now, enum grant_end_reason *ret_reason,
+          int64_t *ret_next)
+{
+    struct grant *grant;
+
+    *ret_next = INT64_MAX;
+    LIST_FOREACH (grant, &table->all, of_table) {
+        int64_t at = end_of(grant, now, ret_reason);
+
+        if (at != 0 && at <= now)
+            return grant;
+        if (at != 0 && at < *ret_next)
+            *ret_next = at;
+    }
+    return NULL;
+}
+
+static void
+on_timer(uv_timer_t *timer)
+{
+    struct grant_table *table = timer->data;
+    enum grant_end_reason reason = GRANT_EXPIRED;
+    int64_t now = clock_now(), next = 0;
+    struct grant *grant;
+
+    table->timer_at = 0;
+    /* from the start after each: others may end with it */
+    while ((grant = find_over(table, now, &reason, &next)) != NULL)
+        grant_end(grant, reason, NULL);
+    if (next != INT64_MAX)
+        schedule(table, next);
+}
+
+void
+grant_table_note_used_up(struct grant *grant)
+{
+    grant->used_up_at = clock_now();
+    if (grant->table != NULL)
+        schedule(grant->table, grant->used_up_at + USED_UP_LINGER_S);
+}
+
+/* ---- files ---- */
+
+void
+grant_table_write(struct grant *grant, int64_t uses, store_done_fn *done, void *ctx)
+{
+    struct grant_table *table = grant->table;
+    char *path = store_file_path(table->dir, grant->name, ".json");
+    struct ath_buf text = {.max = STORE_FILE_MAX};
+    struct json *object = NULL;
+    ath_err err = path == NULL ? ATH_ERR_NOMEM : grant_encode(grant, uses, &object);
+
+    if (err == ATH_OK)
+        err = store_file_text(object, &text);
+    if (err != ATH_OK)
+        text.err = err; /* told like a write that failed */
+    store_replace(table->tenant->athd, path == NULL ? "" : path, &text, done, ctx);
+    json_free(object);
+    free(path);
+}
+
+static void
+remove_file(struct grant_table *table, const char *name)
+{
+    char *path = store_file_path(table->dir, name, ".json");
+
+    if (path != NULL)
+        store_remove(table->tenant->athd, path, NULL, NULL); /* that it failed is in the log */
+    free(path);
+}
+
+/* ---- the end ---- */
+
+static void
+end_within(struct grant_table *table, const struct grant *parent)
+{
+    struct grant *grant;
+
+    do { /* from the start after each: it ends others */
+        LIST_FOREACH (grant, &table->all, of_table)
+            if (grant->parent == parent)
+                break;
+        if (grant != NULL)
+            grant_end(grant, GRANT_PARENT_ENDED, NULL);
+    } while (grant != NULL);
+}
+
+void
+grant_end(struct grant *grant, enum grant_end_reason reason, const struct request *request)
+{
+    struct grant_table *table = grant->table;
+
+    if (table == NULL)
+        return;
+    /* first of all, so that nothing that follows from this is allowed any more */
+    grant->table = NULL;
+    LIST_REMOVE(grant, of_table);
+    (void)string_map_remove(&table->by_name, grant->name);
+    grant_record_ended(table->tenant, grant, reason, request);
+    log_info("event=grant-ended grant=%s", grant->name);
+    end_within(table, grant);
+    remove_file(table, grant->name);
+    grant_process_free(grant->process);
+    grant->process = NULL;
+    if (grant->socket != NULL)
+        listener_drop(grant->socket);
+    grant->socket = NULL;
+    if (grant->path != NULL)
+        grant_place_remove(grant->path);
+    handshake_table_abort_of(table->tenant->handshakes, grant_identity(grant));
+    session_table_end_of(table->tenant->sessions, grant_identity(grant));
+    grant_uses_drop(grant);
+    grant_free(grant);
+}
+
+static void
+on_process_ended(void *ctx)
+{
+    grant_end(ctx, GRANT_PROCESS_ENDED, NULL);
+}
+
+/* ---- the beginning of one ---- */
+
+static ath_err
+listen_for(struct grant *grant, struct why *why)
+{
+    struct tenant *tenant = grant->table->tenant;
+    char *path = NULL;
+    ath_err err;
+
+    if ((err = grant_place_make(tenant->athd, tenant->uid, grant->name, why, &path)) != ATH_OK)
+        return err;
+    err = listener_add(tenant->athd->listener, tenant, grant, path, why, &grant->socket);
+    if (err != ATH_OK) {
+        grant_place_remove(path);
+        free(path);
+        return err;
+    }
+    grant->path = path;
+    return ATH_OK;
+}
+
+/* The table has a reference of its own. */
+static ath_err
+insert(struct grant_table *table, struct grant *grant)
+{
+    enum grant_end_reason reason;
+    ath_err err = string_map_put(&table->by_name, grant->name, grant);
+
+    if (err != ATH_OK)
+        return err;
+    grant->table = table;
+    LIST_INSERT_HEAD(&table->all, grant_ref(grant), of_table);
+    schedule(table, end_of(grant, clock_now(), &reason));
+    return ATH_OK;
+}
+
+static ath_err
+serve(struct grant *grant, struct why *why)
+{
+    ath_err err = listen_for(grant, why);
+
+    if (err == ATH_OK && grant->process != NULL)
+        err = grant_process_watch(grant->process, grant->table->tenant->athd->loop,
+                                  on_process_ended, grant);
+    return err;
+}
+
+ath_err
+grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
+                store_done_fn *done, void *ctx)
+{
+    ath_err err;
+
+    if (grant_table_find(table, grant->name) != NULL)
+        return why_set(why, ATH_ERR_GRANT_EXISTS, "there is a grant \"%s\" already", grant->name);
+    if (table->by_name.count >= GRANTS_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "there are %u grants already", GRANTS_MAX);
+    if ((err = insert(table, grant)) != ATH_OK)
+        return err;
+    if ((err = serve(grant, why)) != ATH_OK) {
+        grant_end(grant, GRANT_FAILED, NULL);
+        return err;
+    }
+    grant_table_write(grant, 0, done, ctx);
+    return ATH_OK;
+}
+
+ath_err
+grant_table_adopt(struct grant *grant, struct grant_process *process, store_done_fn *done,
+                  void *ctx)
+{
+    ath_err err = grant_process_watch(process, grant->table->tenant->athd->loop, on_process_ended,
+                                      grant);
+
+    if (err != ATH_OK)
+        return err;
+    grant->process = process;
+    grant_table_write(grant, grant_uses_claimed(grant), done, ctx);
+    return ATH_OK;
+}
+
+/* ---- the beginning of all ---- */
+
+static ath_err
+load(void *ctx, const char *stem, const struct json *object, struct why *why)
+{
+    struct grant_table *table = ctx;
+    struct found *found = calloc(1, sizeof(*found));
+    ath_err err;
+
+    if (found == NULL)
+        return ATH_ERR_NOMEM;
+    if ((err = grant_decode(object, stem, table->tenant->uid, why, &found->file)) != ATH_OK) {
+        free(found);
+        return err;
+    }
+    found->next = table->found;
+    table->found = found;
+    return ATH_OK;
+}
+
+static void
+free_found(struct grant_table *table)
+{
+    struct found *found;
+
+    while ((found = table->found) != NULL) {
+        table->found = found->next;
+        grant_file_done(&found->file);
+        free(found);
+    }
+}
+
+ath_err
+grant_table_open(struct tenant *tenant, const char *dir, struct why *why,
+                 struct grant_table **ret_table)
+{
+    struct grant_table *table = calloc(1, sizeof(*table));
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (table == NULL)
+        return err;
+    table->tenant = tenant;
+    LIST_INIT(&table->all);
+    if ((table->dir = ath_strdup(dir)) != NULL &&
+        (table->timer = calloc(1, sizeof(*table->timer))) != NULL) {
+        (void)uv_timer_init(tenant->athd->loop, table->timer);
+        table->timer->data = table;
+        err = store_load(tenant->athd, dir, load, NULL, table, why);
+    }
+    if (err != ATH_OK) {
+        grant_table_close(table);
+        grant_table_free(table);
+        return err;
+    }
+    *ret_table = table;
+    return ATH_OK;
+}
+
+/* Puts those into the table whose parents are there; false: none was. */
+static bool
+link_some(struct grant_table *table)
+{
+    bool is_linked = false;
+
+    for (struct found *found = table->found; found != NULL; found = found->next) {
+        struct grant *grant = found->file.grant, *parent = NULL;
+
+        if (grant->table != NULL)
+            continue;
+        if (found->file.parent != NULL &&
+            ((parent = grant_table_find(table, found->file.parent)) == NULL ||
+             parent->depth >= GRANT_DEPTH_MAX))
+            continue;
+        grant->parent = grant_ref(parent);
+        grant->depth = parent == NULL ? 1 : parent->depth + 1;
+        is_linked = insert(table, grant) == ATH_OK || is_linked;
+    }
+    return is_linked;
+}
+
+static bool
+has_process(const struct grant *grant)
+{
+    while (grant != NULL && grant->process == NULL)
+        grant = grant->parent;
+    return grant != NULL;
+}
+
+/* Does it outlive the athd that made it? It does while a process lives, its own or of one it is
+ * within, and none that it is bound to has ended. */
+static bool
+is_over(const struct found *found, uid_t uid, enum grant_end_reason *ret_reason)
+{
+    const struct grant_file *file = &found->file;
+    struct why why = {{0}};
+
+    *ret_reason = GRANT_EXPIRED;
+    if (file->grant->expires_at != 0 && file->grant->expires_at <= clock_now())
+        return true;
+    *ret_reason = GRANT_PROCESS_ENDED;
+    if (file->has_process &&
+        grant_process_find_again(&file->process, uid, &why, &file->grant->process) != ATH_OK)
+        return true;
+    *ret_reason = file->parent != NULL && file->grant->parent == NULL ? GRANT_PARENT_ENDED
+                                                                      : GRANT_ATHD_RESTARTED;
+    return false;
+}
+
+/* In one walk the processes are found, in the next it is known who has none. */
+static void
+end_those_over(struct grant_table *table)
+{
+    enum grant_end_reason reason;
+    struct found *found;
+
+    for (found = table->found; found != NULL; found = found->next)
+        if (found->file.grant->table == NULL) /* what it was within is not there */
+            (void)insert(table, found->file.grant);
+    for (found = table->found; found != NULL; found = found->next)
+        if (is_over(found, table->tenant->uid, &found->reason))
+            found->is_over = true;
+    for (found = table->found; found != NULL; found = found->next) {
+        reason = found->reason;
+        if (found->is_over || reason == GRANT_PARENT_ENDED || !has_process(found->file.grant))
+            grant_end(found->file.grant, reason, NULL);
+    }
+}
+
+static bool
+is_kept(void *ctx, const char *name)
+{
+    return grant_table_find(ctx, name) != NULL;
+}
+
+void
+grant_table_start(struct grant_table *table)
+{
+    struct found *found;
+
+    while (link_some(table))
+        continue;
+    end_those_over(table);
+    for (found = table->found; found != NULL; found = found->next) {
+        struct grant *grant = found->file.grant;
+        struct why why = {{0}};
+        ath_err err = grant->table == NULL ? ATH_OK : serve(grant, &why);
+
+        if (err == ATH_OK)
+            continue;
+        log_error("event=grant grant=%s reason=\"%s\"", grant->name, why_text(&why, err));
+        grant_end(grant, GRANT_FAILED, NULL);
+    }
+    free_found(table);
+    grant_place_sweep(table->tenant->athd, table->tenant->uid, is_kept, table);
+}
+
+/* ---- looking ---- */
+
+struct grant *
+grant_table_find(const struct grant_table *table, const char *name)
+{
+    return string_map_get(&table->by_name, name);
+}
+
+size_t
+grant_table_count(const struct grant_table *table)
+{
+    return table->by_name.count;
+}
+
+ath_err
+grant_table_each(const struct grant_table *table,
+                 void (*each)(void *ctx, const struct grant *grant), void *ctx)
+{
+    void **sorted = string_map_sorted(&table->by_name);
+
+    if (sorted == NULL && table->by_name.count > 0)
+        return ATH_ERR_NOMEM;
+    for (size_t i = 0; i < table->by_name.count; i++)
+        each(ctx, sorted[i]);
+    free(sorted);
+    return ATH_OK;
+}
+
+/* ---- athd ends ---- */
+
+static void
+on_closed(uv_handle_t *handle)
+{
+    free(handle);
+}
+
+void
+grant_table_close(struct grant_table *table)
+{
+    struct grant *grant;
+
+    LIST_FOREACH (grant, &table->all, of_table) {
+        if (table->timer != NULL) /* the first time */
+            grant_uses_settle(grant);
+        grant_process_free(grant->process);
+        grant->process = NULL;
+    }
+    if (table->timer != NULL)
+        uv_close((uv_handle_t *)table->timer, on_closed);
+    table->timer = NULL;
+}
+
+void
+grant_table_free(struct grant_table *table)
+{
+    struct grant *grant;
+
+    if (table == NULL)
+        return;
+    free_found(table);
+    while ((grant = LIST_FIRST(&table->all)) != NULL) {
+        LIST_REMOVE(grant, of_table);
+        grant->table = NULL;
+        grant_free(grant);
+    }
+    string_map_done(&table->by_name);
+    free(table->dir);
+    free(table);
+}
