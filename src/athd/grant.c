@@ -74,7 +74,8 @@ take_keys(struct grant *grant, const struct key_store *keys, struct why *why)
     const struct policy_rule *rule = grant_limits_rule(grant->limits);
 
     if (rule->keys.count == 0)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "\"keys\" is missing: a grant is for some keys");
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "\"keys\" is missing: a grant is for some keys");
     if ((grant->keys = calloc(rule->keys.count, sizeof(*grant->keys))) == NULL)
         return ATH_ERR_NOMEM;
     for (size_t i = 0; i < rule->keys.count; i++) {
@@ -101,8 +102,10 @@ check_keys_within(const struct grant *grant, const struct grant *parent, struct 
         const struct grant_key *key = find_key(parent, grant->keys[i].name);
 
         if (key == NULL || strcmp(key->jkt, grant->keys[i].jkt) != 0)
-            return why_set(why, ATH_ERR_POLICY_DENIED, "keys: %s is another key now than when the "
-                           "grant \"%s\" was made", grant->keys[i].name, parent->name);
+            return why_set(why, ATH_ERR_POLICY_DENIED,
+                           "keys: %s is another key now than when the "
+                           "grant \"%s\" was made",
+                           grant->keys[i].name, parent->name);
     }
     return ATH_OK;
 }
@@ -398,8 +401,8 @@ decode_process(const struct json *process, struct grant_file *file, struct why *
     if (process == NULL)
         return ATH_OK;
     if (!json_get_int(process, "pid", &pid) || pid < 1 || pid > INT32_MAX ||
-        !json_get_int(process, "start_ticks", &start_ticks) || start_ticks < 1 ||
-        boot_id == NULL || strlen(boot_id) != GRANT_BOOT_ID_SIZE - 1)
+        !json_get_int(process, "start_ticks", &start_ticks) || start_ticks < 1 || boot_id == NULL ||
+        strlen(boot_id) != GRANT_BOOT_ID_SIZE - 1)
         return why_set(why, ATH_ERR_PARSE, "process is not {pid, start_ticks, boot_id}");
     file->has_process = true;
     file->process.pid = (pid_t)pid;

@@ -1,7 +1,8 @@
 /*
  * A grant: a socket of its own for one agent, at which only some methods, keys, audiences, peers
- * and scopes can be had, for a time, for a number of signatures, while a process lives. A grant made
- * through another one's socket can only narrow that one: every one above it is asked at each use.
+ * and scopes can be had, for a time, for a number of signatures, while a process lives. A grant
+ * made through another one's socket can only narrow that one: every one above it is asked at each
+ * use.
  */
 #ifndef ATHD_GRANT_H
 #define ATHD_GRANT_H
@@ -25,7 +26,7 @@ struct policy_answer;
 #define GRANT_CONNECTIONS_MAX 128u
 #define GRANT_RULE_SIZE (NAME_MAX_LEN + 7)
 
-struct grant_key { /* the key that had this name when the grant was made */
+struct grant_key {    /* the key that had this name when the grant was made */
     const char *name; /* of the limits */
     char jkt[JKT_LEN + 1];
 };
@@ -57,17 +58,17 @@ struct grant { /* counted: the table, grants within it, callers at its socket, w
     char name[NAME_MAX_LEN + 1];
     char rule[GRANT_RULE_SIZE]; /* "grant:NAME", as what refuses is called */
     struct policy_rules *limits;
-    struct grant_key *keys; /* as many as the limits have */
+    struct grant_key *keys;         /* as many as the limits have */
     int64_t created_at, expires_at; /* expires_at 0: never by itself */
     struct grant_process *process;  /* NULL: none */
 
-    int64_t max_uses; /* signatures; 0: any number */
+    int64_t max_uses;           /* signatures; 0: any number */
     int64_t uses, uses_on_disk; /* never more were made than the file says */
     int64_t uses_being_written; /* 0: no write is under way */
     int64_t used_up_at;
     TAILQ_HEAD(, grant_use_step) waiting;
 
-    char *path; /* of its socket */
+    char *path;                     /* of its socket */
     struct listener_socket *socket; /* NULL: nobody listens (yet) */
 };
 
@@ -95,8 +96,8 @@ ath_err grant_decode(const struct json *object, const char *name, uid_t owner, s
                      struct grant_file *ret_file) ATH_MUST_USE;
 void grant_file_done(struct grant_file *file);
 
-/* Its callers are one in fair queues, and handshakes and sessions are theirs alone: caller->identity
- * of them all, and of nobody at the owner's socket. */
+/* Its callers are one in fair queues, and handshakes and sessions are theirs alone:
+ * caller->identity of them all, and of nobody at the owner's socket. */
 uint64_t grant_identity(const struct grant *grant);
 bool grant_is_within(const struct grant *grant, const struct grant *outer); /* or the same */
 /* The earliest end of it and those above it; 0: none. */

@@ -9,9 +9,9 @@
 
 /* What decides about others' grants, keys and peers, and what tells of others. */
 static const char *const of_owner[] = {
-    "agent.lock",  "agent.unlock", "audit.*",     "consent.*",      "key.create", "key.delete",
-    "key.import",  "key.rotate",   "peer.pin",    "peer.remove",    "policy.*",   "service.put",
-    "service.delete",
+    "agent.lock", "agent.unlock", "audit.*",        "consent.*", "key.create",
+    "key.delete", "key.import",   "key.rotate",     "peer.pin",  "peer.remove",
+    "policy.*",   "service.put",  "service.delete",
 };
 
 bool

@@ -26,8 +26,7 @@ bool grant_limits_is_owners(enum rpc_method_id method);
 /* Is everything `inner` allows also what `outer` allows? Else what is wider, as "audiences:
  * https://a.example", in *why. Keys are compared by name. ATH_ERR_POLICY_DENIED. */
 ath_err grant_limits_check_narrower(const struct policy_rule *outer,
-                                    const struct policy_rule *inner,
-                                    struct why *why) ATH_MUST_USE;
+                                    const struct policy_rule *inner, struct why *why) ATH_MUST_USE;
 
 /* methods, audiences, peers, scopes and unit, as far as there are any. */
 void grant_limits_put(const struct policy_rule *rule, struct json_maker *object);

@@ -269,8 +269,8 @@ ath_err
 grant_table_adopt(struct grant *grant, struct grant_process *process, store_done_fn *done,
                   void *ctx)
 {
-    ath_err err = grant_process_watch(process, grant->table->tenant->athd->loop, on_process_ended,
-                                      grant);
+    ath_err err =
+        grant_process_watch(process, grant->table->tenant->athd->loop, on_process_ended, grant);
 
     if (err != ATH_OK)
         return err;

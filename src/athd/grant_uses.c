@@ -8,8 +8,8 @@
 #include "athd/grant.h"
 #include "athd/grant_table.h"
 
-#define AHEAD_MAX 64   /* counted in advance, at most */
-#define AHEAD_PART 16  /* and no more than this part of what is left */
+#define AHEAD_MAX 64  /* counted in advance, at most */
+#define AHEAD_PART 16 /* and no more than this part of what is left */
 
 static void write_uses(struct grant *grant);
 

@@ -28,7 +28,7 @@ struct listener_socket {
     struct socket_file file;
     uv_pipe_t server;
     bool is_initialised; /* its handle is the loop's */
-    bool has_caller; /* one that there was no memory for: libuv waits until it is accepted */
+    bool has_caller;     /* one that there was no memory for: libuv waits until it is accepted */
 };
 
 struct listener {
@@ -126,9 +126,9 @@ on_connection(uv_stream_t *server, int status)
     struct listener_socket *socket = server->data;
     struct listener *listener = socket->listener;
     struct connection *connection = NULL;
-    ath_err err = status != 0 ? ATH_ERR_IO
-                              : connection_accept(listener->athd, server, socket->grant,
-                                                  &connection);
+    ath_err err = status != 0
+                      ? ATH_ERR_IO
+                      : connection_accept(listener->athd, server, socket->grant, &connection);
     struct why why = {{0}};
 
     if (err != ATH_OK) {
@@ -173,8 +173,7 @@ listener_publish(struct listener *listener, const struct tenant *tenant, unsigne
 
     /* connections are taken from the list by the loop only, so it does not change under us */
     LIST_FOREACH (connection, &listener->connections, entry)
-        if ((connection->topics & topics) != 0 &&
-            (tenant == NULL || tenant == connection->tenant))
+        if ((connection->topics & topics) != 0 && (tenant == NULL || tenant == connection->tenant))
             connection_send_or_lose(connection, line);
 }
 
@@ -331,7 +330,8 @@ listener_open(struct athd *athd, struct why *why, struct listener **ret_listener
     listener->athd = athd;
     LIST_INIT(&listener->connections);
     LIST_INIT(&listener->sockets);
-    if ((err = init_timer(listener, why)) == ATH_OK && (err = open_owners(listener, why)) == ATH_OK) {
+    if ((err = init_timer(listener, why)) == ATH_OK &&
+        (err = open_owners(listener, why)) == ATH_OK) {
         *ret_listener = listener;
         return ATH_OK;
     }

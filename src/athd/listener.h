@@ -43,8 +43,8 @@ void listener_free(struct listener *listener);
 size_t listener_connections(const struct listener *listener);
 unsigned listener_connections_of(const struct listener *listener, const struct grant *grant);
 
-/* Sends the line to those, of this tenant or (NULL) of any, who have subscribed to one of the topics
- * (bits). */
+/* Sends the line to those, of this tenant or (NULL) of any, who have subscribed to one of the
+ * topics (bits). */
 void listener_publish(struct listener *listener, const struct tenant *tenant, unsigned topics,
                       struct ath_slice line);
 
