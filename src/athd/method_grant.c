@@ -1,4 +1,5 @@
 /* grant.*: sockets for one agent. */
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -31,7 +32,7 @@ fail(struct request *request, ath_err err, const struct why *why)
         return;
     }
     answer.rule = request->caller->through->rule;
-    (void)strncat(answer.missing, why->text, sizeof(answer.missing) - 1);
+    (void)snprintf(answer.missing, sizeof(answer.missing), "%s", why->text);
     err = policy_refusal(request, &question, &answer, &refusal, &data);
     request_fail_data(request, err, &refusal, data);
 }
