@@ -25,7 +25,8 @@ decide_again(struct request *request, void (*goes_on)(struct request *))
     struct why why = {{0}};
     ath_err err;
 
-    policy_question_of_call(request->tenant, request->method, request->params, &asked);
+    policy_question_of_call(request->tenant, request->caller, request->method, request->params,
+                            &asked);
     answer = policy_decide(request->tenant, request->caller, &asked.question, true);
     request->rule = answer.rule;
     if (answer.is_observed)
