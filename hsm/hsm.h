@@ -17,6 +17,12 @@
 #include "crypto/public_key.h"
 #include "hsm/wire/hsm_wire.h"
 
+/* A new PIN of a key, in bytes. A TPM takes no authValue that is longer than the digest of the key's
+ * name (SHA-256); a longer PIN is refused rather than hashed, so that other programs know what to
+ * make of it. */
+#define HSM_PIN_MIN 4u
+#define HSM_PIN_MAX 32u
+
 struct hsm;     /* an open back end */
 struct hsm_key; /* a key a back end knows; belongs to its hsm */
 
@@ -103,6 +109,18 @@ struct hsm_ops {
     ath_err (*counter)(struct hsm *hsm, struct hsm_key *key, struct ath_slice blob, uint32_t steps,
                        struct ath_slice nonce, struct hsm_fault *fault, struct ath_buf *ret_blob,
                        uint64_t *ret_value, struct ath_buf *ret_evidence);
+
+    /* Keys with a PIN of their own (a TPM's: facts.empty_auth is false). These three or none. */
+
+    /* As key_create, an identity key; a PIN of HSM_PIN_MIN to HSM_PIN_MAX bytes. */
+    ath_err (*key_create_with_pin)(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
+                                   struct ath_slice pin, struct hsm_fault *fault,
+                                   struct ath_buf *blob);
+    /* Tries the PIN, once, and keeps it, if it is right, in locked memory for all that follows until
+     * key_logout or key_close. ATH_ERR_PIN_INCORRECT, ATH_ERR_PIN_LOCKED. */
+    ath_err (*key_login)(struct hsm *hsm, struct hsm_key *key, struct ath_slice pin,
+                         struct hsm_fault *fault);
+    void (*key_logout)(struct hsm *hsm, struct hsm_key *key); /* wipes it, if it is here */
 };
 
 extern const struct hsm_ops tpm_backend_ops;

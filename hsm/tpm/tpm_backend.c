@@ -7,6 +7,7 @@
 #include "hsm/tpm/tpm_counter.h"
 #include "hsm/tpm/tpm_info.h"
 #include "hsm/tpm/tpm_key.h"
+#include "hsm/tpm/tpm_pin.h"
 #include "hsm/tpm/tpm_sign.h"
 #include "hsm/tpm/tpm_transport.h"
 
@@ -106,6 +107,28 @@ backend_key_create(struct hsm *hsm, enum key_algorithm algorithm, enum hsm_key_u
 }
 
 static ath_err
+backend_key_create_with_pin(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
+                            struct ath_slice pin, struct hsm_fault *fault, struct ath_buf *blob)
+{
+    (void)label;
+    return tpm_key_create_with_pin(hsm->device, algorithm, pin, fault, blob);
+}
+
+static ath_err
+backend_key_login(struct hsm *hsm, struct hsm_key *key, struct ath_slice pin,
+                  struct hsm_fault *fault)
+{
+    return tpm_pin_try(hsm->device, key, pin, fault);
+}
+
+static void
+backend_key_logout(struct hsm *hsm, struct hsm_key *key)
+{
+    (void)hsm;
+    tpm_pin_drop(key);
+}
+
+static ath_err
 backend_key_open(struct hsm *hsm, struct ath_slice blob, struct hsm_fault *fault,
                  struct hsm_key **ret_key)
 {
@@ -185,4 +208,7 @@ const struct hsm_ops tpm_backend_ops = {
     .sign_finish = backend_sign_finish,
     .random = backend_random,
     .counter = backend_counter,
+    .key_create_with_pin = backend_key_create_with_pin,
+    .key_login = backend_key_login,
+    .key_logout = backend_key_logout,
 };

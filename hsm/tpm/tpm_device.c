@@ -178,6 +178,8 @@ mend(struct tpm_device *device, struct attempts *tried, ath_err err, const struc
 {
     if (device->gone || err == ATH_ERR_INVALID_PARAMS)
         return false;
+    if (device->tries_pin && err == ATH_ERR_PIN_INCORRECT)
+        return false;
     switch (tpm_error_action(fault)) {
     case TPM_ACTION_EVICT:
         return tried->evictions++ < MAX_EVICTIONS && tpm_slots_evict(&device->slots);

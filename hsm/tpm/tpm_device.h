@@ -27,6 +27,7 @@ struct tpm_device {
     unsigned hmac_failures;
     bool exclusive; /* no resource manager and nobody else on the other end */
     bool gone;      /* nothing more is sent */
+    bool tries_pin; /* a refusal is the person's: it is not tried again */
 };
 
 /* Takes the transport (freed on failure too). Starts the TPM, flushes what others left in its

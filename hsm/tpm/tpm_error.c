@@ -12,7 +12,7 @@ static const struct tpm_error errors[] = {
     {TPM2_RC_AUTH_FAIL, TPM_CLASS_AUTH, TPM_ACTION_REPORT, ATH_ERR_PIN_INCORRECT,
      "the key's PIN is wrong, and the TPM counted the try"},
     {TPM2_RC_BAD_AUTH, TPM_CLASS_AUTH, TPM_ACTION_NEW_SESSION, ATH_ERR_PIN_INCORRECT,
-     "the key needs another PIN"},
+     "the key's PIN is another"},
     {TPM2_RC_LOCKOUT, TPM_CLASS_LOCKOUT, TPM_ACTION_REPORT, ATH_ERR_PIN_LOCKED,
      "the TPM is locked after too many wrong PINs; wait for its recovery time"},
     {TPM2_RC_RETRY, TPM_CLASS_TRANSIENT, TPM_ACTION_RESEND, ATH_ERR_HSM_BUSY, "the TPM is busy"},

@@ -1,6 +1,7 @@
 #include "hsm/tpm/tpm_key.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include <tss2/tss2_mu.h>
 
@@ -19,6 +20,7 @@
 struct creation {
     const struct tpm_curve *curve;
     enum hsm_key_usage usage;
+    struct ath_slice pin; /* empty: an empty authValue */
     struct tss2_key result;
 };
 
@@ -40,14 +42,30 @@ key_template(const struct tpm_curve *curve, enum hsm_key_usage usage)
     };
 }
 
+/* SYS has a copy of the PIN until the session encrypts it in place. */
+static TSS2_RC
+prepare_create(struct tpm_device *device, const struct creation *creation, TPM2_HANDLE parent)
+{
+    const TPM2B_PUBLIC template = key_template(creation->curve, creation->usage);
+    TPM2B_SENSITIVE_CREATE sensitive = {0};
+    TPM2B_AUTH *auth = &sensitive.sensitive.userAuth;
+    const TPML_PCR_SELECTION pcrs = {0};
+    const TPM2B_DATA outside = {0};
+    TSS2_RC rc;
+
+    if (creation->pin.len > 0)
+        memcpy(auth->buffer, creation->pin.data, creation->pin.len);
+    auth->size = (UINT16)creation->pin.len;
+    rc = Tss2_Sys_Create_Prepare(device->context->sys, parent, &sensitive, &template, &outside,
+                                 &pcrs);
+    explicit_bzero(&sensitive, sizeof(sensitive));
+    return rc;
+}
+
 static ath_err
 create_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 {
     struct creation *creation = arg;
-    const TPM2B_PUBLIC template = key_template(creation->curve, creation->usage);
-    const TPM2B_SENSITIVE_CREATE sensitive = {0}; /* empty authValue */
-    const TPML_PCR_SELECTION pcrs = {0};
-    const TPM2B_DATA outside = {0};
     const struct tpm_call call = {.doing = "create the key",
                                   .code = TPM2_CC_Create,
                                   .protect = TPMA_SESSION_DECRYPT,
@@ -59,19 +77,32 @@ create_step(struct tpm_device *device, void *arg, struct hsm_fault *fault)
 
     if ((err = tpm_storage_hold(device, fault, &parent)) != ATH_OK)
         return err;
-    err = tpm_error_report(Tss2_Sys_Create_Prepare(device->context->sys, parent, &sensitive,
-                                                   &template, &outside, &pcrs),
-                           call.doing, fault);
+    err = tpm_error_report(prepare_create(device, creation, parent), call.doing, fault);
     if (err == ATH_OK)
         err = tpm_session_run(device->session, device->context, &call, fault);
     tpm_storage_release(device);
     if (err != ATH_OK)
         return err;
-    *key = (struct tss2_key){
-        .empty_auth = true, .parent = TPM2_RH_OWNER, .private.size = sizeof(key->private.buffer)};
+    *key = (struct tss2_key){.empty_auth = creation->pin.len == 0,
+                             .parent = TPM2_RH_OWNER,
+                             .private.size = sizeof(key->private.buffer)};
     return tpm_error_report(Tss2_Sys_Create_Complete(device->context->sys, &key->private,
                                                      &key->public, NULL, NULL, NULL),
                             call.doing, fault);
+}
+
+static ath_err
+create(struct tpm_device *device, struct creation *creation, struct hsm_fault *fault,
+       struct ath_buf *blob)
+{
+    ath_err err;
+
+    if (creation->curve == NULL)
+        return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM,
+                       "a TPM makes ES256 and ES384 keys only");
+    if ((err = tpm_device_run(device, create_step, creation, fault)) != ATH_OK)
+        return err;
+    return tss2_pem_encode(&creation->result, blob);
 }
 
 ath_err
@@ -79,16 +110,22 @@ tpm_key_create(struct tpm_device *device, enum key_algorithm algorithm, enum hsm
                struct hsm_fault *fault, struct ath_buf *blob)
 {
     struct creation creation = {.curve = tpm_curve_of_algorithm(algorithm), .usage = usage};
-    ath_err err;
 
-    if (creation.curve == NULL)
-        return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM,
-                       "a TPM makes ES256 and ES384 keys only");
     if (usage == HSM_KEY_AUDIT && algorithm != KEY_ES256)
         return why_set(&fault->why, ATH_ERR_UNSUPPORTED_ALGORITHM, "an audit key is an ES256 key");
-    if ((err = tpm_device_run(device, create_step, &creation, fault)) != ATH_OK)
-        return err;
-    return tss2_pem_encode(&creation.result, blob);
+    return create(device, &creation, fault, blob);
+}
+
+ath_err
+tpm_key_create_with_pin(struct tpm_device *device, enum key_algorithm algorithm,
+                        struct ath_slice pin, struct hsm_fault *fault, struct ath_buf *blob)
+{
+    struct creation creation = {.curve = tpm_curve_of_algorithm(algorithm), .pin = pin};
+
+    if (pin.len < HSM_PIN_MIN || pin.len > HSM_PIN_MAX)
+        return why_set(&fault->why, ATH_ERR_INVALID_PARAMS, "the PIN of a key has %u to %u bytes",
+                       HSM_PIN_MIN, HSM_PIN_MAX);
+    return create(device, &creation, fault, blob);
 }
 
 /* ---- judging ---- */
@@ -293,6 +330,7 @@ tpm_key_close(struct tpm_device *device, struct hsm_key *key)
     if (key == NULL)
         return;
     tpm_slots_drop(&device->slots, &key->object);
+    ath_secret_done(&key->pin);
     public_key_free(key->public);
     ath_buf_done(&key->public_area);
     ath_buf_done(&key->private_area);

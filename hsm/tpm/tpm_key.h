@@ -11,6 +11,7 @@ struct hsm_key {
     struct tpm_name name;
     struct public_key *public;
     struct hsm_key_facts facts;
+    struct ath_secret pin; /* its authValue, once it was right (tpm_pin.h); empty: not here */
     enum key_algorithm algorithm;
     TPMT_SIG_SCHEME scheme;      /* for TPM2_Sign: NULL where the key itself has one */
     struct ath_buf public_area;  /* TPM2B_PUBLIC and TPM2B_PRIVATE, marshalled: */
@@ -23,6 +24,12 @@ struct hsm_key {
 ath_err tpm_key_create(struct tpm_device *device, enum key_algorithm algorithm,
                        enum hsm_key_usage usage, struct hsm_fault *fault,
                        struct ath_buf *blob) ATH_MUST_USE;
+
+/* The same with a PIN of at most HSM_PIN_MAX bytes for its authValue; its file says that it has one
+ * (emptyAuth FALSE). The PIN goes to the TPM encrypted. */
+ath_err tpm_key_create_with_pin(struct tpm_device *device, enum key_algorithm algorithm,
+                                struct ath_slice pin, struct hsm_fault *fault,
+                                struct ath_buf *blob) ATH_MUST_USE;
 
 /* Reads and judges the file and loads the key. ATH_ERR_INVALID_PARAMS: not such a file, a key that
  * is not fixed to this TPM, was not made inside, does not sign or is restricted (but for the form

@@ -18,7 +18,8 @@ struct tpm_session {
     TPM2_HANDLE handle; /* 0: none in the TPM */
     bool out_of_step;
     unsigned uses;
-    struct ath_secret key;
+    struct ath_secret key; /* the session's, and behind it the authValue of the command at hand */
+    size_t auth_len;
     uint8_t nonce_tpm[NONCE_LEN], nonce_caller[NONCE_LEN];
     TPMA_SESSION attributes; /* of the command under way */
     EVP_CIPHER *cfb;
@@ -33,7 +34,7 @@ tpm_session_new(struct tpm_session **ret_session)
 
     if (session == NULL)
         return ATH_ERR_NOMEM;
-    if ((err = ath_secret_init(&session->key, TPM_KDF_LEN)) != ATH_OK)
+    if ((err = ath_secret_init(&session->key, TPM_KDF_LEN + TPM_AUTH_MAX)) != ATH_OK)
         goto fail;
     err = ATH_ERR_CRYPTO;
     if ((session->cfb = EVP_CIPHER_fetch(NULL, "AES-128-CFB", NULL)) == NULL ||
@@ -148,8 +149,34 @@ parameter_hash(struct ath_slice head, const struct tpm_call *call, struct ath_sl
     return sha256_2(ath_slice_of(input, len), parameters, ret_digest);
 }
 
-/* Part 1, 19.6.5: HMAC(sessionKey || authValue, pHash || nonceNewer || nonceOlder || attributes);
- * authValue is empty for all we use. */
+/* sessionKey || authValue (part 1, 19.6.5 and 21.2). */
+static struct ath_slice
+session_value(const struct tpm_session *session)
+{
+    return ath_slice_of(session->key.data, TPM_KDF_LEN + session->auth_len);
+}
+
+static ath_err
+take_auth(struct tpm_session *session, const struct tpm_call *call)
+{
+    if (call->auth.len > TPM_AUTH_MAX)
+        return ATH_ERR_INTERNAL;
+    if (call->auth.len > 0)
+        memcpy(session->key.data + TPM_KDF_LEN, call->auth.data, call->auth.len);
+    session->auth_len = call->auth.len;
+    return ATH_OK;
+}
+
+static void
+drop_auth(struct tpm_session *session)
+{
+    if (session->auth_len > 0)
+        explicit_bzero(session->key.data + TPM_KDF_LEN, session->auth_len);
+    session->auth_len = 0;
+}
+
+/* Part 1, 19.6.5: HMAC(sessionKey || authValue, pHash || nonceNewer || nonceOlder || attributes).
+ */
 static ath_err
 session_hmac(const struct tpm_session *session, const uint8_t hash[SHA256_LEN],
              const uint8_t *newer, const uint8_t *older, TPMA_SESSION attributes,
@@ -161,8 +188,7 @@ session_hmac(const struct tpm_session *session, const uint8_t hash[SHA256_LEN],
     memcpy(input + SHA256_LEN, newer, NONCE_LEN);
     memcpy(input + SHA256_LEN + NONCE_LEN, older, NONCE_LEN);
     input[SHA256_LEN + 2 * NONCE_LEN] = attributes;
-    return hmac_sha256(ath_secret_slice(&session->key), ath_slice_of(input, sizeof(input)),
-                       ret_mac);
+    return hmac_sha256(session_value(session), ath_slice_of(input, sizeof(input)), ret_mac);
 }
 
 /* Part 1, 21.3: AES-128-CFB with key and IV from KDFa("CFB"). Encrypts or decrypts in place. */
@@ -174,8 +200,7 @@ session_crypt(struct tpm_session *session, bool encrypt, const uint8_t *newer, c
     int out_len = 0;
     ath_err err;
 
-    err = tpm_kdfa(ath_secret_slice(&session->key), "CFB", nonce_slice(newer), nonce_slice(older),
-                   bits);
+    err = tpm_kdfa(session_value(session), "CFB", nonce_slice(newer), nonce_slice(older), bits);
     if (err == ATH_OK &&
         (EVP_CipherInit_ex2(session->cipher, session->cfb, bits, bits + CFB_KEY_LEN,
                             encrypt ? 1 : 0, NULL) != 1 ||
@@ -273,9 +298,9 @@ authorize_command(struct tpm_session *session, struct tpm_context *context,
     return tpm_error_report(Tss2_Sys_SetCmdAuths(context->sys, &auths), call->doing, fault);
 }
 
-ath_err
-tpm_session_send(struct tpm_session *session, struct tpm_context *context,
-                 const struct tpm_call *call, struct hsm_fault *fault)
+static ath_err
+protect_command(struct tpm_session *session, struct tpm_context *context,
+                const struct tpm_call *call, struct hsm_fault *fault)
 {
     ath_err err;
 
@@ -286,7 +311,19 @@ tpm_session_send(struct tpm_session *session, struct tpm_context *context,
     if ((call->protect & TPMA_SESSION_DECRYPT) != 0 &&
         (err = encrypt_command(session, context, call, fault)) != ATH_OK)
         return err;
-    if ((err = authorize_command(session, context, call, fault)) != ATH_OK)
+    return authorize_command(session, context, call, fault);
+}
+
+ath_err
+tpm_session_send(struct tpm_session *session, struct tpm_context *context,
+                 const struct tpm_call *call, struct hsm_fault *fault)
+{
+    ath_err err;
+
+    if ((err = take_auth(session, call)) == ATH_OK)
+        err = protect_command(session, context, call, fault);
+    drop_auth(session);
+    if (err != ATH_OK)
         return err;
     return tpm_error_report(Tss2_Sys_ExecuteAsync(context->sys), call->doing, fault);
 }
@@ -328,6 +365,19 @@ check_response(struct tpm_session *session, struct tpm_context *context,
     return ATH_OK;
 }
 
+static ath_err
+unprotect_response(struct tpm_session *session, struct tpm_context *context,
+                   const struct tpm_call *call, struct hsm_fault *fault)
+{
+    ath_err err;
+
+    if ((err = check_response(session, context, call, fault)) != ATH_OK)
+        return err;
+    if ((call->protect & TPMA_SESSION_ENCRYPT) != 0)
+        return decrypt_response(session, context, call, fault);
+    return ATH_OK;
+}
+
 ath_err
 tpm_session_receive(struct tpm_session *session, struct tpm_context *context,
                     const struct tpm_call *call, struct hsm_fault *fault)
@@ -337,11 +387,10 @@ tpm_session_receive(struct tpm_session *session, struct tpm_context *context,
 
     if (rc != TSS2_RC_SUCCESS)
         return tpm_error_report(rc, call->doing, fault);
-    if ((err = check_response(session, context, call, fault)) != ATH_OK)
-        return err;
-    if ((call->protect & TPMA_SESSION_ENCRYPT) != 0)
-        return decrypt_response(session, context, call, fault);
-    return ATH_OK;
+    if ((err = take_auth(session, call)) == ATH_OK)
+        err = unprotect_response(session, context, call, fault);
+    drop_auth(session);
+    return err;
 }
 
 ath_err

@@ -5,6 +5,10 @@
  * marshalling, everything cryptographic is here: stock ESYS makes an OpenSSL library context for
  * each digest and takes six times as long.
  *
+ * An object's authValue makes no session of its own: it is a part of the key of the HMACs of the
+ * one command it authorizes (and of its encryption), and is wiped from the session with that
+ * command.
+ *
  * One session serves all commands of a connection and is never saved, so it cannot meet the context
  * gap on a TPM that is ours alone; behind a resource manager each command saves it, hence its
  * limited life.
@@ -18,6 +22,7 @@
 
 #define TPM_SESSION_NONCE_LEN 32
 #define TPM_SESSION_MAX_USES 16384u
+#define TPM_AUTH_MAX 64u /* the longest digest of a name */
 
 struct tpm_session; /* host side; may or may not have a session in the TPM */
 
@@ -28,6 +33,8 @@ struct tpm_call {
     TPMA_SESSION protect;         /* TPMA_SESSION_DECRYPT, _ENCRYPT: first parameter is a TPM2B */
     const struct tpm_name *names; /* of the command's handles, in order */
     size_t name_count;
+    struct ath_slice auth; /* authValue of what the first handle names, of at most TPM_AUTH_MAX
+                              bytes; most have an empty one. Borrowed until it is received */
     uint16_t passwords; /* further handles (at most 2) that an empty password authorizes: a session
                            may be used once in a command (TPM 2.0 part 1, 18.6.2) */
 };

@@ -5,6 +5,7 @@
 #include "crypto/digest.h"
 #include "hsm/tpm/tpm_curve.h"
 #include "hsm/tpm/tpm_error.h"
+#include "hsm/tpm/tpm_pin.h"
 
 static const char doing_sign[] = "sign";
 
@@ -14,6 +15,7 @@ sign_call(const struct hsm_key *key)
     return (struct tpm_call){.doing = doing_sign,
                              .code = TPM2_CC_Sign,
                              .protect = TPMA_SESSION_DECRYPT,
+                             .auth = ath_secret_slice(&key->pin),
                              .names = &key->name,
                              .name_count = 1};
 }
@@ -87,9 +89,8 @@ tpm_sign_begin(struct tpm_device *device, struct hsm_key *key, struct ath_slice 
     ath_err err;
 
     *signing = (struct tpm_signing){.key = key};
-    if (!key->facts.empty_auth)
-        return why_set(&fault->why, ATH_ERR_PIN_REQUIRED,
-                       "the key has an authorization value, which athd does not hold");
+    if ((err = tpm_pin_check(key, fault)) != ATH_OK)
+        return err;
     if ((err = hash_message(device, key, message, fault, &signing->hash)) != ATH_OK)
         return err;
     if ((err = tpm_device_prepare(device, fault)) == ATH_OK)

@@ -13,7 +13,7 @@ struct tpm_signing {
 };
 
 /* Hashes the message (on the host; for a restricted key in the TPM) and sends the command; what
- * fails here is mended in _finish. ATH_ERR_PIN_REQUIRED for a key with an authValue;
+ * fails here is mended in _finish. ATH_ERR_PIN_REQUIRED for a key whose PIN is not here;
  * ATH_ERR_INVALID_PARAMS for a restricted key and a message that begins with TPM_GENERATED_VALUE.
  * Nothing else may be sent to the TPM before tpm_sign_finish. */
 ath_err tpm_sign_begin(struct tpm_device *device, struct hsm_key *key, struct ath_slice message,

@@ -128,8 +128,8 @@ add_pages(struct pinentry *pinentry, const char *description)
 
 /* ---- a new PIN ---- */
 
-/* Most prompters ask again by themselves when they are told SETREPEAT, and say so ("S
- * PIN_REPEATED"). Where one does not (pinentry-tty), we ask again. */
+/* Some prompters ask again by themselves when they are told SETREPEAT, and say so ("S
+ * PIN_REPEATED": pinentry-tty, -gtk, -qt). Where one does not (pinentry-curses), we ask again. */
 static ath_err
 add_repeat(struct pinentry *pinentry)
 {

@@ -47,6 +47,9 @@ fault_transmit(TSS2_TCTI_CONTEXT *tcti, size_t len, const uint8_t *command)
     struct fault_tcti *fault = fault_of(tcti);
 
     memcpy(fault->last, command, len);
+    if (fault->needle.len > 0 &&
+        memmem(command, len, fault->needle.data, fault->needle.len) != NULL)
+        fault->needle_seen++;
     fault->last_len = len;
     last_command = code_of(command);
     fault->sent++;

@@ -31,6 +31,8 @@ struct fault_tcti {
     unsigned sent_of[0x200]; /* by command code */
     uint8_t last[4096];      /* the last command */
     size_t last_len;
+    struct ath_slice needle; /* looked for in all that is sent; empty: nothing */
+    unsigned needle_seen;
 };
 
 struct fixture {

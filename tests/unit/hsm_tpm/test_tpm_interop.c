@@ -231,8 +231,10 @@ test_key_of_tpm2_openssl_signs_and_shows_what_it_may(void **state)
 }
 
 static void
-test_key_with_a_password_asks_for_it(void **state)
+test_key_of_tpm2_openssl_with_a_password_signs_with_it(void **state)
 {
+    const struct ath_slice message = ath_slice_of_string("made by openssl, signed by us");
+    const struct ath_slice wrong = ath_slice_of_string("abd"), right = ath_slice_of_string("abc");
     uint8_t signature[SIGNATURE_MAX_LEN];
     struct shared *shared = *state;
     struct hsm_fault fault = {0};
@@ -245,12 +247,87 @@ test_key_with_a_password_asks_for_it(void **state)
                 " -algorithm EC -pkeyopt group:P-256 -pkeyopt user-auth:abc -out key.pem");
     import(shared, &key);
     tpm_backend_ops.key_facts(key, &facts);
-    assert_false(facts.empty_auth);
-    assert_int_equal(
-        hsm_sign(&tpm_backend_ops, shared->hsm, key, ath_slice_of_string("x"), &fault, signature),
-        ATH_ERR_PIN_REQUIRED);
+    assert_true(facts.da && !facts.empty_auth);
+    assert_int_equal(hsm_sign(&tpm_backend_ops, shared->hsm, key, message, &fault, signature),
+                     ATH_ERR_PIN_REQUIRED);
+    assert_int_equal(tpm_backend_ops.key_login(shared->hsm, key, wrong, &fault),
+                     ATH_ERR_PIN_INCORRECT);
+    assert_non_null(strstr(fault.why.text, "counted")); /* such keys can be locked */
+    assert_int_equal(tpm_backend_ops.key_login(shared->hsm, key, right, &fault), ATH_OK);
+    assert_int_equal(hsm_sign(&tpm_backend_ops, shared->hsm, key, message, &fault, signature),
+                     ATH_OK);
+    assert_int_equal(public_key_verify(key->public, message, ath_slice_of(signature, 64)), ATH_OK);
     tpm_backend_ops.key_close(shared->hsm, key);
     close_hsm(shared);
+}
+
+/* A key of ours with a PIN, in key.pem. */
+static struct public_key *
+make_key_with_pin(struct shared *shared, const char *pin)
+{
+    struct public_key *public;
+    struct hsm_fault fault = {0};
+    struct hsm_key *key = NULL;
+    struct ath_buf blob = {0};
+
+    open_hsm(shared);
+    assert_int_equal(tpm_backend_ops.key_create_with_pin(shared->hsm, KEY_ES256, "x",
+                                                         ath_slice_of_string(pin), &fault, &blob),
+                     ATH_OK);
+    assert_int_equal(tpm_backend_ops.key_open(shared->hsm, ath_buf_slice(&blob), &fault, &key),
+                     ATH_OK);
+    public = public_key_ref(key->public);
+    tpm_backend_ops.key_close(shared->hsm, key);
+    close_hsm(shared);
+    put_file(shared, "key.pem", ath_buf_slice(&blob));
+    ath_buf_done(&blob);
+    return public;
+}
+
+/* With this PIN, and (else this proves nothing) not with another. */
+static void
+check_other_program(struct shared *shared, const char *with_right, const char *with_wrong)
+{
+    const struct ath_slice message = ath_slice_of_string("made by us, signed by others");
+    struct public_key *public = make_key_with_pin(shared, "7531-right");
+    uint8_t signature[SIGNATURE_MAX_LEN];
+    struct ath_buf der = {0};
+    char line[1024];
+
+    put_file(shared, "message", message);
+    (void)snprintf(line, sizeof(line), "! { %s; }", with_wrong);
+    run(shared, line);
+    run(shared, with_right);
+    get_file(shared, "signature", &der);
+    assert_int_equal(signature_from_der(KEY_ES256, ath_buf_slice(&der), signature), ATH_OK);
+    assert_int_equal(public_key_verify(public, message, ath_slice_of(signature, 64)), ATH_OK);
+    public_key_free(public);
+    ath_buf_done(&der);
+}
+
+#define OPENSSL_SIGN(pin)                                                                          \
+    "openssl dgst " PROVIDERS " -sha256 -sign key.pem -passin pass:" pin " -out signature message"
+
+static void
+test_openssl_signs_with_our_key_and_its_pin(void **state)
+{
+    if (!has_provider())
+        skip_because("openssl has no provider tpm2 here");
+    check_other_program(*state, OPENSSL_SIGN("7531-right"), OPENSSL_SIGN("7531-wrong"));
+}
+
+/* tpm2_load derives the parent itself, by what the file says. */
+#define TOOLS_SIGN(pin)                                                                            \
+    "export TPM2TOOLS_TCTI=$TPM2OPENSSL_TCTI && tpm2_flushcontext -t && "                          \
+    "tpm2_load -Q -r key.pem -c key && tpm2_flushcontext -t && "                                   \
+    "tpm2_sign -Q -c key -p " pin " -g sha256 -f plain -o signature message"
+
+static void
+test_tpm2_tools_sign_with_our_key_and_its_pin(void **state)
+{
+    if (system("tpm2_sign --version >/dev/null 2>&1") != 0)
+        skip_because("there are no tpm2-tools here");
+    check_other_program(*state, TOOLS_SIGN("7531-right"), TOOLS_SIGN("7531-wrong"));
 }
 
 /* Through a TCTI that dials anew for each command, others come in between; we leave nothing. */
@@ -279,7 +356,9 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_openssl_signs_with_our_key_file),
         TEST(test_key_of_tpm2_openssl_signs_and_shows_what_it_may),
-        TEST(test_key_with_a_password_asks_for_it),
+        TEST(test_key_of_tpm2_openssl_with_a_password_signs_with_it),
+        TEST(test_openssl_signs_with_our_key_and_its_pin),
+        TEST(test_tpm2_tools_sign_with_our_key_and_its_pin),
         TEST(test_nothing_is_left_for_the_next_program),
     };
 
