@@ -1,9 +1,12 @@
 #include "hsm/helper_sandbox.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
+#include <sched.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <string.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 
 #include <seccomp.h>
@@ -98,6 +101,9 @@ static const int needed[] = {
     SCMP_SYS(rt_sigprocmask),
     SCMP_SYS(rt_sigreturn),
     SCMP_SYS(sigaltstack),
+    SCMP_SYS(set_robust_list), /* threads, which ask for PINs */
+    SCMP_SYS(rseq),
+    SCMP_SYS(sched_getaffinity),
     SCMP_SYS(restart_syscall),
     SCMP_SYS(exit),
     SCMP_SYS(exit_group),
@@ -126,6 +132,23 @@ add_memory(scmp_filter_ctx filter)
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(mprotect), 1,
                               SCMP_A2(SCMP_CMP_MASKED_EQ, PROT_EXEC, 0));
+    return rc;
+}
+
+/* Threads may be started, processes may not. What clone3(2) is to do lies in memory, where a filter
+ * cannot look: libc goes on with clone(2) where a kernel does not have it. Of sockets it may be
+ * asked what lies unread. */
+static int
+add_threads(scmp_filter_ctx filter)
+{
+    int rc = seccomp_rule_add(filter, SCMP_ACT_ERRNO(ENOSYS), SCMP_SYS(clone3), 0);
+
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(clone), 1,
+                              SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
+    if (rc == 0)
+        rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
+                              SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ));
     return rc;
 }
 
@@ -159,6 +182,8 @@ helper_sandbox_enter(const char *uri)
         rc = add_all(filter, SCMP_ACT_ALLOW, needed, sizeof(needed) / sizeof(needed[0]));
     if (rc == 0 && strict)
         rc = add_memory(filter);
+    if (rc == 0 && strict)
+        rc = add_threads(filter);
     if (rc == 0)
         rc = seccomp_load(filter);
     if (rc != 0)

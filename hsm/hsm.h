@@ -17,9 +17,9 @@
 #include "crypto/public_key.h"
 #include "hsm/wire/hsm_wire.h"
 
-/* A new PIN of a key, in bytes. A TPM takes no authValue that is longer than the digest of the key's
- * name (SHA-256); a longer PIN is refused rather than hashed, so that other programs know what to
- * make of it. */
+/* A new PIN of a key, in bytes. A TPM takes no authValue that is longer than the digest of the
+ * key's name (SHA-256); a longer PIN is refused rather than hashed, so that other programs know
+ * what to make of it. */
 #define HSM_PIN_MIN 4u
 #define HSM_PIN_MAX 32u
 
@@ -116,8 +116,8 @@ struct hsm_ops {
     ath_err (*key_create_with_pin)(struct hsm *hsm, enum key_algorithm algorithm, const char *label,
                                    struct ath_slice pin, struct hsm_fault *fault,
                                    struct ath_buf *blob);
-    /* Tries the PIN, once, and keeps it, if it is right, in locked memory for all that follows until
-     * key_logout or key_close. ATH_ERR_PIN_INCORRECT, ATH_ERR_PIN_LOCKED. */
+    /* Tries the PIN, once, and keeps it, if it is right, in locked memory for all that follows
+     * until key_logout or key_close. ATH_ERR_PIN_INCORRECT, ATH_ERR_PIN_LOCKED. */
     ath_err (*key_login)(struct hsm *hsm, struct hsm_key *key, struct ath_slice pin,
                          struct hsm_fault *fault);
     void (*key_logout)(struct hsm *hsm, struct hsm_key *key); /* wipes it, if it is here */

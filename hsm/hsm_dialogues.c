@@ -47,6 +47,7 @@ hsm_dialogue_free(struct hsm_dialogue *dialogue)
     ath_secret_done(&dialogue->pin);
     public_key_free(dialogue->public);
     ath_buf_done(&dialogue->message);
+    free(dialogue->label);
     free(dialogue->description);
     free(dialogue->ttyname);
     free(dialogue->ttytype);
@@ -76,9 +77,11 @@ copy(struct hsm_dialogue *dialogue, const struct hsm_request *request, const str
 {
     const struct hsm_pin_request *pin = &request->pin;
     struct ath_buf description = {.max = DESCRIPTION_MAX};
+    bool is_new = request->op == HSM_OP_KEY_CREATE;
     ath_err err;
 
-    pin_question_put_description(&description, info, pin->text);
+    pin_question_put_description(&description, info, pin->text, is_new);
+    dialogue->label = ath_slice_dup(request->name);
     dialogue->message.max = HSM_WIRE_MAX_MESSAGE;
     if (request->op == HSM_OP_SIGN)
         ath_buf_put_slice(&dialogue->message, request->data);
@@ -87,14 +90,16 @@ copy(struct hsm_dialogue *dialogue, const struct hsm_request *request, const str
     dialogue->ttytype = ath_slice_dup(pin->ttytype);
     dialogue->lc_ctype = ath_slice_dup(pin->lc_ctype);
     dialogue->question = (struct pin_question){.description = dialogue->description,
+                                               .is_new = is_new,
                                                .timeout_s = pin->timeout_s,
                                                .ttyname = dialogue->ttyname,
                                                .ttytype = dialogue->ttytype,
                                                .lc_ctype = dialogue->lc_ctype};
     err = description.err != ATH_OK ? description.err : dialogue->message.err;
     ath_buf_done(&description);
-    if (err == ATH_OK && (dialogue->description == NULL || dialogue->ttyname == NULL ||
-                          dialogue->ttytype == NULL || dialogue->lc_ctype == NULL))
+    if (err == ATH_OK &&
+        (dialogue->label == NULL || dialogue->description == NULL || dialogue->ttyname == NULL ||
+         dialogue->ttytype == NULL || dialogue->lc_ctype == NULL))
         err = ATH_ERR_NOMEM;
     return err;
 }
@@ -121,6 +126,7 @@ hsm_dialogues_start(struct hsm_dialogues *dialogues, const struct hsm_request *r
     dialogue->key = request->key;
     dialogue->public = public_key_ref(key);
     dialogue->keep = request->pin.keep;
+    dialogue->algorithm = request->algorithm;
     if ((err = copy(dialogue, request, info)) != ATH_OK)
         goto out;
     dialogue->fd = fd;

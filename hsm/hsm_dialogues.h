@@ -14,9 +14,11 @@ struct hsm_dialogue {
     uint32_t id;
     enum hsm_op op;
     uint32_t key;
-    struct public_key *public; /* SIGN: of the key that was meant */
+    struct public_key *public; /* of the key that was meant; NULL: none was */
     bool keep;
     struct ath_buf message; /* SIGN */
+    uint8_t algorithm;      /* KEY_CREATE */
+    char *label;            /* likewise */
     /* how it ended */
     ath_err err;
     struct why why;
@@ -43,9 +45,9 @@ struct hsm_dialogues {
 ath_err hsm_dialogues_init(struct hsm_dialogues *dialogues, int wake_fd) ATH_MUST_USE;
 void hsm_dialogues_done(struct hsm_dialogues *dialogues); /* ends those that are open */
 
-/* Asks for the PIN of a LOGIN, or of a SIGN with `key` (else NULL), over fd, which is ours from now
- * on, also after a failure. ATH_ERR_HSM_BUSY: too many are open; ATH_ERR_NOMEM;
- * ATH_ERR_LIMIT_EXCEEDED. */
+/* Asks for the PIN of a LOGIN or SIGN (of `key`, or NULL), or for a new one (KEY_CREATE), over fd,
+ * which is ours from now on, also after a failure. ATH_ERR_HSM_BUSY: too many are open;
+ * ATH_ERR_NOMEM; ATH_ERR_LIMIT_EXCEEDED. */
 ath_err hsm_dialogues_start(struct hsm_dialogues *dialogues, const struct hsm_request *request,
                             const struct hsm_info *info, const struct public_key *key, int fd,
                             struct why *why) ATH_MUST_USE;

@@ -226,7 +226,7 @@ carry_out(struct helper *helper, const struct hsm_request *request, struct hsm_r
     case HSM_OP_LOGIN:
         return helper_on_login(helper, request, response);
     case HSM_OP_LOGOUT:
-        return helper_on_logout(helper, response);
+        return helper_on_logout(helper, request, response);
     case HSM_OP_COUNTER:
         return helper_on_counter(helper, request, response);
     }
@@ -288,8 +288,9 @@ on_wake(struct helper *helper)
 static ath_err
 wait(struct helper *helper)
 {
+    bool may_wake = helper_is_token(helper) || helper->dialogues.count > 0;
     struct pollfd items[2] = {{.fd = helper->channel.fd, .events = POLLIN},
-                              {.fd = helper->wake_fd, .events = POLLIN}};
+                              {.fd = may_wake ? helper->wake_fd : -1, .events = POLLIN}};
     ath_err err = ATH_OK;
     int n = poll(items, 2, patience_ms(helper));
 
@@ -336,13 +337,13 @@ begin(struct helper *helper)
     hsm_pins_init(&helper->pins);
     helper->overlap = (struct hsm_overlap){.ops = helper->ops, .channel = &helper->channel};
     helper->wake_fd = helper->dialogues.cancel_fd = -1;
-    if (!helper_is_token(helper))
+    if (!helper_is_token(helper) && helper->ops->key_login == NULL)
         return ATH_OK;
     if ((helper->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)) < 0)
         return ATH_ERR_NOMEM;
     if ((err = hsm_dialogues_init(&helper->dialogues, helper->wake_fd)) != ATH_OK)
         return err;
-    return options->hang_limit_ms == 0
+    return !helper_is_token(helper) || options->hang_limit_ms == 0
                ? ATH_OK
                : hsm_watchdog_new(options->fd, options->hang_limit_ms, &helper->watchdog);
 }

@@ -27,7 +27,8 @@ const struct hsm_ops *hsm_helper_backend(const struct hsm_ops *const *backends, 
  *
  * Hardware that makes one signature at a time (sign_begin): requests are carried out in the order
  * they come; a signature is verified with the public key before it is sent, while the hardware
- * works on the next one. A token (sign_with): signatures are made and verified by a thread a
+ * works on the next one; a question to a person
+ * holds nobody up. A token (sign_with): signatures are made and verified by a thread a
  * session, in any order; everything else when none is in flight, but that a question to a person
  * holds nobody up. A token that is not there is waited for, and one that is taken out while nobody
  * asks for anything is noticed.

@@ -19,10 +19,9 @@ helper_drop_prompter(struct helper *helper, const struct hsm_request *request)
         fd_close(&fd);
 }
 
-/* Opens the question; the request is answered when it is over, or now if it cannot be asked. */
-static ath_err
-ask_person(struct helper *helper, const struct hsm_request *request, const struct public_key *key,
-           struct hsm_response *response)
+ath_err
+helper_ask_person(struct helper *helper, const struct hsm_request *request,
+                  const struct public_key *key, struct hsm_response *response)
 {
     int fd = -1;
 
@@ -99,6 +98,8 @@ helper_on_login(struct helper *helper, const struct hsm_request *request,
 {
     enum hsm_pin_from from = request->pin.from;
 
+    if (request->key != 0)
+        return helper_on_key_login(helper, request, response);
     if (helper->ops->login == NULL || !helper_is_token(helper))
         response->err = why_set(&helper->fault.why, ATH_ERR_INVALID_PARAMS,
                                 "nobody logs in to this hsm: it has no PIN of its own");
@@ -117,20 +118,23 @@ helper_on_login(struct helper *helper, const struct hsm_request *request,
         return helper_respond(helper, response);
     }
     if (from == HSM_PIN_PROMPTER)
-        return ask_person(helper, request, NULL, response);
+        return helper_ask_person(helper, request, NULL, response);
     if (from == HSM_PIN_SOURCE)
         return login_from_source(helper, request, response);
     return login_without_pin(helper, response);
 }
 
 ath_err
-helper_on_logout(struct helper *helper, struct hsm_response *response)
+helper_on_logout(struct helper *helper, const struct hsm_request *request,
+                 struct hsm_response *response)
 {
     struct ath_secret none = {NULL, 0};
 
     hsm_pins_keep(&helper->pins, &none);
     if (helper->ops->logout != NULL)
         helper->ops->logout(helper->hsm);
+    else if (helper->ops->key_logout != NULL)
+        helper_key_logout(helper, request->key);
     else
         response->err = why_set(&helper->fault.why, ATH_ERR_INVALID_PARAMS,
                                 "nobody logs in to this hsm, or out");
@@ -231,7 +235,7 @@ sign_with_workers(struct helper *helper, struct hsm_key *key, const struct hsm_r
         return sign_now(helper, key, request, request->pin.from, response);
     hsm_workers_drain(helper->workers); /* the back end says how many tries are left */
     helper->ops->info(helper->hsm, &helper->info);
-    return ask_person(helper, request, helper->ops->key_public(key), response);
+    return helper_ask_person(helper, request, helper->ops->key_public(key), response);
 }
 
 ath_err
@@ -254,17 +258,24 @@ helper_on_sign(struct helper *helper, const struct hsm_request *request,
 
 /* ---- what comes later ---- */
 
+struct hsm_key *
+helper_find_asked_key(const struct helper *helper, const struct hsm_dialogue *dialogue)
+{
+    struct hsm_key *key = hsm_key_table_find(&helper->keys, dialogue->key);
+
+    return key != NULL && public_key_equal(helper->ops->key_public(key), dialogue->public) ? key
+                                                                                           : NULL;
+}
+
 static ath_err
 sign_after_dialogue(struct helper *helper, struct hsm_dialogue *dialogue,
                     struct hsm_response *response)
 {
-    struct hsm_key *key = hsm_key_table_find(&helper->keys, dialogue->key);
+    struct hsm_key *key = helper_find_asked_key(helper, dialogue);
     struct hsm_sign_job *job = NULL;
     ath_err err;
 
-    /* it may have been closed since, and its number given to another one */
-    if (response->err == ATH_OK &&
-        (key == NULL || !public_key_equal(helper->ops->key_public(key), dialogue->public)))
+    if (response->err == ATH_OK && key == NULL)
         response->err = ATH_ERR_KEY_NOT_FOUND;
     if (response->err != ATH_OK)
         return helper_respond(helper, response);
@@ -290,6 +301,10 @@ on_dialogue_over(struct helper *helper, struct hsm_dialogue *dialogue)
         return helper_respond(helper, &response);
     if ((err = helper_settle(helper)) != ATH_OK)
         return err;
+    if (dialogue->op == HSM_OP_KEY_CREATE)
+        return helper_create_after_dialogue(helper, dialogue, &response);
+    if (dialogue->key != 0)
+        return helper_login_after_dialogue(helper, dialogue, &response);
     err = try_login(helper, &response, HSM_PIN_PROMPTER, "", dialogue->keep, &dialogue->pin);
     return err == ATH_OK && response.err == ATH_ERR_HSM_UNAVAILABLE ? response.err : err;
 }

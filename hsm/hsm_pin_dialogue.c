@@ -53,13 +53,35 @@ put_fact(struct ath_buf *out, const char *before, const char *fact, const char *
     ath_buf_put_string(out, after);
 }
 
-void
-pin_question_put_description(struct ath_buf *out, const struct hsm_info *info,
-                             struct ath_slice text)
+static void
+put_token(struct ath_buf *out, const struct hsm_info *info)
 {
     put_fact(out, "Token: ", info->label[0] != '\0' ? info->label : "(without a label)", "\n");
     put_fact(out, "Made by: ", info->manufacturer, "\n");
     put_fact(out, "Serial number: ", info->serial, "\n");
+}
+
+/* The TPM is the machine's, and there is one; which key it is says the text. */
+static void
+put_tpm(struct ath_buf *out, const struct hsm_info *info, bool is_new)
+{
+    const char *where = info->software ? "software TPM" : "TPM";
+
+    if (is_new)
+        ath_buf_printf(out, "Choose a PIN for a new key in the %s: %u to %u characters\n", where,
+                       HSM_PIN_MIN, HSM_PIN_MAX);
+    else
+        ath_buf_printf(out, "The PIN of a key in the %s\n", where);
+}
+
+void
+pin_question_put_description(struct ath_buf *out, const struct hsm_info *info,
+                             struct ath_slice text, bool is_new)
+{
+    if (strcmp(info->kind, "tpm") == 0)
+        put_tpm(out, info, is_new);
+    else
+        put_token(out, info);
     if (info->tries_left == 1)
         ath_buf_put_string(out, "Only 1 try is left: a wrong PIN locks the token.\n");
     else if (info->tries_left > 1)
@@ -179,6 +201,9 @@ pin_dialogue_run(int fd, int cancel_fd, const struct pin_question *question, str
     uint64_t patience_ms = (uint64_t)question->timeout_s * 1000 + GRACE_MS;
     struct dialogue dialogue = {.fd = fd, .cancel_fd = cancel_fd, .why = why};
     const struct pinentry_question words = {.asks_pin = true,
+                                            .new_min = question->is_new ? HSM_PIN_MIN : 0,
+                                            .new_max = question->is_new ? HSM_PIN_MAX : 0,
+                                            .again = "Enter the same PIN again",
                                             .title = "athd",
                                             .description = question->description,
                                             .prompt = "PIN:",

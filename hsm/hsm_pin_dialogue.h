@@ -8,14 +8,16 @@
 
 struct pin_question {
     const char *description; /* lines separated by LF */
+    bool is_new;             /* HSM_PIN_MIN to HSM_PIN_MAX bytes, entered twice */
     uint32_t timeout_s;
     const char *ttyname, *ttytype, *lc_ctype; /* "" : not told */
 };
 
-/* Appends what a person must know who is asked for a PIN: which token it is, how many tries are
- * left, and `text` (who asks for what). What tokens and callers wrote is made harmless. */
+/* Appends what a person must know who is asked for a PIN, or for a new one: which token it is, or
+ * that it is a TPM's key, how many tries are left, and `text` (who asks for what). What tokens and
+ * callers wrote is made harmless. */
 void pin_question_put_description(struct ath_buf *out, const struct hsm_info *info,
-                                  struct ath_slice text);
+                                  struct ath_slice text, bool is_new);
 
 /*
  * Talks over fd (a stream socket, which stays the caller's) until there is a PIN (*ret_pin, 1 to

@@ -20,31 +20,42 @@ canonical_blob(const struct helper *helper, const struct hsm_key *key)
     return helper->ops->key_blob(key);
 }
 
-/* The new key is opened once: that proves its blob and gives its public half. */
+ath_err
+helper_respond_new_key(struct helper *helper, const struct ath_buf *blob,
+                       struct hsm_response *response)
+{
+    struct hsm_key *key = NULL;
+    ath_err err;
+
+    if (response->err == ATH_OK)
+        response->err =
+            helper->ops->key_open(helper->hsm, ath_buf_slice(blob), &helper->fault, &key);
+    if (response->err == ATH_OK)
+        describe(helper, key, response);
+    response->blob = ath_buf_slice(blob);
+    err = helper_respond(helper, response);
+    if (key != NULL)
+        helper->ops->key_close(helper->hsm, key);
+    return err;
+}
+
 ath_err
 helper_on_key_create(struct helper *helper, const struct hsm_request *request,
                      struct hsm_response *response)
 {
     struct ath_buf blob = {.max = HSM_WIRE_MAX_BLOB};
-    char *label = ath_slice_dup(request->name);
-    struct hsm_key *key = NULL;
+    char *label;
     ath_err err;
 
-    if (label == NULL)
+    if (request->pin.from != HSM_PIN_NONE)
+        return helper_ask_new_pin(helper, request, response);
+    if ((label = ath_slice_dup(request->name)) == NULL)
         response->err = ATH_ERR_NOMEM;
     else
         response->err = helper->ops->key_create(helper->hsm, (enum key_algorithm)request->algorithm,
                                                 (enum hsm_key_usage)request->usage, label,
                                                 &helper->fault, &blob);
-    if (response->err == ATH_OK)
-        response->err =
-            helper->ops->key_open(helper->hsm, ath_buf_slice(&blob), &helper->fault, &key);
-    if (response->err == ATH_OK)
-        describe(helper, key, response);
-    response->blob = ath_buf_slice(&blob);
-    err = helper_respond(helper, response);
-    if (key != NULL)
-        helper->ops->key_close(helper->hsm, key);
+    err = helper_respond_new_key(helper, &blob, response);
     free(label);
     ath_buf_done(&blob);
     return err;

@@ -152,6 +152,7 @@ hsm_request_encode(const struct hsm_request *request, struct ath_buf *out)
         bytes_put_u8(out, request->algorithm);
         bytes_put_u8(out, request->usage);
         bytes_put_field(out, request->name);
+        put_pin_request(out, &request->pin);
         break;
     case HSM_OP_KEY_OPEN:
         bytes_put_u32(out, request->key);
@@ -164,15 +165,15 @@ hsm_request_encode(const struct hsm_request *request, struct ath_buf *out)
         break;
     case HSM_OP_KEY_CLOSE:
     case HSM_OP_KEY_DELETE:
+    case HSM_OP_LOGOUT:
         bytes_put_u32(out, request->key);
         break;
     case HSM_OP_RANDOM:
         bytes_put_u32(out, request->count);
         break;
     case HSM_OP_LOGIN:
+        bytes_put_u32(out, request->key);
         put_pin_request(out, &request->pin);
-        break;
-    case HSM_OP_LOGOUT:
         break;
     case HSM_OP_COUNTER:
         bytes_put_u32(out, request->key);
@@ -206,6 +207,7 @@ hsm_request_decode(struct ath_slice frame, struct hsm_request *ret_request)
         if (request.usage > HSM_KEY_AUDIT)
             return ATH_ERR_PARSE;
         request.name = byte_reader_field(&reader, MAX_LABEL);
+        read_pin_request(&reader, &request.pin);
         break;
     case HSM_OP_KEY_OPEN:
         request.key = byte_reader_u32(&reader);
@@ -218,6 +220,7 @@ hsm_request_decode(struct ath_slice frame, struct hsm_request *ret_request)
         break;
     case HSM_OP_KEY_CLOSE:
     case HSM_OP_KEY_DELETE:
+    case HSM_OP_LOGOUT:
         request.key = byte_reader_u32(&reader);
         break;
     case HSM_OP_RANDOM:
@@ -226,9 +229,8 @@ hsm_request_decode(struct ath_slice frame, struct hsm_request *ret_request)
             return ATH_ERR_PARSE;
         break;
     case HSM_OP_LOGIN:
+        request.key = byte_reader_u32(&reader);
         read_pin_request(&reader, &request.pin);
-        break;
-    case HSM_OP_LOGOUT:
         break;
     case HSM_OP_COUNTER:
         request.key = byte_reader_u32(&reader);

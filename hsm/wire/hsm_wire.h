@@ -8,7 +8,8 @@
  * left, field stamp, then the op's members if the error is ATH_OK. Requests may be pipelined; they
  * are answered in the order they were sent (a TPM does one thing at a time) unless a back end has
  * several sessions: then signatures are answered as they are made, everything else when what came
- * before it has been answered.
+ * before it has been answered. What a person is asked for (HSM_PIN_PROMPTER) is answered when the
+ * person has answered, and holds nothing up.
  *
  * Two answers come unasked, both of op INFO with the id of the first INFO:
  * - INFO was answered with ATH_ERR_HSM_UNAVAILABLE and `waits`: the token is not there, the helper
@@ -46,9 +47,13 @@ enum hsm_op {
     HSM_OP_KEY_DELETE, /* PKCS#11: destroys it in the token; TPM: as close */
     HSM_OP_SIGN,       /* signs `data` (the whole message; hashed in the helper) with `key` */
     HSM_OP_RANDOM,     /* `count` random bytes from the hardware */
-    HSM_OP_LOGIN,      /* PKCS#11: gets a PIN as `pin` says and tries it, once */
-    HSM_OP_LOGOUT,     /* PKCS#11: logs out and forgets a PIN that was kept */
-    HSM_OP_COUNTER,    /* TPM: a monotonic counter, stepped or read, certified by the audit key */
+    /* Gets a PIN as `pin` says and tries it, once: that of the token (`key` 0), or of a TPM's key,
+     * from a prompter only, for which it is kept until LOGOUT or KEY_CLOSE. */
+    HSM_OP_LOGIN,
+    /* Logs out of the token and forgets a PIN that was kept; of a TPM: forgets that of `key`, or of
+     * all keys (0). */
+    HSM_OP_LOGOUT,
+    HSM_OP_COUNTER, /* TPM: a monotonic counter, stepped or read, certified by the audit key */
 };
 
 /* What a key is made for. An audit key signs nothing that a TPM could have said itself (TPM:
@@ -70,7 +75,8 @@ enum hsm_pin_from {
     HSM_PIN_KEPT = 3,     /* SIGN: the one that the last LOGIN kept */
 };
 
-/* LOGIN, and SIGN with a key that wants its PIN for each signature. */
+/* LOGIN, SIGN with a key that wants its PIN for each signature, and KEY_CREATE of a TPM's key with
+ * a PIN (from a prompter only, entered twice). */
 struct hsm_pin_request {
     enum hsm_pin_from from;
     bool keep;          /* LOGIN: a PIN that was right stays in locked memory until LOGOUT */
@@ -84,7 +90,8 @@ struct hsm_pin_request {
 struct hsm_request {
     uint32_t id;
     enum hsm_op op;
-    uint32_t key;           /* KEY_OPEN, KEY_CLOSE, KEY_DELETE, SIGN, COUNTER: athd's number */
+    uint32_t key; /* KEY_OPEN, KEY_CLOSE, KEY_DELETE, SIGN, COUNTER, LOGIN, LOGOUT: athd's number,
+                     from 1 */
     uint8_t algorithm;      /* KEY_CREATE: enum key_algorithm (crypto/public_key.h) */
     uint32_t count;         /* RANDOM: bytes; COUNTER: steps, 0 or 1 */
     uint8_t usage;          /* KEY_CREATE: enum hsm_key_usage */
@@ -92,7 +99,7 @@ struct hsm_request {
     struct ath_slice name;  /* KEY_CREATE: label, at most 64 bytes */
     struct ath_slice data;  /* KEY_OPEN: blob; SIGN: message; COUNTER: its blob, empty: make one */
     struct ath_slice nonce; /* COUNTER: 32 bytes that the certificate covers */
-    struct hsm_pin_request pin; /* LOGIN, SIGN */
+    struct hsm_pin_request pin; /* LOGIN, SIGN, KEY_CREATE */
 };
 
 /* What the hardware says of a key. */
@@ -100,9 +107,9 @@ struct hsm_key_facts {
     bool generated_inside; /* sensitiveDataOrigin / CKA_LOCAL */
     bool extractable;      /* not (fixedTPM and fixedParent) / CKA_EXTRACTABLE */
     bool fixed_tpm;
-    bool decrypt; /* imported TPM keys: may decrypt too (a warning) */
-    bool da;      /* imported TPM keys: dictionary-attack protected (a warning) */
-    bool empty_auth;
+    bool decrypt;    /* imported TPM keys: may decrypt too (a warning) */
+    bool da;         /* imported TPM keys: dictionary-attack protected (a warning) */
+    bool empty_auth; /* TPM: it has no PIN */
     bool restricted; /* TPM: the audit key */
     /* PKCS#11, as the token says: */
     bool always_sensitive, never_extractable;

@@ -48,7 +48,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     info.tries_left = data[0];
     rest = take_text(ath_slice_of(data + 1, size - 1), info.label, sizeof(info.label));
     rest = take_text(rest, info.manufacturer, sizeof(info.manufacturer));
-    pin_question_put_description(&out, &info, rest);
+    pin_question_put_description(&out, &info, rest, false);
     assert(out.err == ATH_OK && utf8_is_valid(ath_buf_slice(&out)));
     ours = 2u + (info.manufacturer[0] != '\0' ? 1u : 0u) + (info.tries_left > 0 ? 1u : 0u);
     assert(count_line_ends(ath_buf_slice(&out)) == ours + count_line_ends(rest));

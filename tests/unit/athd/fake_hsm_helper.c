@@ -314,8 +314,10 @@ answer(const struct hsm_request *request, struct hsm_response *response)
             abort();
         response->blob = ath_slice_of_string("BLOB");
         response->public_der = ath_slice_of(der, sizeof(der));
+        response->facts.empty_auth = true;
     }
     if (request->op == HSM_OP_KEY_OPEN) {
+        response->facts.empty_auth = true;
         response->public_der = ath_slice_of(der, sizeof(der));
         if (has_fault("bad-blob")) {
             response->err = ATH_ERR_INVALID_PARAMS;

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <linux/sockios.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/ptrace.h>
 #include <sys/socket.h>
@@ -19,6 +21,8 @@
 #else
 #define UNDER_SANITIZER false
 #endif
+
+static int prepared[2]; /* a socketpair */
 
 enum { ALLOWED, REFUSED, OTHERWISE };
 
@@ -85,6 +89,29 @@ start_program(void)
     return OTHERWISE;
 }
 
+static void *
+say_one(void *arg)
+{
+    int len = 0;
+
+    return ioctl(*(const int *)arg, SIOCOUTQ, &len) == 0 ? arg : NULL;
+}
+
+/* What a question for a PIN takes. */
+static int
+start_thread(void)
+{
+    int pair[2];
+    void *said = NULL;
+    pthread_t thread;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM, 0, pair) == 0)
+        return OTHERWISE; /* new ones are none of its business */
+    if (pthread_create(&thread, NULL, say_one, prepared) != 0 || pthread_join(thread, &said) != 0)
+        return OTHERWISE;
+    return verdict(said != NULL);
+}
+
 static int gate[2];
 
 static void *
@@ -112,12 +139,14 @@ test_helper_of_a_tpm_may_only_compute_and_talk(void **state)
     (void)state;
     if (UNDER_SANITIZER)
         skip_because("sanitizers need what the sandbox forbids");
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, prepared), 0);
     for (size_t i = 0; i < 2; i++) {
         assert_int_equal(attempt(uris[i], dial), REFUSED);
         assert_int_equal(attempt(uris[i], open_file), REFUSED);
         assert_int_equal(attempt(uris[i], split), REFUSED);
         assert_int_equal(attempt(uris[i], map_code), REFUSED);
         assert_int_equal(attempt(uris[i], map_memory), ALLOWED);
+        assert_int_equal(attempt(uris[i], start_thread), ALLOWED);
     }
 }
 

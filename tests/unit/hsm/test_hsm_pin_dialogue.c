@@ -198,11 +198,13 @@ test_description_beyond_the_limit_is_refused(void **state)
 /* ---- the text ---- */
 
 static void
-must_describe(const struct hsm_info *info, const char *text, const char *expected)
+must_describe(const struct hsm_info *facts, const char *text, const char *expected)
 {
     struct ath_buf out = {.max = 8192};
+    struct hsm_info info = *facts;
 
-    pin_question_put_description(&out, info, ath_slice_of_string(text));
+    info.kind = "pkcs11";
+    pin_question_put_description(&out, &info, ath_slice_of_string(text), false);
     assert_string_equal(ath_buf_text(&out), expected);
     ath_buf_done(&out);
 }
@@ -218,6 +220,30 @@ test_description_says_what_is_known(void **state)
     must_describe(&(struct hsm_info){.label = "a", .manufacturer = "m", .tries_left = 1}, "x",
                   "Token: a\nMade by: m\n"
                   "Only 1 try is left: a wrong PIN locks the token.\n\nx");
+}
+
+static void
+test_description_of_a_key_of_a_tpm(void **state)
+{
+    static const struct {
+        bool software, is_new;
+        const char *expected;
+    } cases[] = {
+        {false, false, "The PIN of a key in the TPM\n\nKey: k"},
+        {true, false, "The PIN of a key in the software TPM\n\nKey: k"},
+        {false, true, "Choose a PIN for a new key in the TPM: 4 to 32 characters\n\nKey: k"},
+    };
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        const struct hsm_info info = {
+            .kind = "tpm", .software = cases[i].software, .manufacturer = "m"};
+        struct ath_buf out = {.max = 8192};
+
+        pin_question_put_description(&out, &info, ath_slice_of_string("Key: k"), cases[i].is_new);
+        assert_string_equal(ath_buf_text(&out), cases[i].expected);
+        ath_buf_done(&out);
+    }
 }
 
 static void
@@ -266,6 +292,7 @@ main(void)
         TEST(test_time_is_up_for_a_prompter_that_talks_on),
         TEST(test_description_beyond_the_limit_is_refused),
         cmocka_unit_test(test_description_says_what_is_known),
+        cmocka_unit_test(test_description_of_a_key_of_a_tpm),
         cmocka_unit_test(test_description_hides_and_turns_nothing),
         TEST(test_each_failing_allocation_is_told),
     };

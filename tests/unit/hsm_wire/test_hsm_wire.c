@@ -39,6 +39,7 @@ sample_request(enum hsm_op op)
         request.algorithm = 2;
         request.usage = HSM_KEY_AUDIT;
         request.name = ath_slice_of_string("agent@host");
+        request.pin = sample_pin();
         break;
     case HSM_OP_KEY_OPEN:
     case HSM_OP_SIGN:
@@ -48,9 +49,11 @@ sample_request(enum hsm_op op)
             request.pin = sample_pin();
         break;
     case HSM_OP_LOGIN:
+        request.key = 7;
         request.pin = sample_pin();
         break;
     case HSM_OP_LOGOUT:
+        request.key = 8;
         break;
     case HSM_OP_COUNTER:
         request.key = 7;
@@ -341,7 +344,7 @@ test_unknown_values_are_refused(void **state)
     hsm_request_encode(&request, &frame);
     content = content_of(&frame);
     assert_int_equal(hsm_request_decode(content, &request_out), ATH_OK);
-    frame.data[9] = HSM_PIN_KEPT + 1; /* where the PIN is from */
+    frame.data[13] = HSM_PIN_KEPT + 1; /* where the PIN is from */
     assert_int_equal(hsm_request_decode(content, &request_out), ATH_ERR_PARSE);
     ath_buf_done(&frame);
 }
