@@ -23,7 +23,8 @@ enum config_item {
 struct config_hsm {
     char *name; /* unnamed ones: tpm, swtpm, pkcs11, then -2 ... */
     char *uri;
-    int64_t pin_ttl_s; /* pkcs11: logged in for so long after a PIN; 0: until the token is gone */
+    int64_t pin_ttl_s; /* logged in for so long after a PIN (of a TPM: to a key that has one); 0:
+                          until the token is gone, or the helper */
 };
 
 struct config_source { /* a file that was read */
@@ -42,12 +43,12 @@ struct config_audit {
 struct config {
     struct config_hsm hsms[CONFIG_HSMS_MAX];
     size_t hsm_count;
-    char *socket; /* NULL until config_settle */
+    char *socket;        /* NULL until config_settle */
     int64_t socket_mode; /* 0600, 0660 or 0666; 0 until config_settle */
     char *socket_group;  /* a name; NULL: athd's own group */
     char *state_dir;
     char *prompter;
-    char *helper; /* path of ath-hsm-helper */
+    char *helper;     /* path of ath-hsm-helper */
     char *policy_dir; /* where policy.json and policy.d are looked for; NULL: nowhere */
     int64_t consent_timeout_s;
     struct config_audit audit;

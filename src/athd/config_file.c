@@ -147,8 +147,6 @@ set_pin_ttl(const struct reading *reading, const struct json *value)
         return ATH_OK;
     if (!json_int(value, &hsm->pin_ttl_s) || hsm->pin_ttl_s < 1 || hsm->pin_ttl_s > PIN_TTL_MAX_S)
         return refuse(reading, "pin_ttl", "must be 1 to 86400 seconds");
-    if (strncmp(hsm->uri, "pkcs11:", strlen("pkcs11:")) != 0)
-        return refuse(reading, "pin_ttl", "is for pkcs11: hsms only");
     return ATH_OK;
 }
 

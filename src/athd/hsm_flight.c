@@ -1,12 +1,11 @@
 /* What is on its way between athd and one helper: keys opened before their first signature, jobs
  * sent, answers matched with them, and what becomes of them when the helper is lost. */
-#include "athd/hsm_unit.h"
-
 #include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/hsm_key_login.h"
 #include "base/clock.h"
 
 static struct hsm_job *
@@ -99,12 +98,13 @@ tell_begun(const struct hsm_unit *unit)
 {
     struct hsm_job *job = TAILQ_FIRST(&unit->flying);
 
-    for (unsigned i = 0; job != NULL && i < unit->parallel; i++, job = TAILQ_NEXT(job, flying)) {
+    for (unsigned i = 0; job != NULL && i < unit->parallel; job = TAILQ_NEXT(job, flying)) {
         void (*sent)(void *ctx) = job->sent;
 
         job->sent = NULL;
         if (sent != NULL && job->done != NULL)
             sent(job->ctx);
+        i += hsm_job_holds_nobody_up(job) ? 0 : 1;
     }
 }
 
@@ -139,6 +139,12 @@ turn_away(struct hsm_unit *unit)
     hsm_unit_fail_queued(unit, &failure);
 }
 
+static bool
+wants_prompter(const struct hsm_unit *unit, const struct hsm_job *job)
+{
+    return job->op == HSM_OP_KEY_CREATE || unit->login.kind != HSM_LOGIN_NONE;
+}
+
 void
 hsm_unit_pump(struct hsm_unit *unit)
 {
@@ -152,9 +158,9 @@ hsm_unit_pump(struct hsm_unit *unit)
            (item = hsm_queue_pop(&unit->queue)) != NULL) {
         job = job_of(item);
         job->id = 0;
-        if (job->wants_pin && unit->login.kind != HSM_LOGIN_NONE)
+        if (job->wants_pin && wants_prompter(unit, job))
             hsm_pin_sign_start(unit, job);
-        else
+        else if (!job->needs_login || !hsm_key_login_takes(unit, job))
             hsm_unit_send_now(unit, job, NULL);
     }
 }
@@ -164,9 +170,11 @@ hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job)
 {
     if (unit->is_closing)
         return ATH_ERR_HSM_UNAVAILABLE;
-    if (unit->queue.len >= HSM_QUEUE_MAX)
+    if (unit->queue.len + unit->waiting_count >= HSM_QUEUE_MAX)
         return ATH_ERR_LIMIT_EXCEEDED;
-    if (hsm_queue_len_of(&unit->queue, job->item.identity) >= HSM_QUEUE_CALLER_MAX)
+    if (hsm_queue_len_of(&unit->queue, job->item.identity) +
+            hsm_key_login_count_of(unit, job->item.identity) >=
+        HSM_QUEUE_CALLER_MAX)
         return ATH_ERR_HSM_BUSY;
     job->unit = unit;
     job->queued_us = clock_monotonic_us();
@@ -232,7 +240,8 @@ lose(struct hsm_unit *unit, struct hsm_job *job)
     struct why why;
 
     land(unit, job);
-    if (job->wants_pin && job->pin_from != HSM_PIN_NONE && !unit->was_removed && !unit->is_closing)
+    if (job->op == HSM_OP_SIGN && job->wants_pin && job->pin_from != HSM_PIN_NONE &&
+        !unit->was_removed && !unit->is_closing)
         hsm_login_count_wrong(unit, NULL, NULL, NULL);
     if (job->done == NULL && !job->deferred.waiting) {
         hsm_job_free(job);
@@ -289,9 +298,12 @@ measure(struct hsm_unit *unit, const struct hsm_response *response)
 static bool
 relog(struct hsm_unit *unit, struct hsm_job *job)
 {
-    if (unit->login.kind == HSM_LOGIN_NONE)
+    if (job->needs_login)
+        hsm_key_login_is_lost(unit, job->key);
+    else if (unit->login.kind == HSM_LOGIN_NONE)
         return false;
-    hsm_login_is_lost(unit);
+    else
+        hsm_login_is_lost(unit);
     if (job->is_relogged || job->done == NULL || job->deferred.waiting)
         return false;
     job->is_relogged = true;
@@ -331,8 +343,11 @@ hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
         hsm_opened_clear(unit, job->key);
     if (outcome.err == ATH_ERR_PIN_REQUIRED && relog(unit, job))
         return;
-    if (job->wants_pin && hsm_pin_sign_take(unit, job, response, &outcome))
+    if (job->op == HSM_OP_SIGN && job->wants_pin &&
+        hsm_pin_sign_take(unit, job, response, &outcome))
         return;
+    if (job->needs_login && outcome.err == ATH_ERR_PIN_INCORRECT)
+        hsm_key_login_is_lost(unit, job->key); /* it was right before */
     if (job->done == NULL || job->deferred.waiting)
         undo_unwanted(unit, job, response);
     if (job->deferred.waiting)

@@ -3,7 +3,7 @@
 #include <stdlib.h>
 
 #include "athd/athd.h"
-#include "athd/hsm_unit.h"
+#include "athd/hsm_key_login.h"
 #include "base/clock.h"
 
 static struct hsm_job *
@@ -71,7 +71,9 @@ hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
 
     if (job->done == NULL || job->deferred.waiting || job->is_noted)
         return;
-    if (!job->is_flying && !job->is_asking)
+    if (job->key_login != NULL)
+        hsm_key_login_leave(job);
+    else if (!job->is_flying && !job->is_asking)
         hsm_queue_remove(&unit->queue, &job->item);
     hsm_pin_sign_end(job);
     hsm_job_fail_later(job, err, why);

@@ -190,7 +190,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
 
     if (unit->is_leaving)
         return; /* the next helper asks anew (hsm_login_lose) */
-    hsm_pin_text_make(unit, first == NULL ? NULL : job_of(first),
+    hsm_pin_text_make(unit->login.throttle->wrong, first == NULL ? NULL : job_of(first),
                       unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
     if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
         send_login(unit, &pin);
@@ -283,7 +283,7 @@ log_out(struct hsm_unit *unit)
 {
     unit->login.is_in = false;
     uv_timer_stop(&unit->logout);
-    hsm_record_logout(unit);
+    hsm_record_logout(unit, NULL);
     hsm_unit_set_locked(unit, ATH_ERR_PIN_REQUIRED, pin_needed);
 }
 
@@ -354,6 +354,13 @@ hsm_login_is_lost(struct hsm_unit *unit)
 {
     if (unit->login.is_in)
         log_out(unit);
+}
+
+void
+hsm_login_end(struct hsm_unit *unit)
+{
+    if (unit->login.is_in && unit->process != NULL && !unit->is_leaving)
+        expire(unit);
 }
 
 /* ---- what the helper says ---- */
@@ -433,7 +440,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
     struct hsm_unit_login *login = &unit->login;
     struct hsm_outcome failure;
 
-    hsm_record_login(unit, response->err, response->tries_left);
+    hsm_record_login(unit, NULL, response->err, response->tries_left);
     if (response->err == ATH_OK) {
         take_success(unit);
         return;

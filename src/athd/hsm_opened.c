@@ -3,7 +3,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
-#include "athd/hsm_unit.h"
+#include "athd/hsm_key_login.h"
 #include "base/clock.h"
 
 static bool
@@ -50,6 +50,9 @@ hsm_opened_clear(struct hsm_unit *unit, uint32_t key)
 void
 hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
 {
+    const struct hsm_outcome failure = {.err = ATH_ERR_KEY_NOT_FOUND};
+
+    hsm_key_login_fails(unit, key, &failure);
     if (unit->process == NULL || unit->is_leaving || !key_is_opened(unit, key))
         return;
     hsm_opened_clear(unit, key);
@@ -61,7 +64,8 @@ hsm_unit_forget(struct hsm_unit *unit, uint32_t key)
 static bool
 uses_key(const struct hsm_job *job)
 {
-    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER || job->op == HSM_OP_KEY_DELETE;
+    return job->op == HSM_OP_SIGN || job->op == HSM_OP_COUNTER || job->op == HSM_OP_KEY_DELETE ||
+           job->op == HSM_OP_LOGIN;
 }
 
 /* The pool's own KEY_OPEN, sent before a key's first signature of a helper's life. */
@@ -92,21 +96,22 @@ hsm_opened_before(struct hsm_unit *unit, const struct hsm_job *job)
     return ATH_OK;
 }
 
-/* A key that could not be opened: the signatures sent behind it will fail for the same reason. */
+/* A key that could not be opened: the signatures sent behind it will fail for the same reason, and
+ * so does who waits for its PIN. */
 void
 hsm_opened_fails(struct hsm_unit *unit, const struct hsm_job *open,
                  const struct hsm_outcome *outcome)
 {
+    /* the caller's parameters are right: it is our file that the hardware does not take */
+    const struct hsm_outcome failure = {
+        .err = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err,
+        .why = outcome->why,
+        .native = outcome->native};
     struct hsm_job *job;
 
     hsm_opened_clear(unit, open->key);
-    TAILQ_FOREACH (job, &unit->flying, flying) {
-        if (!uses_key(job) || job->key != open->key || job->deferred.waiting)
-            continue;
-        /* the caller's parameters are right: it is our file that the hardware does not take */
-        job->failed = (struct hsm_outcome){
-            .err = outcome->err == ATH_ERR_INVALID_PARAMS ? ATH_ERR_HSM_ERROR : outcome->err,
-            .why = outcome->why,
-            .native = outcome->native};
-    }
+    TAILQ_FOREACH (job, &unit->flying, flying)
+        if (uses_key(job) && job->key == open->key && !job->deferred.waiting)
+            job->failed = failure;
+    hsm_key_login_fails(unit, open->key, &failure);
 }

@@ -1,7 +1,7 @@
 /*
- * Signatures with keys that want their PIN each time (CKA_ALWAYS_AUTHENTICATE, PIV slot 9c). Where
- * a person has to be asked, the job stands beside the queue until its prompter is up and nobody
- * else waits for it.
+ * Signatures with keys that want their PIN each time (CKA_ALWAYS_AUTHENTICATE, PIV slot 9c), and
+ * new keys of a TPM that get a PIN. Where a person has to be asked, the job stands beside the queue
+ * until its prompter is up and nobody else waits for it.
  */
 #include <stdlib.h>
 
@@ -54,7 +54,8 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
 
     if (unit->is_leaving)
         return; /* the next helper asks anew (hsm_unit_lose_flying) */
-    hsm_pin_text_make(unit, job, 0, &words, &pin);
+    hsm_pin_text_make(job->op == HSM_OP_SIGN ? unit->login.throttle->wrong : 0, job, 0, &words,
+                      &pin);
     if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
         leave_asking(unit, job);
         job->id = id;
@@ -108,8 +109,8 @@ has_questions_enough(const struct hsm_unit *unit, const struct hsm_job *job)
     return count >= HSM_PIN_QUESTIONS_CALLER_MAX;
 }
 
-static void
-refuse_question(struct hsm_job *job)
+void
+hsm_pin_question_refuse(struct hsm_job *job)
 {
     struct why why;
 
@@ -119,28 +120,34 @@ refuse_question(struct hsm_job *job)
     hsm_job_fail_later(job, ATH_ERR_LIMIT_EXCEEDED, &why);
 }
 
+static enum hsm_pin_from
+choose_source(const struct hsm_unit_login *login, const struct hsm_job *job)
+{
+    return job->op == HSM_OP_KEY_CREATE                  ? HSM_PIN_PROMPTER
+           : login->kind == HSM_LOGIN_PAD                ? HSM_PIN_NONE
+           : login->ttl_s > 0                            ? HSM_PIN_KEPT
+           : login->has_source && login->tries_left != 1 ? HSM_PIN_SOURCE
+                                                         : HSM_PIN_PROMPTER;
+}
+
 void
 hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
 {
-    const struct hsm_unit_login *login = &unit->login;
     struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
     struct hsm_outcome failure;
 
-    if (hsm_login_looks_again(unit)) {
+    if (job->op == HSM_OP_SIGN && hsm_login_looks_again(unit)) {
         hsm_queue_push_front(&unit->queue, &job->item);
         return;
     }
-    if (hsm_login_is_refused(unit, &failure)) {
+    if (job->op == HSM_OP_SIGN && hsm_login_is_refused(unit, &failure)) {
         hsm_job_fail_with(job, &failure);
         return;
     }
     job->is_timed_out = false;
-    job->pin_from = login->kind == HSM_LOGIN_PAD                  ? HSM_PIN_NONE
-                    : login->ttl_s > 0                            ? HSM_PIN_KEPT
-                    : login->has_source && login->tries_left != 1 ? HSM_PIN_SOURCE
-                                                                  : HSM_PIN_PROMPTER;
+    job->pin_from = choose_source(&unit->login, job);
     if (job->pin_from == HSM_PIN_PROMPTER && has_questions_enough(unit, job)) {
-        refuse_question(job);
+        hsm_pin_question_refuse(job);
         return;
     }
     if (job->pin_from == HSM_PIN_PROMPTER) {
@@ -174,7 +181,7 @@ hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_r
 
     hsm_pin_sign_end(job);
     if (outcome->err == ATH_OK || outcome->err == ATH_ERR_PIN_LOCKED || counts)
-        hsm_record_login(unit, outcome->err, response->tries_left);
+        hsm_record_login(unit, NULL, outcome->err, response->tries_left);
     if (outcome->err == ATH_OK) {
         hsm_login_count_right(unit, job->pin_from);
         return false;

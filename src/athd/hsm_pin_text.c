@@ -30,12 +30,12 @@ put_wrong(struct consent_text *text, unsigned wrong)
 }
 
 void
-hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
+hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
                   struct ath_buf *words, struct hsm_pin_request *pin)
 {
     struct consent_text text = {{.max = HSM_WIRE_MAX_TEXT}};
 
-    put_wrong(&text, unit->login.throttle->wrong);
+    put_wrong(&text, wrong);
     put_asker(&text, first);
     if (others > 0)
         ath_buf_printf(&text.text, "And %u more request%s\n", others, others == 1 ? "" : "s");
@@ -57,6 +57,12 @@ hsm_job_wait_for_person(struct hsm_job *job, uint64_t until_ms)
     job->waits_person = true;
     if (job->request != NULL)
         request_set_deadline(job->request, until_ms + NET_MS);
+}
+
+bool
+hsm_job_holds_nobody_up(const struct hsm_job *job)
+{
+    return job->dialogue != NULL;
 }
 
 /* The person took their time; what follows has its own. */

@@ -4,7 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
-#include "athd/hsm_unit.h"
+#include "athd/hsm_key_login.h"
 #include "base/clock.h"
 #include "base/file.h"
 
@@ -245,9 +245,28 @@ hsm_pool_sign(struct hsm_pool *pool, const struct hsm_key_ref *key, struct ath_s
     if ((job = job_new(HSM_OP_SIGN, message, params)) == NULL)
         return ATH_ERR_NOMEM;
     job->wants_pin = key->wants_pin;
+    job->needs_login = key->has_pin;
+    job->jkt = key->jkt;
     job->key = key->number;
     job->key_blob = key->blob;
     return submit(pool, key->hsm, job, ret_job);
+}
+
+/* NULL: out of memory. */
+static struct hsm_job *
+creation_new(uint8_t algorithm, enum hsm_key_usage usage, const char *label,
+             const struct hsm_job_params *params)
+{
+    struct hsm_job *job = job_new(HSM_OP_KEY_CREATE, ath_slice_of(NULL, 0), params);
+
+    if (job == NULL)
+        return NULL;
+    job->algorithm = algorithm;
+    job->usage = usage;
+    if ((job->label = ath_strdup(label)) != NULL)
+        return job;
+    hsm_job_free(job);
+    return NULL;
 }
 
 ath_err
@@ -255,17 +274,55 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
                     enum hsm_key_usage usage, const char *label,
                     const struct hsm_job_params *params, struct hsm_job **ret_job)
 {
-    struct hsm_job *job = job_new(HSM_OP_KEY_CREATE, ath_slice_of(NULL, 0), params);
+    struct hsm_job *job = creation_new(algorithm, usage, label, params);
+
+    return job == NULL ? ATH_ERR_NOMEM : submit(pool, hsm, job, ret_job);
+}
+
+ath_err
+hsm_pool_key_create_with_pin(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                             const char *label, const struct hsm_job_params *params,
+                             struct hsm_job **ret_job)
+{
+    struct hsm_job *job = creation_new(algorithm, HSM_KEY_IDENTITY, label, params);
 
     if (job == NULL)
         return ATH_ERR_NOMEM;
-    job->algorithm = algorithm;
-    job->usage = usage;
-    if ((job->label = ath_strdup(label)) == NULL) {
-        hsm_job_free(job);
-        return ATH_ERR_NOMEM;
-    }
+    job->wants_pin = true;
     return submit(pool, hsm, job, ret_job);
+}
+
+ath_err
+hsm_pool_key_login(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                   const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    struct hsm_job *job = job_new(HSM_OP_LOGIN, ath_slice_of(NULL, 0), params);
+
+    if (job == NULL)
+        return ATH_ERR_NOMEM;
+    job->needs_login = true;
+    job->key = key->number;
+    job->key_blob = key->blob;
+    job->jkt = key->jkt;
+    return submit(pool, key->hsm, job, ret_job);
+}
+
+void
+hsm_pool_key_logout(struct hsm_pool *pool, const struct hsm_key_ref *key)
+{
+    struct hsm_unit *unit = find_unit(pool, key->hsm);
+
+    if (unit != NULL)
+        hsm_key_login_is_lost(unit, key->number);
+}
+
+void
+hsm_pool_logout_all(struct hsm_pool *pool)
+{
+    for (size_t i = 0; i < pool->count; i++) {
+        hsm_login_end(&pool->units[i]);
+        hsm_key_login_end_all(&pool->units[i]);
+    }
 }
 
 ath_err

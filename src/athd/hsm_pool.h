@@ -30,6 +30,8 @@ struct hsm_key_ref {
     uint32_t number;       /* athd's number for the key, never reused within a run */
     const char *hsm;       /* name of its hsm; borrowed from the key store */
     struct ath_slice blob; /* borrowed from the key store */
+    const char *jkt;       /* of its public key; borrowed; NULL where has_pin is false */
+    bool has_pin;          /* a TPM's key with a PIN of its own: asked for when it is not there */
     bool wants_pin;        /* CKA_ALWAYS_AUTHENTICATE: its PIN is asked for at each signature */
 };
 
@@ -87,6 +89,19 @@ ath_err hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algo
                             enum hsm_key_usage usage, const char *label,
                             const struct hsm_job_params *params,
                             struct hsm_job **ret_job) ATH_MUST_USE;
+/* The same of a TPM's key with a PIN, an identity key, which a person is asked to choose. */
+ath_err hsm_pool_key_create_with_pin(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                                     const char *label, const struct hsm_job_params *params,
+                                     struct hsm_job **ret_job) ATH_MUST_USE;
+/* Has the PIN of a key that has one (has_pin) entered, if it is not there. ATH_ERR_PIN_INCORRECT,
+ * ATH_ERR_PIN_LOCKED and what a question can end with come to done, as for hsm_pool_sign. */
+ath_err hsm_pool_key_login(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                           const struct hsm_job_params *params,
+                           struct hsm_job **ret_job) ATH_MUST_USE;
+/* Forgets its PIN. */
+void hsm_pool_key_logout(struct hsm_pool *pool, const struct hsm_key_ref *key);
+/* Logs out of all tokens and forgets the PINs of all keys. Jobs on their way are finished. */
+void hsm_pool_logout_all(struct hsm_pool *pool);
 /* Steps (`steps` 1) or reads (0) the monotonic counter that `blob` names and has it certified by
  * `key`, an audit key; an empty blob makes a counter, whose blob is the outcome's. The nonce is in
  * what is certified. A step is never repeated: where a helper is lost on the way, the job fails.

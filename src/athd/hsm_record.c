@@ -42,12 +42,13 @@ hsm_record_helper(const struct hsm_unit *unit, const char *event)
 }
 
 void
-hsm_record_login(const struct hsm_unit *unit, ath_err err, unsigned tries_left)
+hsm_record_login(const struct hsm_unit *unit, const char *key, ath_err err, unsigned tries_left)
 {
     struct json_maker record;
 
     audit_record_begin(&record, "login", NULL);
     json_put_string(&record, "hsm", unit->name);
+    json_put_string(&record, "key", key);
     json_put_bool(&record, "success", err == ATH_OK);
     if (err != ATH_OK)
         json_put_string(&record, "denial_reason", ath_err_reason(err));
@@ -57,11 +58,12 @@ hsm_record_login(const struct hsm_unit *unit, ath_err err, unsigned tries_left)
 }
 
 void
-hsm_record_logout(const struct hsm_unit *unit)
+hsm_record_logout(const struct hsm_unit *unit, const char *key)
 {
     struct json_maker record;
 
     audit_record_begin(&record, "logout", NULL);
     json_put_string(&record, "hsm", unit->name);
+    json_put_string(&record, "key", key);
     audit_record_note(unit->athd, &record);
 }

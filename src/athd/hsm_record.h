@@ -14,8 +14,10 @@ void hsm_record_state(const struct hsm_unit *unit);
 void hsm_record_helper(const struct hsm_unit *unit, const char *event);
 
 /* login: a PIN was tried, and what came of it; tries_left 0: the token does not say. The PIN was
- * never here. logout: the time it was good for is over, or the token has forgotten it. */
-void hsm_record_login(const struct hsm_unit *unit, ath_err err, unsigned tries_left);
-void hsm_record_logout(const struct hsm_unit *unit);
+ * never here. logout: the time it was good for is over, or the token has forgotten it. `key`: the
+ * name of the TPM's key whose PIN it is; NULL: it is the token's. */
+void hsm_record_login(const struct hsm_unit *unit, const char *key, ath_err err,
+                      unsigned tries_left);
+void hsm_record_logout(const struct hsm_unit *unit, const char *key);
 
 #endif

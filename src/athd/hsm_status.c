@@ -51,6 +51,6 @@ hsm_unit_put_status(const struct hsm_unit *unit, struct json_maker *array)
                         unit->is_token
                             ? "a token in software: its keys are protected by file permissions only"
                             : "a TPM in software: its keys are protected by file permissions only");
-    json_put_int(&object, "queued", unit->queue.len + unit->flying_count);
+    json_put_int(&object, "queued", unit->queue.len + unit->flying_count + unit->waiting_count);
     json_put_maker(array, NULL, &object);
 }

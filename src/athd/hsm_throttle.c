@@ -24,12 +24,16 @@ struct hsm_throttles {
 
 /* In seconds, after so many wrong PINs. */
 static int64_t
-pause_after(unsigned wrong)
+pause_of(const struct hsm_throttle *throttle)
 {
-    static const int64_t pauses[] = {0, 0, 1, 5, 30, 120, 600, 3600};
-    const size_t last = sizeof(pauses) / sizeof(pauses[0]) - 1;
+    static const int64_t of_token[] = {0, 0, 1, 5, 30, 120, 600, 3600};
+    static const int64_t of_key[] = {0, 0, 0, 0, 0, 5, 30, 120, 600, 3600};
+    const size_t last_of_token = sizeof(of_token) / sizeof(of_token[0]) - 1;
+    const size_t last_of_key = sizeof(of_key) / sizeof(of_key[0]) - 1;
+    size_t wrong = throttle->wrong;
 
-    return pauses[wrong < last ? wrong : last];
+    return throttle->is_key ? of_key[wrong < last_of_key ? wrong : last_of_key]
+                            : of_token[wrong < last_of_token ? wrong : last_of_token];
 }
 
 /* What is left of a pause that began before this start. By the time of day, for want of another
@@ -37,7 +41,7 @@ pause_after(unsigned wrong)
 static void
 go_on_with_pause(struct hsm_throttle *throttle)
 {
-    int64_t pause_s = pause_after(throttle->wrong);
+    int64_t pause_s = pause_of(throttle);
     int64_t past_s = clock_now() - throttle->failed_at;
     int64_t left_s = past_s < 0 ? pause_s : past_s > pause_s ? 0 : pause_s - past_s;
 
@@ -91,7 +95,7 @@ load_throttle(void *ctx, const char *stem, const struct json *object, struct why
     ath_err err;
 
     if (!is_id(stem))
-        return why_set(why, ATH_ERR_PARSE, "its name is not that of a token");
+        return why_set(why, ATH_ERR_PARSE, "its name is not that of a token or key");
     if (!json_get_int(object, "version", &version) || version != FILE_VERSION)
         return why_set(why, ATH_ERR_PARSE, "version is not %d", FILE_VERSION);
     if (!json_get_int(object, "wrong", &wrong) || wrong < 0 || wrong > WRONG_MAX ||
@@ -101,6 +105,7 @@ load_throttle(void *ctx, const char *stem, const struct json *object, struct why
         return err;
     if ((throttle = add(throttles, stem)) == NULL)
         return ATH_ERR_NOMEM;
+    throttle->is_key = json_is_true(json_get(object, "key"));
     throttle->wrong = (unsigned)wrong;
     throttle->failed_at = decoded.failed_at;
     memcpy(throttle->refused, decoded.refused, decoded.refused_len);
@@ -120,6 +125,8 @@ save(struct hsm_throttles *throttles, const struct hsm_throttle *throttle, store
 
     json_object_begin(&maker);
     json_put_int(&maker, "version", FILE_VERSION);
+    if (throttle->is_key)
+        json_put_bool(&maker, "key", true);
     json_put_int(&maker, "wrong", throttle->wrong);
     json_put_int(&maker, "failed_at", throttle->failed_at);
     if (throttle->refused_len > 0)
@@ -169,40 +176,51 @@ hsm_throttle_free(struct hsm_throttles *throttles)
     free(throttles);
 }
 
-static ath_err
-make_id(const char *hsm, const char *manufacturer, const char *model, const char *serial,
-        char ret_id[2 * ID_BYTES + 1])
+/* The one that this text names; it is freed. NULL: out of memory. */
+static struct hsm_throttle *
+find_or_add(struct hsm_throttles *throttles, struct ath_buf *taken_text)
 {
-    struct ath_buf text = {.max = 1024};
+    struct hsm_throttle *throttle = NULL;
     uint8_t digest[SHA256_LEN];
-    ath_err err;
-    size_t i;
+    char id[2 * ID_BYTES + 1] = "";
 
-    if (serial[0] != '\0')
-        ath_buf_printf(&text, "token\n%s\n%s\n%s", manufacturer, model, serial);
-    else
-        ath_buf_printf(&text, "hsm\n%s", hsm);
-    if ((err = text.err) == ATH_OK)
-        err = sha256(ath_buf_slice(&text), digest);
-    for (i = 0; i < ID_BYTES && err == ATH_OK; i++)
-        snprintf(ret_id + 2 * i, 3, "%02x", digest[i]);
-    ath_buf_done(&text);
-    return err;
+    if (taken_text->err == ATH_OK && sha256(ath_buf_slice(taken_text), digest) == ATH_OK) {
+        for (size_t i = 0; i < ID_BYTES; i++)
+            snprintf(id + 2 * i, 3, "%02x", digest[i]);
+        for (throttle = throttles->first; throttle != NULL; throttle = throttle->next)
+            if (strcmp(throttle->id, id) == 0)
+                break;
+        if (throttle == NULL)
+            throttle = add(throttles, id);
+    }
+    ath_buf_done(taken_text);
+    return throttle;
 }
 
 struct hsm_throttle *
 hsm_throttle_of(struct hsm_throttles *throttles, const char *hsm, const char *manufacturer,
                 const char *model, const char *serial)
 {
-    struct hsm_throttle *throttle;
-    char id[2 * ID_BYTES + 1] = "";
+    struct ath_buf text = {.max = 1024};
 
-    if (make_id(hsm, manufacturer, model, serial, id) != ATH_OK)
-        return NULL;
-    for (throttle = throttles->first; throttle != NULL; throttle = throttle->next)
-        if (strcmp(throttle->id, id) == 0)
-            return throttle;
-    return add(throttles, id);
+    if (serial[0] != '\0')
+        ath_buf_printf(&text, "token\n%s\n%s\n%s", manufacturer, model, serial);
+    else
+        ath_buf_printf(&text, "hsm\n%s", hsm);
+    return find_or_add(throttles, &text);
+}
+
+struct hsm_throttle *
+hsm_throttle_of_key(struct hsm_throttles *throttles, const char *jkt)
+{
+    struct ath_buf text = {.max = 128};
+    struct hsm_throttle *throttle;
+
+    ath_buf_printf(&text, "key\n%s", jkt);
+    throttle = find_or_add(throttles, &text);
+    if (throttle != NULL)
+        throttle->is_key = true;
+    return throttle;
 }
 
 /* ---- the brake ---- */
@@ -223,7 +241,7 @@ hsm_throttle_failed(struct hsm_throttles *throttles, struct hsm_throttle *thrott
     if (throttle->wrong < WRONG_MAX)
         throttle->wrong++;
     throttle->failed_at = clock_now();
-    throttle->until_ms = clock_boot_ms() + (uint64_t)pause_after(throttle->wrong) * 1000;
+    throttle->until_ms = clock_boot_ms() + (uint64_t)pause_of(throttle) * 1000;
     if (stamp.len > 0 && stamp.len <= sizeof(throttle->refused)) {
         memcpy(throttle->refused, stamp.data, stamp.len);
         throttle->refused_len = stamp.len;

@@ -1,8 +1,9 @@
 /*
- * Our own brake before a token's PIN: after wrong ones in a row the next is tried only after 0, 1,
- * 5, 30, 120, 600, 3,600 s (some tokens never lock, others lock for good), and a pin-source whose
- * PIN was refused is not tried again until it has changed. It outlives athd: one small file a token
- * in the state directory.
+ * Our own brake before a PIN: after wrong ones in a row the next is tried only after 0, 1, 5, 30,
+ * 120, 600, 3,600 s (some tokens never lock, others lock for good), and a pin-source whose PIN was
+ * refused is not tried again until it has changed. A TPM's key with a PIN of its own has five tries
+ * before the first pause: the TPM does not lock it. It outlives athd: one small file a token, or
+ * key, in the state directory.
  */
 #ifndef ATHD_HSM_THROTTLE_H
 #define ATHD_HSM_THROTTLE_H
@@ -11,10 +12,11 @@
 
 struct hsm_throttles; /* all that are known */
 
-/* Of one token. Belongs to its list; lives as long. */
+/* Of one token, or key. Belongs to its list; lives as long. */
 struct hsm_throttle {
     struct hsm_throttle *next;
     char id[33];        /* name of its file */
+    bool is_key;        /* a TPM's key, not a token */
     unsigned wrong;     /* PINs in a row */
     int64_t failed_at;  /* the last of them, Unix seconds */
     uint64_t until_ms;  /* the pause's end, clock_boot_ms: no change of the time of day moves it */
@@ -33,6 +35,9 @@ void hsm_throttle_free(struct hsm_throttles *throttles); /* NULL is fine */
 struct hsm_throttle *hsm_throttle_of(struct hsm_throttles *throttles, const char *hsm,
                                      const char *manufacturer, const char *model,
                                      const char *serial);
+/* The throttle of a TPM's key, by the JWK thumbprint of its public half: whatever it is called, and
+ * however often it is deleted and imported. NULL: out of memory. */
+struct hsm_throttle *hsm_throttle_of_key(struct hsm_throttles *throttles, const char *jkt);
 /* Seconds until a PIN may be tried; 0: now. */
 uint32_t hsm_throttle_wait_s(const struct hsm_throttle *throttle);
 /* A wrong PIN; `stamp` (may be empty) is that of the pin-source it came from. done comes when it is

@@ -7,6 +7,7 @@
 
 #include "athd/athd.h"
 #include "athd/events.h"
+#include "athd/hsm_key_login.h"
 #include "athd/hsm_record.h"
 #include "base/clock.h"
 
@@ -172,7 +173,7 @@ is_login(const struct hsm_unit *unit, const struct hsm_response *response)
 static bool
 is_known(const struct hsm_unit *unit, const struct hsm_response *response)
 {
-    return is_login(unit, response) ||
+    return is_login(unit, response) || hsm_key_login_is_answer(unit, response) ||
            (response->op == HSM_OP_INFO && response->id == unit->info_id) ||
            hsm_unit_find_flying(unit, response->id, response->op) != NULL;
 }
@@ -195,6 +196,9 @@ on_response(void *ctx, const struct hsm_response *response)
         take_removal(unit, response);
     } else if (is_login(unit, response)) {
         hsm_login_take_response(unit, response);
+    } else if (hsm_key_login_is_answer(unit, response)) {
+        hsm_key_login_take_response(unit, response);
+        hsm_unit_pump(unit);
     } else if ((job = hsm_unit_find_flying(unit, response->id, response->op)) == NULL) {
         log_error("event=hsm name=%s reason=\"an answer to nothing\"", unit->name);
         leave(unit, true);
@@ -280,6 +284,7 @@ on_gone(void *ctx)
     hsm_record_helper(unit, "helper_ended");
     unit->is_open = unit->is_leaving = unit->has_refused = unit->is_waiting = false;
     hsm_login_lose(unit);
+    hsm_key_login_lose(unit);
     hsm_unit_lose_flying(unit);
     unit->was_removed = false;
     if (unit->is_closing)
@@ -319,7 +324,7 @@ hsm_unit_start(struct hsm_unit *unit)
 static uint64_t
 own_limit(const struct hsm_unit *unit, const struct hsm_job *job)
 {
-    if (job->op == HSM_OP_KEY_CREATE)
+    if (job->op == HSM_OP_KEY_CREATE && !job->wants_pin)
         return HANG_CREATE_MS;
     if (job->wants_pin && (job->pin_from == HSM_PIN_PROMPTER || job->pin_from == HSM_PIN_NONE))
         return (uint64_t)unit->athd->config->consent_timeout_s * 1000 + HANG_PERSON_MS;
@@ -342,7 +347,8 @@ has_hanging_job(const struct hsm_unit *unit, uint64_t now_ms)
     const struct hsm_job *job;
 
     TAILQ_FOREACH (job, &unit->flying, flying) {
-        bool is_free = job->op == HSM_OP_SIGN && unit->parallel > 1;
+        bool is_free =
+            (job->op == HSM_OP_SIGN && unit->parallel > 1) || hsm_job_holds_nobody_up(job);
 
         limit = max_of(own_limit(unit, job), is_free ? for_signatures : all_before);
         if (now_ms > job->moved_ms && now_ms - job->moved_ms >= limit)
@@ -362,7 +368,8 @@ is_hanging(const struct hsm_unit *unit, uint64_t now_ms)
     if (!unit->is_open)
         return !unit->is_waiting && now_ms > unit->started_ms &&
                now_ms - unit->started_ms >= HANG_INFO_MS;
-    return hsm_login_hangs(unit, now_ms) || has_hanging_job(unit, now_ms);
+    return hsm_login_hangs(unit, now_ms) || hsm_key_login_hangs(unit, now_ms) ||
+           has_hanging_job(unit, now_ms);
 }
 
 static void
@@ -394,6 +401,7 @@ hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms)
     struct hsm_job *job;
 
     hsm_queue_each(&unit->queue, each_queued, &now_ms);
+    hsm_key_login_each_waiting(unit, end_if_due, now_ms);
     TAILQ_FOREACH (job, &unit->flying, flying)
         end_if_due(job, now_ms);
     if (unit->is_leaving && now_ms - unit->left_at_ms >= LEAVE_MS)
@@ -409,8 +417,8 @@ hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms)
 bool
 hsm_unit_wants_ticks(const struct hsm_unit *unit)
 {
-    return unit->queue.len > 0 || !TAILQ_EMPTY(&unit->flying) ||
-           unit->login.stage == HSM_LOGIN_TRYING ||
+    return unit->queue.len > 0 || !TAILQ_EMPTY(&unit->flying) || unit->waiting_count > 0 ||
+           unit->login.stage == HSM_LOGIN_TRYING || hsm_key_login_is_trying(unit) ||
            (unit->process != NULL && ((!unit->is_open && !unit->is_waiting) || unit->is_leaving));
 }
 
@@ -431,6 +439,7 @@ hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool,
     hsm_queue_init(&unit->queue);
     TAILQ_INIT(&unit->flying);
     TAILQ_INIT(&unit->asking);
+    TAILQ_INIT(&unit->key_logins);
     unit->login.ttl_s = config->pin_ttl_s;
     if (pkcs11_uri_parse(ath_slice_of_string(config->uri), NULL, &parts) == ATH_OK) {
         unit->is_token = true;
@@ -447,11 +456,17 @@ hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool,
 }
 
 static void
+fail_waiting(struct hsm_job *job, uint64_t now_ms)
+{
+    (void)now_ms;
+    hsm_unit_cancel(job, ATH_ERR_HSM_UNAVAILABLE, &(struct why){"athd is ending"});
+}
+
+static void
 fail_queued(void *ctx, struct hsm_queue_item *item)
 {
     (void)ctx;
-    hsm_unit_cancel((struct hsm_job *)((char *)item - offsetof(struct hsm_job, item)),
-                    ATH_ERR_HSM_UNAVAILABLE, &(struct why){"athd is ending"});
+    fail_waiting((struct hsm_job *)((char *)item - offsetof(struct hsm_job, item)), 0);
 }
 
 void
@@ -463,6 +478,8 @@ hsm_unit_close(struct hsm_unit *unit)
     uv_close((uv_handle_t *)&unit->restart, NULL);
     hsm_login_close(unit);
     hsm_queue_each(&unit->queue, fail_queued, NULL);
+    hsm_key_login_each_waiting(unit, fail_waiting, 0);
+    hsm_key_login_close(unit);
     while ((job = TAILQ_FIRST(&unit->asking)) != NULL)
         hsm_unit_cancel(job, ATH_ERR_HSM_UNAVAILABLE, &(struct why){"athd is ending"});
     TAILQ_FOREACH (job, &unit->flying, flying)
@@ -486,6 +503,7 @@ hsm_unit_is_gone(const struct hsm_unit *unit)
 void
 hsm_unit_done(struct hsm_unit *unit)
 {
+    hsm_key_login_done(unit);
     free(unit->opened);
     unit->opened = NULL;
 }

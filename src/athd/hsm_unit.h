@@ -5,6 +5,7 @@
  *   queue ─pop─▶ [asking: a PIN for this one signature] ─▶ flying (a window, so that the helper can
  *     ▲             check a signature while the hardware makes the next) ─response─▶ completion
  *     └──────────── helper gone, or somebody logged out: once more, if that does no harm
+ *     └──────────── waiting: for the PIN of a TPM's key (hsm_key_login.h)
  *
  * While a token's PIN is needed the queue stands still; one login is tried for all that wait in it.
  */
@@ -38,7 +39,7 @@ enum hsm_unit_state {
 
 struct hsm_job {
     struct hsm_queue_item item;
-    TAILQ_ENTRY(hsm_job) flying; /* or asking */
+    TAILQ_ENTRY(hsm_job) flying; /* or asking, or waiting for a key's PIN */
     struct hsm_unit *unit;
     struct deferred deferred; /* a completion that is due though no response came */
     enum hsm_op op;
@@ -57,7 +58,8 @@ struct hsm_job {
     bool is_own;       /* the pool's, before another job; nobody asked for it */
     bool is_repeated;  /* was on its way when a helper was lost */
     bool is_relogged;  /* was refused because nobody was logged in */
-    bool wants_pin;    /* SIGN: the key wants its PIN for each signature */
+    bool wants_pin;    /* SIGN: the key wants its PIN for each signature; KEY_CREATE: a new one */
+    bool needs_login;  /* a TPM's key that has a PIN (hsm_key_login.h) */
     bool waits_person; /* its deadlines stand still */
     bool is_noted;     /* its outcome waits until it is on disk that the PIN was wrong */
     bool is_asking;    /* its own prompter is not up yet; in unit->asking */
@@ -65,7 +67,10 @@ struct hsm_job {
     enum hsm_pin_from pin_from;
     struct pin_dialogue *dialogue; /* its own; NULL: none */
     struct hsm_outcome failed;     /* err: its key could not be opened, or what run_failed tells */
-    hsm_done_fn *done;             /* NULL: the pool's own, or its completion has been called */
+    const char *jkt;               /* needs_login: its public key's; borrowed as key_blob */
+    struct hsm_key_login
+        *key_login;    /* whose PIN it waits for, beside the queue; NULL: it does not */
+    hsm_done_fn *done; /* NULL: the pool's own, or its completion has been called */
     void *ctx;
     void (*sent)(void *ctx); /* NULL: not asked, or told */
     struct request *request; /* borrowed until the completion; NULL: athd itself asks */
@@ -102,6 +107,8 @@ struct hsm_unit_login {
     struct hsm_throttle *tries_with; /* borrowed: whose only automatic try is ours; NULL: none */
     struct hsm_outcome failure;      /* NOTING: what all are told */
 };
+
+struct hsm_key_login; /* hsm_key_login.h */
 
 struct hsm_unit {
     struct athd *athd;
@@ -140,6 +147,8 @@ struct hsm_unit {
     struct hsm_job *by_id[HSM_IDS];
     struct hsm_jobs asking;
     struct hsm_unit_login login;
+    TAILQ_HEAD(, hsm_key_login) key_logins;
+    unsigned waiting_count; /* jobs that wait for a key's PIN */
     uint32_t next_id;
     uint8_t *opened; /* bits: keys the helper knows, by number */
     size_t opened_len;
@@ -223,6 +232,8 @@ void hsm_login_note_leaver(struct hsm_unit *unit);
 void hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *response);
 /* A job was refused with PIN_REQUIRED: somebody logged out. */
 void hsm_login_is_lost(struct hsm_unit *unit);
+/* Logs out, if somebody is logged in. */
+void hsm_login_end(struct hsm_unit *unit);
 /* The helper is gone. */
 void hsm_login_lose(struct hsm_unit *unit);
 /* The time that LOGIN has is over. */
@@ -239,9 +250,11 @@ void hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *res
                            store_done_fn *done, void *ctx);
 void hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from);
 
-/* ---- hsm_pin_sign.c: keys that want their PIN for each signature ---- */
+/* ---- hsm_pin_sign.c: keys that want their PIN for each signature, and new ones with a PIN ---- */
 /* Sends it, at once or when a prompter is up for it. */
 void hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job);
+/* It ends with LIMIT_EXCEEDED: its caller has too many questions open. */
+void hsm_pin_question_refuse(struct hsm_job *job);
 /* It has been cancelled, its helper is lost, or it has been answered: no more prompter. */
 void hsm_pin_sign_end(struct hsm_job *job);
 /* What the helper says of its PIN. True: the job is not to be completed now. */
@@ -249,9 +262,12 @@ bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
                        const struct hsm_response *response, const struct hsm_outcome *outcome);
 
 /* ---- hsm_pin_text.c: the words of a PIN question ---- */
-/* Fills in text and terminal; `words` holds the text and is the caller's to free. */
-void hsm_pin_text_make(const struct hsm_unit *unit, const struct hsm_job *first, unsigned others,
+/* Fills in text and terminal; `words` holds the text and is the caller's to free. `wrong`: PINs in
+ * a row before this. */
+void hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
                        struct ath_buf *words, struct hsm_pin_request *pin);
+/* Does it wait for a person, and whatever was sent behind it goes on? */
+bool hsm_job_holds_nobody_up(const struct hsm_job *job);
 /* A job's deadlines, and its request's, stand still until a person has answered, or start anew. */
 void hsm_job_wait_for_person(struct hsm_job *job, uint64_t until_ms);
 void hsm_job_go_on(struct hsm_job *job);

@@ -45,12 +45,22 @@ key_free(struct key *key)
     free(key);
 }
 
+/* What the pool is to know of it follows from the rest. */
+static void
+settle_ref(struct key *key)
+{
+    key->ref.wants_pin = key->facts.always_authenticate;
+    key->ref.jkt = key->public_key == NULL ? NULL : public_key_jkt(key->public_key);
+    key->ref.has_pin = !key->is_token && !key->facts.empty_auth && key->public_key != NULL;
+}
+
 void
 key_set_public(struct key *key, struct public_key *taken_public_key)
 {
     public_key_free(key->public_key);
     key->public_key = taken_public_key;
     did_of_key(key->role, taken_public_key, key->did);
+    settle_ref(key);
 }
 
 void
@@ -59,17 +69,16 @@ key_attach(struct key *key, struct ath_buf *taken_blob, uint32_t number)
     ath_buf_done(&key->blob);
     key->blob = *taken_blob;
     *taken_blob = (struct ath_buf){0};
-    key->ref = (struct hsm_key_ref){.number = number,
-                                    .hsm = key->hsm,
-                                    .blob = ath_buf_slice(&key->blob),
-                                    .wants_pin = key->facts.always_authenticate};
+    key->ref =
+        (struct hsm_key_ref){.number = number, .hsm = key->hsm, .blob = ath_buf_slice(&key->blob)};
+    settle_ref(key);
 }
 
 void
 key_set_facts(struct key *key, const struct hsm_key_facts *facts)
 {
     key->facts = *facts;
-    key->ref.wants_pin = facts->always_authenticate;
+    settle_ref(key);
 }
 
 bool
@@ -180,7 +189,7 @@ key_info(const struct key *key, const struct hsm_pool *pool, struct json **ret_i
     json_put_string(&maker, "hsm_kind", kind_of(key));
     json_put_bool(&maker, "software", software);
     json_put_bool(&maker, "pin",
-                  key->pin ||
+                  key->pin || key->ref.has_pin ||
                       (pool != NULL && key->is_token && hsm_pool_needs_pin(pool, key->hsm)));
     if (public_key_jwk(key->public_key, &jwk) != ATH_OK)
         jwk = NULL;

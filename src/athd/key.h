@@ -21,7 +21,8 @@ struct key {
     char *hsm;
     struct ath_buf blob;            /* TSS2 PRIVATE KEY PEM; of a token's key: its RFC 7512 URI */
     bool is_token;                  /* it lives in a PKCS#11 token */
-    bool pin;                       /* which wanted a login when athd saw it last */
+    bool pin;                       /* which wanted a login when athd saw it last; of a TPM's key
+                                       ref.has_pin says whether it has one */
     int64_t created_at, expires_at; /* expires_at 0: never */
     char *agent_id;                 /* NULL: none */
     struct display display;

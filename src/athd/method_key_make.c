@@ -131,6 +131,77 @@ take_outcome(struct key_job *job, const struct hsm_outcome *outcome, struct why 
 }
 
 static void
+cancel_hardware(struct request *request, ath_err err)
+{
+    struct key_job *job = request->stage;
+
+    hsm_job_cancel(job->hsm_job, err);
+}
+
+/* `err` of submitting a job to the hardware. */
+static void
+wait_for_hardware(struct key_job *job, ath_err err, const struct why *why)
+{
+    if (err != ATH_OK) {
+        job_fail(job, err, why);
+        return;
+    }
+    job->request->stage = job;
+    job->request->cancel = cancel_hardware;
+}
+
+static struct hsm_job_params
+hsm_params(struct key_job *job, hsm_done_fn *done)
+{
+    return (struct hsm_job_params){
+        .caller_identity = job->request->caller->identity,
+        .priority = HSM_PRIORITY_NORMAL,
+        .deadline_ms = job->request->deadline_ms,
+        .done = done,
+        .ctx = job,
+        .request = job->request,
+        .key_name = job->key->name,
+    };
+}
+
+static void
+fail_as(struct key_job *job, ath_err err, const struct why *why, const struct hsm_outcome *outcome)
+{
+    job_fail_data(job, err, why,
+                  method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
+}
+
+static void
+record(struct key_job *job)
+{
+    key_event_record(job->request, job->is_import ? "key_imported" : "key_created", job->key,
+                     on_recorded, job);
+}
+
+static void
+on_pin(void *ctx, const struct hsm_outcome *outcome)
+{
+    struct key_job *job = ctx;
+
+    job->request->cancel = NULL;
+    if (outcome->err != ATH_OK)
+        fail_as(job, outcome->err, &outcome->why, outcome);
+    else
+        record(job);
+}
+
+/* Who imports a key with a PIN knows it. */
+static void
+ask_pin(struct key_job *job)
+{
+    struct hsm_job_params params = hsm_params(job, on_pin);
+
+    wait_for_hardware(
+        job, hsm_pool_key_login(job->request->athd->hsms, &job->key->ref, &params, &job->hsm_job),
+        NULL);
+}
+
+static void
 on_hardware(void *ctx, const struct hsm_outcome *outcome)
 {
     struct key_job *job = ctx;
@@ -143,20 +214,11 @@ on_hardware(void *ctx, const struct hsm_outcome *outcome)
     if (err == ATH_OK)
         err = take_outcome(job, outcome, &why);
     if (err != ATH_OK)
-        job_fail_data(
-            job, err, &why,
-            method_hardware(outcome->native, outcome->tries_left, outcome->retry_after_s));
+        fail_as(job, err, &why, outcome);
+    else if (job->is_import && job->key->ref.has_pin)
+        ask_pin(job);
     else
-        key_event_record(request, job->is_import ? "key_imported" : "key_created", job->key,
-                         on_recorded, job);
-}
-
-static void
-cancel_hardware(struct request *request, ath_err err)
-{
-    struct key_job *job = request->stage;
-
-    hsm_job_cancel(job->hsm_job, err);
+        record(job);
 }
 
 /* ---- params ---- */
@@ -229,32 +291,6 @@ job_start(struct key_job *job, const char *hsm, struct why *why)
     return ATH_OK;
 }
 
-static struct hsm_job_params
-hsm_params(struct key_job *job)
-{
-    return (struct hsm_job_params){
-        .caller_identity = job->request->caller->identity,
-        .priority = HSM_PRIORITY_NORMAL,
-        .deadline_ms = job->request->deadline_ms,
-        .done = on_hardware,
-        .ctx = job,
-        .request = job->request,
-        .key_name = job->key->name,
-    };
-}
-
-/* `err` of submitting the hardware's job. */
-static void
-job_submitted(struct key_job *job, ath_err err, const struct why *why)
-{
-    if (err != ATH_OK) {
-        job_fail(job, err, why);
-        return;
-    }
-    job->request->stage = job;
-    job->request->cancel = cancel_hardware;
-}
-
 static struct key_job *
 job_new(struct request *request, bool is_import)
 {
@@ -272,6 +308,25 @@ static const char *
 named_hsm(const struct request *request)
 {
     return hsm_pool_find(request->athd->hsms, method_param(request, "hsm"));
+}
+
+static ath_err
+start_create(struct key_job *job, const struct hsm_job_params *params, struct why *why)
+{
+    struct request *request = job->request;
+    struct hsm_pool *pool = request->athd->hsms;
+    const struct key *key = job->key;
+
+    if (!json_is_true(method_param_json(request, "pin")))
+        return hsm_pool_key_create(pool, key->hsm, (uint8_t)job->algorithm, HSM_KEY_IDENTITY,
+                                   key->name, params, &job->hsm_job);
+    if (key->is_token)
+        return why_set(why, ATH_ERR_INVALID_PARAMS,
+                       "pin is for keys in a TPM: hsm \"%s\" is a PKCS#11 token, whose own PIN "
+                       "protects its keys",
+                       key->hsm);
+    return hsm_pool_key_create_with_pin(pool, key->hsm, (uint8_t)job->algorithm, key->name, params,
+                                        &job->hsm_job);
 }
 
 void
@@ -292,10 +347,8 @@ method_key_create(struct request *request)
         job_fail(job, err, &why);
         return;
     }
-    params = hsm_params(job);
-    err = hsm_pool_key_create(request->athd->hsms, job->key->hsm, (uint8_t)job->algorithm,
-                              HSM_KEY_IDENTITY, job->key->name, &params, &job->hsm_job);
-    job_submitted(job, err, &why);
+    params = hsm_params(job, on_hardware);
+    wait_for_hardware(job, start_create(job, &params, &why), &why);
 }
 
 static ath_err
@@ -381,7 +434,7 @@ method_key_import(struct request *request)
         return;
     }
     key_attach(job->key, &blob, hsm_pool_next_key_number(request->athd->hsms));
-    params = hsm_params(job);
+    params = hsm_params(job, on_hardware);
     err = hsm_pool_key_open(request->athd->hsms, &job->key->ref, &params, &job->hsm_job);
-    job_submitted(job, err, &why);
+    wait_for_hardware(job, err, &why);
 }

@@ -73,7 +73,7 @@ static const struct rpc_param params_KEY_CREATE[] = {
     TEXT("algorithm", OPTIONAL, TEXT_LEN),
     TEXT("agent_id", OPTIONAL, URI_LEN),
     OBJECT("display", OPTIONAL),
-    FALSE_ONLY("pin"),
+    BOOL("pin", OPTIONAL),
     CHOICE("confirm", OPTIONAL, CONFIRMS),
     INT("expires_at", OPTIONAL, YEAR_9999),
     END,

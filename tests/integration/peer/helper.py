@@ -81,10 +81,10 @@ class Helper:
 
     def login(self):
         """From the URI's pin-source."""
-        return self.ask(LOGIN, bytes([FROM_SOURCE, 0]) + struct.pack(">I", 0) + field(b"") * 5)
+        return self.ask(LOGIN, struct.pack(">I", 0) + bytes([FROM_SOURCE, 0]) + struct.pack(">I", 0) + field(b"") * 5)
 
     def create(self, label=b"key", algorithm=1):
-        return self.ask(KEY_CREATE, bytes([algorithm, 0]) + field(label))
+        return self.ask(KEY_CREATE, bytes([algorithm, 0]) + field(label) + bytes([FROM_NOBODY]))
 
     def open(self, blob, number=1):
         return self.ask(KEY_OPEN, struct.pack(">I", number) + field(blob))

@@ -325,6 +325,26 @@ hsm_pool_key_create(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
     return ATH_OK;
 }
 
+ath_err
+hsm_pool_key_create_with_pin(struct hsm_pool *pool, const char *hsm, uint8_t algorithm,
+                             const char *label, const struct hsm_job_params *params,
+                             struct hsm_job **ret_job)
+{
+    soft.facts.empty_auth = false;
+    return hsm_pool_key_create(pool, hsm, algorithm, HSM_KEY_IDENTITY, label, params, ret_job);
+}
+
+ath_err
+hsm_pool_key_login(struct hsm_pool *pool, const struct hsm_key_ref *key,
+                   const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    (void)pool;
+    (void)key;
+    (void)params;
+    (void)ret_job;
+    return ATH_ERR_HSM_UNAVAILABLE;
+}
+
 /* Only a token has keys of its own: one, which it calls by a longer name. */
 ath_err
 hsm_pool_key_open(struct hsm_pool *pool, const struct hsm_key_ref *key,

@@ -286,7 +286,7 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\"hsm\": [{\"uri\": \"pkcs11:token=x;id=%01\"}]}", "names a token, not a key"},
         {"{\"hsm\": [{\"uri\": \"pkcs11:token=x;slot-id=1\"}]}", "names a slot"},
         {"{\"hsm\": [{\"uri\": \"pkcs11:token=x\", \"pin_ttl\": 0}]}", "pin_ttl"},
-        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_ttl\": 5}]}", "is for pkcs11: hsms only"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_ttl\": 86401}]}", "pin_ttl"},
         {"{\"hsm\": [\n{\"url\": \"swtpm:\"}]}", "athd.json:2: \"url\" is not known"},
         {"{\n\"state_dir\": \"~/ath\"}", "athd.json:2: \"state_dir\" must be an absolute path"},
         {"{\"socket\": \"a.sock\"}", "\"socket\" must be an absolute path"},

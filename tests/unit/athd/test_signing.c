@@ -54,6 +54,7 @@ begin(const char *uri)
     key->role = DID_CLIENT;
     key_set_public(key, public_key);
     ath_buf_put_string(&blob, "BLOB");
+    key_set_facts(key, &(struct hsm_key_facts){.empty_auth = true});
     key_attach(key, &blob, hsm_pool_next_key_number(fixture.athd.hsms));
 }
 

@@ -209,7 +209,7 @@ static const struct {
     {"key.create", "{\"name\":\"k\",\"role\":\"admin\"}", "user client server"},
     {"key.create", "{\"name\":\"k\",\"role\":\"\"}", "\"role\""},
     {"key.create", "{\"name\":\"k\",\"role\":\"user client\"}", "\"role\""},
-    {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"pin\":true}", "not built yet"},
+    {"key.import", "{\"name\":\"k\",\"role\":\"user\",\"pin\":true}", "not built yet"},
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"pin\":0}", "\"pin\""},
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"expires_at\":0}", "\"expires_at\""},
     {"key.create", "{\"name\":\"k\",\"role\":\"user\",\"expires_at\":true}", "\"expires_at\""},

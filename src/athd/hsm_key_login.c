@@ -1,0 +1,590 @@
+#include "athd/hsm_key_login.h"
+
+#include <stdlib.h>
+
+#include "athd/athd.h"
+#include "athd/hsm_record.h"
+#include "base/clock.h"
+
+#define GRACE_MS 5000u /* after a person's time is up */
+
+struct hsm_key_login {
+    TAILQ_ENTRY(hsm_key_login) of_unit;
+    struct hsm_unit *unit;
+    uint32_t key;
+    char *key_name;                /* for records; NULL: not said */
+    struct hsm_throttle *throttle; /* borrowed from the pool's list */
+    struct hsm_jobs waiting;
+    enum hsm_login_stage stage;
+    uint32_t id; /* of the request */
+    uint64_t asked_by;
+    uint64_t limit_ms; /* the helper hangs when it has not answered by then */
+    struct pin_dialogue *dialogue;
+    bool is_in;
+    bool is_abandoned; /* nobody waits for what was asked any more */
+    bool is_timed_out;
+    uint64_t since_ms;          /* logged in */
+    struct hsm_outcome failure; /* NOTING: what all are told */
+};
+
+/* ---- one for each key that somebody is logged in to, or wants to ---- */
+
+static struct hsm_key_login *
+find(const struct hsm_unit *unit, uint32_t key)
+{
+    struct hsm_key_login *login;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        if (login->key == key)
+            return login;
+    return NULL;
+}
+
+static void
+login_free(struct hsm_key_login *login)
+{
+    TAILQ_REMOVE(&login->unit->key_logins, login, of_unit);
+    free(login->key_name);
+    free(login);
+}
+
+static void
+free_if_unused(struct hsm_key_login *login)
+{
+    if (login->stage == HSM_LOGIN_IDLE && !login->is_in && TAILQ_EMPTY(&login->waiting))
+        login_free(login);
+}
+
+static struct hsm_key_login *
+add(struct hsm_unit *unit, const struct hsm_job *job)
+{
+    struct hsm_key_login *login = calloc(1, sizeof(*login));
+
+    if (login == NULL)
+        return NULL;
+    login->unit = unit;
+    login->key = job->key;
+    TAILQ_INIT(&login->waiting);
+    login->throttle = hsm_throttle_of_key(hsm_pool_throttles(unit->pool), job->jkt);
+    if (login->throttle == NULL ||
+        (job->key_name != NULL && (login->key_name = ath_strdup(job->key_name)) == NULL)) {
+        free(login);
+        return NULL;
+    }
+    TAILQ_INSERT_TAIL(&unit->key_logins, login, of_unit);
+    return login;
+}
+
+/* ---- who waits ---- */
+
+static void
+put_waiting(struct hsm_key_login *login, struct hsm_job *job)
+{
+    job->key_login = login;
+    TAILQ_INSERT_TAIL(&login->waiting, job, flying);
+    login->unit->waiting_count++;
+}
+
+static void
+take_waiting(struct hsm_job *job)
+{
+    struct hsm_key_login *login = job->key_login;
+
+    job->key_login = NULL;
+    TAILQ_REMOVE(&login->waiting, job, flying);
+    login->unit->waiting_count--;
+}
+
+/* In the order they came, before everybody else. */
+static void
+requeue_all(struct hsm_key_login *login)
+{
+    struct hsm_job *job;
+
+    while ((job = TAILQ_LAST(&login->waiting, hsm_jobs)) != NULL) {
+        take_waiting(job);
+        hsm_job_go_on(job);
+        hsm_queue_push_front(&login->unit->queue, &job->item);
+    }
+}
+
+static void
+end_dialogue(struct hsm_key_login *login)
+{
+    pin_dialogue_end(login->dialogue);
+    login->dialogue = NULL;
+}
+
+static void
+fail_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
+{
+    struct hsm_job *job;
+
+    while ((job = TAILQ_FIRST(&login->waiting)) != NULL) {
+        take_waiting(job);
+        hsm_job_fail_with(job, failure);
+    }
+}
+
+/* Everybody who waits is told, and the login is over. */
+static void
+refuse_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
+{
+    end_dialogue(login);
+    login->stage = HSM_LOGIN_IDLE;
+    log_warning("event=login hsm=%s key=%s err=%s reason=\"%s\"", login->unit->name,
+                login->key_name == NULL ? "" : login->key_name, ath_err_reason(failure->err),
+                why_text(&failure->why, failure->err));
+    fail_all(login, failure);
+    free_if_unused(login);
+}
+
+unsigned
+hsm_key_login_count(const struct hsm_unit *unit)
+{
+    return unit->waiting_count;
+}
+
+unsigned
+hsm_key_login_count_of(const struct hsm_unit *unit, uint64_t identity)
+{
+    const struct hsm_key_login *login;
+    const struct hsm_job *job;
+    unsigned count = 0;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        TAILQ_FOREACH (job, &login->waiting, flying)
+            count += job->item.identity == identity;
+    return count;
+}
+
+void
+hsm_key_login_each_waiting(struct hsm_unit *unit,
+                           void (*each)(struct hsm_job *job, uint64_t now_ms), uint64_t now_ms)
+{
+    struct hsm_key_login *login, *next_login;
+    struct hsm_job *job, *next;
+
+    for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next_login) {
+        next_login = TAILQ_NEXT(login, of_unit);
+        for (job = TAILQ_FIRST(&login->waiting); job != NULL; job = next) {
+            next = TAILQ_NEXT(job, flying); /* `login` goes with its last job at most */
+            each(job, now_ms);
+        }
+    }
+}
+
+static void
+leave(struct hsm_key_login *login)
+{
+    if (!TAILQ_EMPTY(&login->waiting))
+        return;
+    end_dialogue(login);
+    if (login->stage == HSM_LOGIN_ASKING)
+        login->stage = HSM_LOGIN_IDLE;
+    login->is_abandoned = true;
+    free_if_unused(login);
+}
+
+void
+hsm_key_login_leave(struct hsm_job *job)
+{
+    struct hsm_key_login *login = job->key_login;
+
+    take_waiting(job);
+    leave(login);
+}
+
+/* ---- asking ---- */
+
+static void
+on_shown(void *ctx, int fd, uint32_t timeout_s)
+{
+    struct hsm_key_login *login = ctx;
+    struct hsm_unit *unit = login->unit;
+    struct hsm_job *job, *first = TAILQ_FIRST(&login->waiting);
+    struct hsm_pin_request pin = {.timeout_s = timeout_s, .from = HSM_PIN_PROMPTER, .keep = true};
+    struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
+    struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
+    unsigned others = 0;
+
+    if (unit->is_leaving)
+        return; /* the next helper asks anew (hsm_key_login_lose) */
+    TAILQ_FOREACH (job, &login->waiting, flying)
+        others += job != first;
+    hsm_pin_text_make(login->throttle->wrong, first, others, &words, &pin);
+    if (hsm_process_send_fd(unit->process, login->id, fd) == ATH_OK) {
+        login->stage = HSM_LOGIN_TRYING;
+        hsm_pool_want_ticks(unit->pool);
+        hsm_process_send(unit->process,
+                         &(struct hsm_request){
+                             .id = login->id, .op = HSM_OP_LOGIN, .key = login->key, .pin = pin});
+    } else {
+        refuse_all(login, &failure);
+    }
+    ath_buf_done(&words);
+}
+
+static void
+on_dialogue_failed(void *ctx, ath_err err)
+{
+    struct hsm_key_login *login = ctx;
+    struct hsm_outcome failure = {.err = err};
+
+    if (login->stage == HSM_LOGIN_TRYING)
+        login->is_timed_out = true; /* the helper has lost its prompter and answers */
+    else
+        refuse_all(login, &failure);
+}
+
+static void
+start(struct hsm_key_login *login)
+{
+    const struct pin_dialogue_events events = {on_shown, on_dialogue_failed, login};
+    struct hsm_unit *unit = login->unit;
+    struct hsm_outcome failure = {.err = ATH_ERR_NOMEM};
+    struct hsm_job *job, *first = TAILQ_FIRST(&login->waiting);
+
+    login->is_abandoned = login->is_timed_out = false;
+    login->asked_by = first->item.identity;
+    login->limit_ms =
+        clock_monotonic_ms() + (uint64_t)unit->athd->config->consent_timeout_s * 1000 + GRACE_MS;
+    login->id = hsm_unit_next_id(unit);
+    login->stage = HSM_LOGIN_ASKING;
+    TAILQ_FOREACH (job, &login->waiting, flying)
+        hsm_job_wait_for_person(job, login->limit_ms);
+    /* nobody is asked for the PIN of a key that cannot be opened */
+    if (hsm_opened_before(unit, first) != ATH_OK ||
+        pin_dialogue_start(unit->athd, &events, &login->dialogue) != ATH_OK)
+        refuse_all(login, &failure);
+}
+
+/* athd's pause stands against another try. */
+static bool
+is_throttled(const struct hsm_key_login *login, struct hsm_outcome *ret_failure)
+{
+    uint32_t wait_s = hsm_throttle_wait_s(login->throttle);
+
+    *ret_failure = (struct hsm_outcome){.err = ATH_ERR_PIN_LOCKED, .retry_after_s = wait_s};
+    if (wait_s > 0)
+        why_set(&ret_failure->why, ATH_ERR_PIN_LOCKED,
+                "%u wrong PINs for the key: athd makes a pause; try again in %u s",
+                login->throttle->wrong, (unsigned)wait_s);
+    return wait_s > 0;
+}
+
+static unsigned
+count_questions(const struct hsm_unit *unit, uint64_t identity)
+{
+    const struct hsm_key_login *login;
+    unsigned count = 0;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        count += login->dialogue != NULL && login->asked_by == identity;
+    return count;
+}
+
+/* ---- being logged in ---- */
+
+static void
+log_out(struct hsm_key_login *login)
+{
+    struct hsm_unit *unit = login->unit;
+
+    login->is_in = false;
+    hsm_record_logout(unit, login->key_name);
+    if (unit->process != NULL && !unit->is_leaving)
+        hsm_process_send(unit->process,
+                         &(struct hsm_request){.id = 0, .op = HSM_OP_LOGOUT, .key = login->key});
+}
+
+static uint64_t
+ttl_left_ms(const struct hsm_key_login *login)
+{
+    uint64_t past_ms = clock_boot_ms() - login->since_ms; /* it runs while the machine sleeps */
+    uint64_t ttl_ms = (uint64_t)login->unit->login.ttl_s * 1000;
+
+    return ttl_ms == 0 ? UINT64_MAX : past_ms >= ttl_ms ? 0 : ttl_ms - past_ms;
+}
+
+/* The times that PINs are good for (pin_ttl) end one by one. */
+static void
+on_logout(uv_timer_t *timer)
+{
+    struct hsm_unit *unit = timer->data;
+    uint64_t next_ms = UINT64_MAX, left_ms;
+    struct hsm_key_login *login, *next;
+
+    for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
+        next = TAILQ_NEXT(login, of_unit);
+        left_ms = login->is_in ? ttl_left_ms(login) : UINT64_MAX;
+        if (left_ms == 0) {
+            log_out(login);
+            free_if_unused(login);
+        } else if (left_ms < next_ms) {
+            next_ms = left_ms;
+        }
+    }
+    if (next_ms != UINT64_MAX)
+        uv_timer_start(timer, on_logout, next_ms, 0);
+}
+
+static bool
+is_logged_in(struct hsm_key_login *login)
+{
+    if (login->is_in && ttl_left_ms(login) == 0)
+        log_out(login);
+    return login->is_in;
+}
+
+static void
+join(struct hsm_key_login *login, struct hsm_job *job)
+{
+    struct hsm_unit *unit = login->unit;
+    struct hsm_outcome failure;
+
+    if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
+        hsm_job_fail_with(job, &failure);
+    } else if (login->stage == HSM_LOGIN_IDLE &&
+               count_questions(unit, job->item.identity) >= HSM_PIN_QUESTIONS_CALLER_MAX) {
+        hsm_pin_question_refuse(job);
+    } else {
+        put_waiting(login, job);
+        if (login->stage == HSM_LOGIN_IDLE)
+            start(login);
+        else if (login->stage != HSM_LOGIN_NOTING)
+            hsm_job_wait_for_person(job, login->limit_ms);
+        return;
+    }
+    free_if_unused(login);
+}
+
+bool
+hsm_key_login_takes(struct hsm_unit *unit, struct hsm_job *job)
+{
+    struct hsm_key_login *login = find(unit, job->key);
+    bool is_in = login != NULL && is_logged_in(login);
+
+    if (is_in && job->op != HSM_OP_LOGIN)
+        return false;
+    if (is_in)
+        hsm_job_fail_later(job, ATH_OK, NULL); /* that was all it was for */
+    else if (login == NULL && (login = add(unit, job)) == NULL)
+        hsm_job_fail_later(job, ATH_ERR_NOMEM, NULL);
+    else
+        join(login, job);
+    return true;
+}
+
+/* ---- what the helper says ---- */
+
+static struct hsm_key_login *
+find_trying(const struct hsm_unit *unit, uint32_t id)
+{
+    struct hsm_key_login *login;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        if (login->stage == HSM_LOGIN_TRYING && login->id == id)
+            return login;
+    return NULL;
+}
+
+bool
+hsm_key_login_is_answer(const struct hsm_unit *unit, const struct hsm_response *response)
+{
+    return response->op == HSM_OP_LOGIN && find_trying(unit, response->id) != NULL;
+}
+
+static void
+take_success(struct hsm_key_login *login)
+{
+    struct hsm_unit *unit = login->unit;
+
+    hsm_throttle_passed(hsm_pool_throttles(unit->pool), login->throttle, false);
+    login->stage = HSM_LOGIN_IDLE;
+    login->is_in = true;
+    login->since_ms = clock_boot_ms();
+    if (TAILQ_EMPTY(&login->waiting)) { /* what nobody waits for is not kept */
+        log_out(login);
+        free_if_unused(login);
+        return;
+    }
+    if (unit->login.ttl_s > 0 && !uv_is_active((uv_handle_t *)&unit->logout))
+        uv_timer_start(&unit->logout, on_logout, (uint64_t)unit->login.ttl_s * 1000, 0);
+    requeue_all(login);
+}
+
+static void
+on_noted(void *ctx, ath_err err, const struct why *why)
+{
+    struct hsm_key_login *login = ctx;
+    struct hsm_outcome failure = login->failure;
+
+    if (err != ATH_OK)
+        log_error("event=login hsm=%s reason=\"the wrong PIN could not be written down: %s\"",
+                  login->unit->name, why_text(why, err));
+    refuse_all(login, &failure);
+}
+
+/* It is on disk before anybody is told. */
+static void
+note_wrong(struct hsm_key_login *login, const struct hsm_outcome *failure)
+{
+    login->stage = HSM_LOGIN_NOTING;
+    login->failure = *failure;
+    hsm_throttle_failed(hsm_pool_throttles(login->unit->pool), login->throttle,
+                        ath_slice_of(NULL, 0), on_noted, login);
+    if (failure->err == ATH_ERR_PIN_INCORRECT)
+        login->failure.retry_after_s = hsm_throttle_wait_s(login->throttle);
+}
+
+static void
+take_failure(struct hsm_key_login *login, const struct hsm_response *response)
+{
+    struct hsm_outcome failure = {.err = response->err, .native = response->native};
+
+    if (response->sentence.len > 0)
+        why_set(&failure.why, response->err, "%.*s", (int)response->sentence.len,
+                (const char *)response->sentence.data);
+    if (login->is_timed_out && response->err != ATH_ERR_PIN_INCORRECT)
+        failure = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
+    if (response->err == ATH_ERR_PIN_INCORRECT) {
+        note_wrong(login, &failure);
+    } else if (login->is_abandoned && !TAILQ_EMPTY(&login->waiting)) {
+        start(login); /* those who wait now came later: they get a question of theirs */
+    } else {
+        refuse_all(login, &failure);
+    }
+}
+
+void
+hsm_key_login_take_response(struct hsm_unit *unit, const struct hsm_response *response)
+{
+    struct hsm_key_login *login = find_trying(unit, response->id);
+
+    end_dialogue(login);
+    if (response->err == ATH_OK || response->err == ATH_ERR_PIN_INCORRECT ||
+        response->err == ATH_ERR_PIN_LOCKED)
+        hsm_record_login(unit, login->key_name, response->err, response->tries_left);
+    unit->has_served = unit->has_served || response->err == ATH_OK;
+    if (response->err == ATH_OK)
+        take_success(login);
+    else
+        take_failure(login, response);
+}
+
+bool
+hsm_key_login_is_trying(const struct hsm_unit *unit)
+{
+    const struct hsm_key_login *login;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        if (login->stage == HSM_LOGIN_TRYING)
+            return true;
+    return false;
+}
+
+bool
+hsm_key_login_hangs(const struct hsm_unit *unit, uint64_t now_ms)
+{
+    const struct hsm_key_login *login;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        if (login->stage == HSM_LOGIN_TRYING && now_ms >= login->limit_ms)
+            return true;
+    return false;
+}
+
+/* ---- the end ---- */
+
+void
+hsm_key_login_is_lost(struct hsm_unit *unit, uint32_t key)
+{
+    struct hsm_key_login *login = find(unit, key);
+
+    if (login == NULL || !login->is_in)
+        return;
+    log_out(login);
+    free_if_unused(login);
+}
+
+void
+hsm_key_login_fails(struct hsm_unit *unit, uint32_t key, const struct hsm_outcome *failure)
+{
+    struct hsm_key_login *login = find(unit, key);
+    bool is_trying = login != NULL && login->stage == HSM_LOGIN_TRYING;
+
+    if (login == NULL || login->stage == HSM_LOGIN_NOTING)
+        return;
+    login->is_in = false;
+    end_dialogue(login);
+    fail_all(login, failure);
+    login->is_abandoned = true;
+    login->stage = is_trying ? HSM_LOGIN_TRYING : HSM_LOGIN_IDLE; /* its answer is still to come */
+    free_if_unused(login);
+}
+
+static void
+lose(struct hsm_key_login *login)
+{
+    struct hsm_unit *unit = login->unit;
+    struct hsm_outcome failure = {.err = ATH_ERR_HSM_UNAVAILABLE};
+
+    if (login->is_in)
+        hsm_record_logout(unit, login->key_name);
+    login->is_in = false;
+    end_dialogue(login);
+    if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
+        login->stage = HSM_LOGIN_IDLE;
+        requeue_all(login);
+    }
+    if (login->stage != HSM_LOGIN_TRYING) {
+        free_if_unused(login);
+        return;
+    }
+    why_set(&failure.why, failure.err, "the process that holds %s was lost while a PIN was entered",
+            unit->name);
+    if (unit->is_closing)
+        refuse_all(login, &failure);
+    else
+        note_wrong(login, &failure); /* it may have been one */
+}
+
+void
+hsm_key_login_lose(struct hsm_unit *unit)
+{
+    struct hsm_key_login *login, *next;
+
+    uv_timer_stop(&unit->logout);
+    for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
+        next = TAILQ_NEXT(login, of_unit);
+        lose(login);
+    }
+}
+
+void
+hsm_key_login_end_all(struct hsm_unit *unit)
+{
+    struct hsm_key_login *login, *next;
+
+    for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
+        next = TAILQ_NEXT(login, of_unit);
+        hsm_key_login_is_lost(unit, login->key);
+    }
+}
+
+void
+hsm_key_login_close(struct hsm_unit *unit)
+{
+    struct hsm_key_login *login;
+
+    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
+        end_dialogue(login);
+}
+
+void
+hsm_key_login_done(struct hsm_unit *unit)
+{
+    while (!TAILQ_EMPTY(&unit->key_logins))
+        login_free(TAILQ_FIRST(&unit->key_logins));
+}

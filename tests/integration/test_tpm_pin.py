@@ -1,0 +1,590 @@
+"""Keys in a TPM with a PIN of their own: chosen once, asked for once, tried once, counted by athd; where the
+PIN is, and where it is not."""
+import glob
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from peer.agent import Connection, Failed
+from peer.pin_keys import CANCELLED, DIES, GOOD, HANGS, WRONG, PinAthd
+from peer.token_case import AUDIENCE, verified
+from peer.wire import Wire, children, is_running, kill, name_of, process, reason, request, wait_for
+from test_pkcs11_secrets import files_with, memory_has, processes, told_to
+
+SIGN = {"key": "agent", "audience": AUDIENCE}
+
+
+class PinTest(unittest.TestCase):
+    def new_athd(self, start=True, **more):
+        athd = PinAthd(**more)
+        self.addCleanup(self.end, athd)
+        if start:
+            athd.start()
+            athd.wait_for_hsm()
+        return athd
+
+    def end(self, athd):
+        try:
+            if athd.process and athd.process.poll() is None:
+                self.assertEqual(athd.stop(), 0, athd.read_log())
+            self.assertIsNone(re.search(r"ERROR: \w+Sanitizer|runtime error:", athd.read_log()), athd.read_log())
+            for pid in athd.prompters():
+                wait_for(lambda pid=pid: not is_running(pid))
+        finally:
+            for pid in athd.prompters():
+                kill(pid)
+            athd.__exit__()
+
+    def again(self, athd=None):
+        athd = athd or self.athd
+        self.assertEqual(athd.stop(), 0)
+        athd.start()
+        athd.wait_for_hsm()
+
+    def attest(self, key="agent", connection=None, athd=None):
+        """An attestation that verifies; its claims."""
+        call = (connection or athd or self.athd).call
+        jwt = call("attestation.create", key=key, audience=AUDIENCE)["jwt"]
+        return verified(jwt, call("key.get", name=key)["public_pem"])
+
+    def outcome(self, key="agent", connection=None):
+        try:
+            self.attest(key=key, connection=connection)
+            return None
+        except Failed as failed:
+            return failed
+
+    def reason(self, **more):
+        failed = self.outcome(**more)
+        return failed and failed.reason
+
+    def refused(self, expected, method, **params):
+        with self.assertRaises(Failed) as caught:
+            self.athd.call(method, **params)
+        self.assertEqual(caught.exception.reason, expected, f"{caught.exception}\n{self.athd.read_log()}")
+        return caught.exception
+
+    def at_once(self, count, call):
+        """call(connection, number) on `count` connections at the same time; what each gave."""
+        results = [None] * count
+
+        def run(number):
+            connection = Connection(self.athd.socket)
+            try:
+                results[number] = call(connection, number)
+            finally:
+                connection.close()
+
+        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join(90)
+        self.assertFalse(any(thread.is_alive() for thread in threads), self.athd.read_log())
+        return results
+
+
+class Create(PinTest):
+    def setUp(self):
+        self.athd = self.new_athd()
+
+    def test_new_pin_is_entered_twice_and_the_key_has_it(self):
+        info = self.athd.create()
+        self.assertIs(info["pin"], True)
+        self.assertIs(info["hardware"]["empty_auth"], False)
+        self.assertIs(info["hardware"]["da"], False)
+        self.assertEqual(self.athd.pins_asked(), 2)
+        self.assertIn("Choose a PIN", self.athd.questions())
+        self.assertIn("Key: agent", self.athd.questions())
+        self.assertIs(self.athd.call("key.get", name="agent")["pin"], True)
+        self.again()
+        self.assertIs(self.athd.call("key.get", name="agent")["pin"], True)
+        self.attest()
+        self.assertEqual(self.athd.pins_asked(), 3)
+
+    def test_prompter_that_repeats_by_itself_is_asked_once(self):
+        self.athd.answers_pin('echo "D $pin"; echo "S PIN_REPEATED"; echo OK')
+        self.athd.create()
+        self.assertEqual(self.athd.pins_asked(), 1)
+
+    def test_no_key_without_its_pin(self):
+        self.athd.knows("agent", "1234567")
+        count = f'echo x >> {self.athd.dir}/count; n=$(wc -l < {self.athd.dir}/count); '
+        for script, expected, asked in ((CANCELLED, "USER_DENIED", 1), (DIES, "NO_PROMPTER", 1),
+                                        ("echo OK", "USER_DENIED", 1),
+                                        ('echo "D 123"; echo OK', "USER_DENIED", 3),
+                                        ('echo "D 123456789012345678901234567890123"; echo OK', "USER_DENIED", 3),
+                                        (count + 'echo "D 1234$n"; echo OK', "USER_DENIED", 6)):
+            with self.subTest(script):
+                before = self.athd.pins_asked()
+                self.athd.answers_pin(script)
+                with self.assertRaises(Failed) as caught:
+                    self.athd.create()
+                self.assertEqual(caught.exception.reason, expected, self.athd.read_log())
+                self.assertEqual(self.athd.pins_asked() - before, asked)
+        self.assertEqual(self.athd.call("key.list"), {"keys": []})
+        self.athd.answers_pin(GOOD)
+        self.athd.create()
+
+    def test_one_that_is_not_the_same_is_asked_for_anew(self):
+        self.athd.knows("agent", "right-one")
+        self.athd.answers_pin(f'if [ -e {self.athd.dir}/once ]; then {GOOD}; else : > {self.athd.dir}/once; '
+                              'echo "D another"; echo OK; fi')
+        self.athd.create()
+        self.assertIn("SETERROR They are not the same", self.athd.questions())
+        self.assertEqual(self.athd.pins_asked(), 4)
+        self.attest()
+
+    def test_others_work_while_a_person_chooses(self):
+        self.athd.create("other", pin=False)
+        self.athd.knows("agent")
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "key.create", name="agent", role="user", pin=True))
+            wait_for(lambda: self.athd.pins_asked() == 1)
+            for _ in range(20):
+                began = time.monotonic()
+                self.attest("other")
+                self.assertLess(time.monotonic() - began, 2)
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.assertEqual([key["name"] for key in self.athd.call("key.list")["keys"]], ["other"])
+
+    def test_it_can_be_an_es384_key_too(self):
+        self.athd.create(algorithm="ES384")
+        self.attest()
+
+    def test_key_without_a_pin_asks_nobody(self):
+        info = self.athd.create(pin=False)
+        self.assertIs(info["pin"], False)
+        self.athd.create("explicitly", pin=False, role="user")
+        self.attest()
+        self.assertEqual(self.athd.pins_asked(), 0)
+
+
+class Use(PinTest):
+    def start(self, **more):
+        """An athd with a key, started anew, so that nobody has entered its PIN."""
+        self.athd = self.new_athd(**more)
+        self.info = self.athd.create()
+        self.again()
+        self.asked = self.athd.pins_asked()
+
+    def count(self):
+        return self.athd.pins_asked() - self.asked
+
+    def logins(self):
+        """What is on record of tries."""
+        return [record["success"] for record in self.athd.audit() if record["event"] == "login"]
+
+    def test_right_pin_is_asked_for_once(self):
+        self.start()
+        for _ in range(20):
+            self.assertIsNone(self.reason())
+        self.assertEqual(self.count(), 1)
+        self.again()
+        self.assertIsNone(self.reason())
+        self.assertEqual(self.count(), 2)
+
+    def test_question_says_what_for(self):
+        self.start()
+        self.attest()
+        question = self.athd.last_question()
+        for part in ("The PIN of a key in the software TPM", "For: attestation.create", "Key: agent"):
+            self.assertIn(part, question)
+
+    def test_try_is_on_record_with_its_key(self):
+        self.start()
+        self.athd.answers_pin(WRONG)
+        self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.athd.answers_pin(GOOD)
+        self.attest()
+        wait_for(lambda: len(self.logins()) == 2)
+        self.assertEqual(self.logins(), [False, True])
+        self.assertEqual(self.athd.last_record("login")["key"], "agent")
+
+    def test_ten_callers_are_one_question(self):
+        self.start(pin="sleep 0.3\n" + GOOD)
+        claims = self.at_once(10, lambda connection, _: self.attest(connection=connection))
+        self.assertEqual(len({claim["jti"] for claim in claims}), 10)
+        self.assertEqual(self.count(), 1)
+
+    def test_wrong_pin_for_ten_callers_costs_one_try(self):
+        self.start()
+        self.athd.answers_pin("sleep 0.3\n" + WRONG)
+        failed = self.at_once(10, lambda connection, _: self.outcome(connection=connection))
+        self.assertEqual({failure.reason for failure in failed}, {"PIN_INCORRECT"})
+        self.assertEqual(self.count(), 1)
+        wait_for(lambda: self.logins() == [False])
+        self.athd.answers_pin(GOOD)
+        self.attest()
+        self.assertIn("The last PIN was wrong.", self.athd.last_question())
+
+    def test_wrong_pin_signs_nothing(self):
+        self.start()
+        self.athd.answers_pin(WRONG)
+        failed = self.outcome()
+        self.assertEqual((failed.code, failed.reason), (-32005, "PIN_INCORRECT"))
+        self.assertNotIn("tries_left", failed.data)  # the TPM does not count
+        self.assertEqual(self.athd.signatures(), 0)
+
+    def test_two_keys_with_different_pins_at_once(self):
+        self.start()
+        self.athd.create("second")
+        self.again()
+        self.asked = self.athd.pins_asked()
+        keys = ["agent", "second"] * 5
+        claims = self.at_once(10, lambda connection, n: self.attest(key=keys[n], connection=connection))
+        self.assertEqual(len({claim["jti"] for claim in claims}), 10)
+        self.assertEqual(self.count(), 2)
+
+    def test_right_pin_of_one_key_opens_no_other(self):
+        self.start()
+        self.athd.create("second", pin=True)
+        self.again()
+        self.attest()
+        self.athd.answers_pin(f'pin=$(cat {self.athd.dir}/pin-agent)\n' + GOOD)
+        self.assertEqual(self.reason(key="second"), "PIN_INCORRECT")
+        self.attest()
+
+    def test_keys_without_a_pin_wait_for_nobody(self):
+        self.start()
+        self.athd.create("other", pin=False)
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            for _ in range(20):
+                began = time.monotonic()
+                self.assertIsNone(self.reason(key="other"))
+                self.assertLess(time.monotonic() - began, 2)
+            self.assertEqual(self.athd.call("agent.status")["hsms"][0]["state"], "ready")
+
+    def test_no_is_no_try(self):
+        self.start()
+        for script, expected in ((CANCELLED, "USER_DENIED"), (DIES, "NO_PROMPTER"), ("exit 0", "NO_PROMPTER"),
+                                 ("echo OK", "USER_DENIED"), ("echo 'ERR 1 strange'", "NO_PROMPTER"),
+                                 ("echo 'D %zz'; echo OK", "NO_PROMPTER")):
+            with self.subTest(script):
+                self.athd.answers_pin(script)
+                self.assertEqual(self.reason(), expected, self.athd.read_log()[-2000:])
+        self.assertEqual(self.logins(), [])
+        self.athd.answers_pin(GOOD)
+        self.assertIsNone(self.reason())
+
+    def test_caller_who_leaves_takes_the_question_along(self):
+        self.start()
+        self.athd.answers_pin(HANGS)
+        wire = Wire(self.athd.socket)
+        wire.send(request(1, "attestation.create", **SIGN))
+        wait_for(lambda: self.count() == 1)
+        wire.close()
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.athd.answers_pin(GOOD)
+        self.assertIsNone(self.reason())
+        self.assertEqual(self.count(), 2)
+
+    def test_time_is_up(self):
+        self.start(config={"consent_timeout": 1})
+        self.athd.answers_pin(HANGS)
+        began = time.monotonic()
+        self.assertEqual(self.reason(), "CONSENT_TIMEOUT")
+        self.assertLess(time.monotonic() - began, 8)
+
+    def test_deleted_key_takes_its_question_along(self):
+        self.start()
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            self.athd.call("key.delete", name="agent")
+            self.assertEqual(reason(wire.line()), "KEY_NOT_FOUND")
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+
+    def test_athd_ends_while_it_asks(self):
+        self.start()
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            self.assertEqual(self.athd.stop(), 0)
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+
+
+class Ttl(PinTest):
+    def test_pin_is_good_for_so_long(self):
+        self.athd = self.new_athd(software_tpm=False, config={"hsm": {"pin_ttl": 2}})
+        self.athd.create()
+        self.athd.create("second")
+        asked = self.athd.pins_asked()
+        self.attest()
+        began = time.monotonic()
+        self.attest()
+        self.attest("second")
+        if time.monotonic() - began < 1.5:
+            self.assertEqual(self.athd.pins_asked() - asked, 2)
+        wait_for(lambda: sum(record["event"] == "logout" for record in self.athd.audit()) >= 2)
+        asked = self.athd.pins_asked()
+        helper = process(self.athd, "ath-hsm-helper")
+        wait_for(lambda: not memory_has(helper, self.athd.pins["agent"].encode())[0])
+        self.attest()
+        self.assertEqual(self.athd.pins_asked() - asked, 1)
+
+
+class Throttle(PinTest):
+    def setUp(self):
+        self.athd = self.new_athd()
+        self.athd.create()
+        self.again()
+
+    def test_five_tries_then_pauses_that_outlive_athd(self):
+        self.athd.answers_pin(WRONG)
+        asked = self.athd.pins_asked()
+        for _ in range(4):
+            failed = self.outcome()
+            self.assertEqual(failed.reason, "PIN_INCORRECT")
+            self.assertNotIn("retry_after", failed.data)
+        failed = self.outcome()
+        self.assertEqual(failed.reason, "PIN_INCORRECT")
+        self.assertGreater(failed.data["retry_after"], 0)
+        for _ in range(20):
+            failed = self.outcome()
+            self.assertEqual(failed.reason, "PIN_LOCKED")
+            self.assertLessEqual(failed.data["retry_after"], 5)
+        self.assertEqual(self.athd.pins_asked() - asked, 5, "no question without a try")
+        self.again()
+        failed = self.outcome()
+        if failed.reason != "PIN_LOCKED":  # five seconds are a long time on a busy machine
+            self.assertGreater(failed.data["retry_after"], 5)
+        wait_for(lambda: self.outcome().reason == "PIN_INCORRECT" or self.athd.pins_asked() - asked > 5, 30)
+        self.assertEqual(self.reason(), "PIN_LOCKED")
+        self.assertGreater(self.outcome().data["retry_after"], 5)
+        self.again()
+        self.assertEqual(self.reason(), "PIN_LOCKED")
+
+    def test_right_pin_starts_the_count_anew(self):
+        for _ in range(2):
+            self.athd.answers_pin(WRONG)
+            for _ in range(4):
+                self.assertEqual(self.reason(), "PIN_INCORRECT")
+            self.athd.answers_pin(GOOD)
+            self.assertIsNone(self.reason())
+            self.again()
+
+    def test_it_is_counted_by_key(self):
+        self.athd.create("second")
+        self.again()
+        self.athd.answers_pin(WRONG)
+        for _ in range(5):
+            self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.assertEqual(self.reason(), "PIN_LOCKED")
+        self.athd.answers_pin(GOOD)
+        self.assertIsNone(self.reason(key="second"))
+        self.assertEqual(self.reason(), "PIN_LOCKED")
+
+    def test_deleting_and_importing_wins_no_tries(self):
+        pem = self.athd.call("key.export", name="agent", format="tss2")["data"]
+        self.athd.answers_pin(WRONG)
+        for _ in range(5):
+            self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.athd.call("key.delete", name="agent")
+        self.athd.knows("again")
+        failed = self.refused("PIN_LOCKED", "key.import", name="again", role="user", tss2_pem=pem)
+        self.assertGreater(failed.data["retry_after"], 0)
+
+
+class Import(PinTest):
+    def setUp(self):
+        self.athd = self.new_athd()
+        self.athd.create()
+        self.pem = self.athd.call("key.export", name="agent", format="tss2")["data"]
+        self.athd.call("key.delete", name="agent")
+        self.athd.knows("back", self.athd.pins["agent"])
+        self.asked = self.athd.pins_asked()
+
+    def bring(self):
+        return self.athd.call("key.import", name="back", role="user", tss2_pem=self.pem)
+
+    def test_it_asks_for_the_pin_and_signs(self):
+        info = self.bring()
+        self.assertIs(info["pin"], True)
+        self.assertIn("For: key.import", self.athd.last_question())
+        self.athd.call("key.delete", name="back")
+        self.assertEqual(self.athd.pins_asked() - self.asked, 1)
+
+    def test_wrong_pin_imports_nothing(self):
+        for script, expected in ((WRONG, "PIN_INCORRECT"), (CANCELLED, "USER_DENIED")):
+            self.athd.answers_pin(script)
+            with self.assertRaises(Failed) as caught:
+                self.bring()
+            self.assertEqual(caught.exception.reason, expected)
+        self.assertEqual(self.athd.call("key.list"), {"keys": []})
+        self.athd.answers_pin(GOOD)
+        self.bring()
+        self.again()
+        self.assertIs(self.athd.call("key.get", name="back")["pin"], True)
+
+    def test_caller_who_leaves_imports_nothing(self):
+        self.athd.answers_pin(HANGS)
+        wire = Wire(self.athd.socket)
+        wire.send(request(1, "key.import", name="back", role="user", tss2_pem=self.pem))
+        wait_for(lambda: self.athd.pins_asked() - self.asked == 1)
+        wire.close()
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.athd.answers_pin(GOOD)
+        self.bring()
+
+
+class Lost(PinTest):
+    """The helper or its TPM goes."""
+
+    def setUp(self):
+        self.athd = self.new_athd()
+        self.athd.create()
+        self.attest()
+        self.asked = self.athd.pins_asked()
+
+    def test_another_helper_asks_again(self):
+        for name in ("ath-hsm-helper", "swtpm"):
+            with self.subTest(name):
+                before = self.athd.pins_asked()
+                gone = process(self.athd, name)
+                kill(gone)
+                wait_for(lambda gone=gone: not is_running(gone))
+                self.assertIsNone(self.reason())
+                self.assertEqual(self.athd.pins_asked() - before, 1)
+
+    def test_helper_that_is_killed_while_it_asks_takes_the_question_along(self):
+        self.again()
+        self.athd.answers_pin(HANGS)
+        asked = self.athd.pins_asked()
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.athd.pins_asked() == asked + 1)
+            wait_for(lambda: any(is_running(pid) for pid in self.athd.prompters()))
+            kill(process(self.athd, "ath-hsm-helper"))
+            self.assertEqual(reason(wire.line()), "HSM_UNAVAILABLE")
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.athd.answers_pin(GOOD)
+        self.assertIsNone(self.reason())
+
+    def test_helper_that_is_killed_while_a_pin_is_chosen_makes_no_key(self):
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "key.create", name="new", role="user", pin=True))
+            wait_for(lambda: self.athd.pins_asked() == self.asked + 1)
+            kill(process(self.athd, "ath-hsm-helper"))
+            self.assertEqual(reason(wire.line()), "HSM_UNAVAILABLE")
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.athd.answers_pin(GOOD)
+        self.athd.create("new")
+        self.attest("new")
+
+
+class Nowhere(PinTest):
+    """The PIN is in the helper while it is needed, and nowhere else."""
+
+    def look(self, needle, when):
+        for pid in processes():
+            self.assertNotIn(needle, told_to(pid), (when, name_of(pid)))
+        self.assertEqual(files_with(self.athd.state, needle), [], when)
+        for text in (self.athd.read_log(), self.athd.questions()):
+            self.assertNotIn(needle.decode(), text, when)
+        found, seen = memory_has(self.athd.process.pid, needle)
+        self.assertGreater(seen, 1 << 20)
+        self.assertFalse(found, f"{when}: in athd's memory")
+
+    def test_it_is_in_the_helper_only(self):
+        self.athd = self.new_athd(software_tpm=False, arguments=("--log-level", "debug"),
+                                  config={"hsm": {"pin_ttl": 3}})
+        go = os.path.join(self.athd.dir, "go")
+        needle = self.athd.knows("agent").encode()
+        self.athd.answers_pin(f"while [ ! -e {go} ]; do sleep 0.02; done\n" + GOOD)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "key.create", name="agent", role="client", agent_id="https://a.example/x", pin=True))
+            wait_for(lambda: self.athd.pins_asked() == 1)
+            self.look(needle, "while a person is asked")
+            with open(go, "w", encoding="utf-8"):
+                pass
+            self.assertIn("result", wire.line())
+        helper = process(self.athd, "ath-hsm-helper")
+        self.look(needle, "after it was created")
+        self.assertFalse(memory_has(helper, needle)[0], "nobody has used it yet")
+        self.assertFalse(memory_has(process(self.athd, "swtpm"), b"no such thing" + needle)[0])
+        self.attest()
+        self.assertTrue(memory_has(helper, needle)[0], "else this finds nothing anywhere")
+        for _ in range(10):
+            self.attest()
+        self.look(needle, "after signatures")
+        wait_for(lambda: any(record["event"] == "logout" for record in self.athd.audit()))
+        wait_for(lambda: not memory_has(helper, needle)[0], 5)
+        self.look(needle, "after its time")
+
+    def test_wrong_pin_is_in_no_log_either(self):
+        self.athd = self.new_athd(arguments=("--log-level", "debug"))
+        self.athd.create()
+        self.again()
+        self.athd.answers_pin(WRONG)
+        self.assertEqual(self.reason(), "PIN_INCORRECT")
+        needle = b"wrong-" + self.athd.pins["agent"].encode()
+        self.look(needle, "after a wrong one")
+        self.assertFalse(memory_has(process(self.athd, "ath-hsm-helper"), needle)[0])
+
+
+class RealPrompters(PinTest):
+    """pinentry-tty asks for the repetition by itself, pinentry-curses does not."""
+
+    def type_at(self, program, keys):
+        """Starts athd with the program at a terminal of its own; each of `keys` is typed when the screen has shown
+        what is before it."""
+        if shutil.which(program) is None:
+            self.skipTest(f"there is no {program} here")
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        self.athd = self.new_athd(start=False)
+        self.athd.environment = {"GPG_TTY": os.ttyname(slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
+        os.unlink(os.path.join(self.athd.dir, "prompter"))
+        os.symlink(shutil.which(program), os.path.join(self.athd.dir, "prompter"))
+        self.athd.start()
+        self.athd.wait_for_hsm()
+        os.set_blocking(master, False)
+        screen = []
+
+        def type_keys():
+            for shown, typed in keys:
+                seen, deadline = b"", time.monotonic() + 30
+                while shown not in seen and time.monotonic() < deadline:
+                    try:
+                        seen += os.read(master, 65536)
+                    except BlockingIOError:
+                        time.sleep(0.01)
+                screen.append(seen)
+                os.write(master, typed)
+
+        typist = threading.Thread(target=type_keys)
+        typist.start()
+        try:
+            self.athd.call("key.create", name="agent", role="client", agent_id="https://a.example/x", pin=True)
+            self.again()
+            self.attest()
+        finally:
+            typist.join(60)
+        self.assertFalse(typist.is_alive(), screen)
+        for seen in screen:
+            self.assertNotIn(b"7531", seen)
+
+    def test_pinentry_tty(self):
+        self.type_at("pinentry-tty", [(b"PIN: ", b"75314\r"), (b"Again: ", b"75314\r"), (b"PIN: ", b"75314\r")])
+
+    def test_pinentry_curses(self):
+        self.type_at("pinentry-curses", [(b"PIN", b"75314\r"), (b"again", b"75314\r"), (b"PIN", b"75314\r")])
+
+
+if __name__ == "__main__":
+    unittest.main()
