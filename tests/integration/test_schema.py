@@ -124,7 +124,7 @@ class Schema(unittest.TestCase):
                         self.assertEqual(caught.exception.code, -32602, (method, name, value))
 
     def test_what_is_not_in_this_version_is_a_wrong_parameter(self):
-        self.fails(-32602, "key.create", name="p", role="client", pin=True)
+        self.fails(-32602, "key.import", name="p", role="client", tss2_pem="x", pin=True)
         self.fails(-32602, "key.import", name="p", role="client", pkcs11_uri="pkcs11:token=a")
         self.fails(-32602, "peer.pin", did="did:web:a.example", allow_literal=True)
 
