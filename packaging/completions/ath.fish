@@ -14,6 +14,13 @@ function __ath_names # of keys or grants
     ath $argv[1] list --json --timeout 2 2>/dev/null | string match -ra $argv[2] | string match -rv '^"'
 end
 
+function __ath_questions # what of consent.list
+    for list in $argv
+        ath consent list --field $list --timeout 2 2>/dev/null | string match -ra '"id":"([^"]*)"' |
+            string match -rv '^"'
+    end
+end
+
 function __ath_complete
     set -l given (__ath_given)
     set -l current (commandline -ct)
@@ -28,6 +35,9 @@ function __ath_complete
             return
         case --algorithm
             printf '%s\n' ES256 ES384 EdDSA
+            return
+        case --prompter
+            __fish_complete_command
             return
         case --role
             printf '%s\n' user client server
@@ -60,6 +70,10 @@ function __ath_complete
         __ath_commands | string replace -r ' .*' '' | sort -u
     else if test "$given" = run; or string match -qr '^grant (show|revoke)$' "$given"
         __ath_names grant '"name":"([^"]*)"'
+    else if test "$given" = 'consent answer'
+        __ath_questions questions
+    else if test "$given" = 'consent forget'
+        __ath_questions allowed refused
     else if test (count $given) -eq 1
         __ath_commands | string match -r "^$given[1] (.*)" | string match -v "$given[1] *"
     end

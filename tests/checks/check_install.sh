@@ -38,6 +38,14 @@ for manager in user system; do
     }
 done
 
+unit=$root$prefix/lib/systemd/user/ath-consent.service
+grep -q "^ExecStart=$prefix/bin/ath " "$unit" || { echo "ath-consent.service starts another ath"; exit 1; }
+if command -v systemd-analyze >/dev/null; then
+    sed -i "s|^ExecStart=|&$root|" "$unit"
+    XDG_RUNTIME_DIR=$root systemd-analyze --user verify --man=no "$unit" >"$root/said" 2>&1 &&
+        [ ! -s "$root/said" ] || { cat "$root/said"; exit 1; }
+fi
+
 cat >"$root/user.c" <<'TXT'
 #include <ath/client.h>
 #include <ath/version.h>
