@@ -105,7 +105,8 @@ put_terminal(struct json_maker *params)
 {
     char path[256];
 
-    if (getenv("GPG_TTY") == NULL && ttyname_r(STDIN_FILENO, path, sizeof(path)) == 0)
+    if (json_get(params->root, "GPG_TTY") == NULL &&
+        ttyname_r(STDIN_FILENO, path, sizeof(path)) == 0)
         json_put_string(params, "GPG_TTY", path);
 }
 

@@ -416,7 +416,7 @@ find_terminal(struct agent *agent)
 {
     const char *named = getenv("GPG_TTY");
 
-    if (named != NULL)
+    if (named != NULL && named[0] != '\0')
         (void)snprintf(agent->terminal, sizeof(agent->terminal), "%s", named);
     else if (ttyname_r(STDIN_FILENO, agent->terminal, sizeof(agent->terminal)) != 0)
         agent->terminal[0] = '\0';

@@ -103,7 +103,7 @@ begin_forgetting(struct consent_dialogue *dialogue, const struct consent_moment 
         dialogue_put_rules(dialogue, moment))
         ask_line(dialogue, MODE_FORGET, "numbers to forget (Enter: none): ");
     else
-        dialogue_resume(dialogue, moment);
+        dialogue_put_prompt(dialogue);
 }
 
 static void

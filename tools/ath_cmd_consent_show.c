@@ -8,7 +8,8 @@
 
 #define ROWS_UNKNOWN 24u
 #define COLUMNS_UNKNOWN 80u
-#define ROWS_OF_OURS 5u /* heading, keys, prompt, an empty row, and one to spare */
+#define ROWS_OF_OURS 5u     /* heading, keys, prompt, an empty row, and one to spare */
+#define COLUMNS_OF_OURS 70u /* what they need for that; on fewer they take twice as many rows */
 #define ROWS_MIN 8u
 
 void
@@ -91,11 +92,11 @@ dialogue_put_prompt(struct consent_dialogue *dialogue)
     }
     dialogue_say(dialogue, "y yes, n no");
     if (dialogue_can_narrow(dialogue))
-        dialogue_say(dialogue, ", s take scopes away");
+        dialogue_say(dialogue, ", s scopes");
     if (dialogue_can_remember(dialogue))
-        dialogue_say(dialogue, ", w for a while");
+        dialogue_say(dialogue, ", w while");
     if (dialogue_key(dialogue) != NULL)
-        dialogue_say(dialogue, ", f freeze key");
+        dialogue_say(dialogue, ", f freeze");
     if (dialogue_waiting(dialogue) > 1)
         dialogue_say(dialogue, ", j next");
     dialogue_say(dialogue, ", d details, ? help\nquestion ");
@@ -154,10 +155,11 @@ void
 dialogue_show(struct consent_dialogue *dialogue, const struct consent_moment *moment)
 {
     size_t rows = moment->rows == 0 ? ROWS_UNKNOWN : moment->rows;
+    size_t ours = dialogue_columns(moment) < COLUMNS_OF_OURS ? 2 * ROWS_OF_OURS : ROWS_OF_OURS;
     size_t waiting = dialogue_waiting(dialogue);
     const char *text = json_get_string(dialogue->shown, "text");
 
-    dialogue->rows = rows < ROWS_MIN + ROWS_OF_OURS ? ROWS_MIN : rows - ROWS_OF_OURS;
+    dialogue->rows = rows < ROWS_MIN + ours ? ROWS_MIN : rows - ours;
     dialogue_say(dialogue, "\n");
     consent_words_heading(dialogue->shown, waiting > 0 ? waiting - 1 : 0, moment->now,
                           &dialogue->out);
