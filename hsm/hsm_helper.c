@@ -143,6 +143,7 @@ on_info(struct helper *helper, const struct hsm_request *request, struct hsm_res
     } else if (response->err == ATH_ERR_HSM_UNAVAILABLE && helper_is_token(helper)) {
         response->waits = true;
         helper->is_lost = true;
+        helper->told = helper->fault.why;
         helper->looked = 0;
         plan_next_look(helper);
     }
@@ -161,6 +162,18 @@ serve_without_token(struct helper *helper, const struct hsm_request *request)
     return helper_respond(helper, &response);
 }
 
+/* It is still not there: once for each reason. */
+static ath_err
+tell_reason(struct helper *helper, struct hsm_response *response)
+{
+    if (response->err != ATH_ERR_HSM_UNAVAILABLE ||
+        strcmp(helper->told.text, helper->fault.why.text) == 0)
+        return ATH_OK;
+    helper->told = helper->fault.why;
+    response->waits = true;
+    return helper_respond(helper, response);
+}
+
 /* Is it back? Then the first INFO is answered again; any other end of the wait is ours too. */
 static ath_err
 look_again(struct helper *helper)
@@ -174,7 +187,7 @@ look_again(struct helper *helper)
     response.err = open_hardware(helper);
     if (response.err == ATH_ERR_HSM_UNAVAILABLE || response.err == ATH_ERR_HSM_BUSY) {
         plan_next_look(helper);
-        return ATH_OK;
+        return tell_reason(helper, &response);
     }
     helper->is_lost = false;
     if (response.err == ATH_OK)

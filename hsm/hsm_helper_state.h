@@ -31,7 +31,8 @@ struct helper {
     /* of tokens: */
     struct hsm_pins pins;
     struct hsm_watchdog *watchdog;
-    bool is_lost; /* the token is not there, we look for it */
+    bool is_lost;    /* the token is not there, we look for it */
+    struct why told; /* why it is not, as athd was told last */
     unsigned looked;
     uint64_t look_at_ms;
     uint64_t check_at_ms; /* whether it is still there */

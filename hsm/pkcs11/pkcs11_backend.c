@@ -34,6 +34,7 @@ backend_open(const struct hsm_options *options, struct hsm_fault *fault, struct 
         return ATH_ERR_NOMEM;
     if ((err = pkcs11_token_open(options->uri, fault, &hsm->token)) != ATH_OK)
         goto out;
+    pkcs11_module_log(hsm->token->module);
     *ret_hsm = hsm;
     hsm = NULL;
 out:

@@ -88,7 +88,7 @@ initialise(struct pkcs11_module *module, struct hsm_fault *fault)
     module->initialised = rv == CKR_OK;
     if (rv == CKR_OK || rv == CKR_CRYPTOKI_ALREADY_INITIALIZED)
         return ATH_OK;
-    (void)!pkcs11_error_report(rv, "start the PKCS#11 module", fault);
+    fault->native = rv <= UINT32_MAX ? (uint32_t)rv : UINT32_MAX;
     return why_set(&fault->why, ATH_ERR_HSM_UNAVAILABLE,
                    "the PKCS#11 module %s does not start: %s (0x%lx %s)", module->path,
                    pkcs11_error_of(rv)->sentence, rv, pkcs11_error_of(rv)->name);
@@ -107,9 +107,17 @@ judge(struct pkcs11_module *module)
         return;
     if (memcmp(info.manufacturerID, tpm2, strlen(tpm2)) == 0)
         module->one_at_a_time = module->verify_is_decrypt = true;
-    log_debug("event=pkcs11_module path=\"%s\" library=\"%.32s\" version=%u.%u", module->path,
-              (const char *)info.libraryDescription, info.libraryVersion.major,
-              info.libraryVersion.minor);
+}
+
+void
+pkcs11_module_log(const struct pkcs11_module *module)
+{
+    CK_INFO info = {.flags = 0};
+
+    if (module->f->C_GetInfo(&info) == CKR_OK)
+        log_debug("event=pkcs11_module path=\"%s\" library=\"%.32s\" version=%u.%u", module->path,
+                  (const char *)info.libraryDescription, info.libraryVersion.major,
+                  info.libraryVersion.minor);
 }
 
 ath_err

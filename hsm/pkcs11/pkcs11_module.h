@@ -24,4 +24,7 @@ ath_err pkcs11_module_open(const struct pkcs11_uri *uri, struct hsm_fault *fault
  * stays where it is, for modules leave threads and exit handlers behind. NULL is fine. */
 void pkcs11_module_close(struct pkcs11_module *module);
 
+/* Which module it is, at debug. */
+void pkcs11_module_log(const struct pkcs11_module *module);
+
 #endif

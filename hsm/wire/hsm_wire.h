@@ -5,15 +5,16 @@
  * A frame is a u32 length (of what follows) and that many bytes; integers are big-endian, a field
  * is a u32 length and bytes. Request: u32 id, u8 op, then the op's members. Response: u32 id, u8
  * op, u16 ath_err, u32 native, field sentence, u32 hardware microseconds, u8 waits, u8 tries
- * left, field stamp, then the op's members if the error is ATH_OK. Requests may be pipelined; they
- * are answered in the order they were sent (a TPM does one thing at a time) unless a back end has
- * several sessions: then signatures are answered as they are made, everything else when what came
- * before it has been answered. What a person is asked for (HSM_PIN_PROMPTER) is answered when the
- * person has answered, and holds nothing up.
+ * left, u8 PIN in doubt, field stamp, then the op's members if the error is ATH_OK. Requests may be
+ * pipelined; they are answered in the order they were sent (a TPM does one thing at a time) unless
+ * a back end has several sessions: then signatures are answered as they are made, everything else
+ * when what came before it has been answered. What a person is asked for (HSM_PIN_PROMPTER) is
+ * answered when the person has answered, and holds nothing up.
  *
  * Two answers come unasked, both of op INFO with the id of the first INFO:
  * - INFO was answered with ATH_ERR_HSM_UNAVAILABLE and `waits`: the token is not there, the helper
- *   lives on and looks for it; it answers INFO again when it is there (or, without `waits`, ends).
+ *   lives on and looks for it; it answers INFO again when it is there, or not for another reason
+ * (or, without `waits`, ends).
  * - ATH_ERR_HSM_UNAVAILABLE after a good INFO: the token was taken out, and no answer told of it;
  *   the helper ends.
  *

@@ -42,13 +42,15 @@ hsm_unit_state_name(const struct hsm_unit *unit)
 static void
 set_state(struct hsm_unit *unit, enum hsm_unit_state state)
 {
+    bool is_same = unit->state == state;
     struct json_maker event;
 
     if (state == HSM_UNIT_READY)
         unit->reason = ATH_OK;
-    if (unit->state == state)
+    if (is_same && (state == HSM_UNIT_READY || strcmp(unit->told.text, unit->why.text) == 0))
         return;
     unit->state = state;
+    unit->told = unit->why;
     if (state == HSM_UNIT_READY && unit->software)
         log_warning("event=hsm name=%s state=ready kind=%s software=yes note=\"its keys are "
                     "protected by file permissions only\"",
@@ -58,7 +60,8 @@ set_state(struct hsm_unit *unit, enum hsm_unit_state state)
     else
         log_warning("event=hsm name=%s state=%s reason=\"%s\"", unit->name, state_names[state],
                     unit->why.text);
-    hsm_record_state(unit);
+    if (!is_same)
+        hsm_record_state(unit);
     json_object_begin(&event);
     json_put_string(&event, "name", unit->name);
     json_put_string(&event, "state", state_names[state]);

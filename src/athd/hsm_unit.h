@@ -117,6 +117,7 @@ struct hsm_unit {
     enum hsm_unit_state state;
     ath_err reason; /* why it is not ready */
     struct why why;
+    struct why told; /* the why that was logged last */
     char kind[16], manufacturer[64], model[64], firmware[32], serial[64];
     bool software, has_ek_certificate, has_counter;
     bool is_token; /* PKCS#11, says its URI */

@@ -16,7 +16,7 @@
 
 static const char *fault = "", *state_dir = "/nowhere";
 static bool opened[1024];
-static bool is_in, is_token, is_absent;
+static bool is_in, is_token, is_absent, is_unplugged;
 static uint32_t info_id;
 static struct hsm_response late; /* an answer that another one goes before */
 
@@ -228,6 +228,12 @@ look_at_reader(void)
     if (is_absent && there_is("insert")) {
         response.manufacturer = ath_slice_of_string("FAKE");
         answer_token_info(&response);
+        send_response(&response);
+    } else if (is_absent && !is_unplugged && there_is("unplug")) {
+        is_unplugged = true;
+        response.err = ATH_ERR_HSM_UNAVAILABLE;
+        response.sentence = ath_slice_of_string("no reader is there");
+        response.waits = true;
         send_response(&response);
     } else if (!is_absent && there_is("remove")) {
         response.err = ATH_ERR_HSM_UNAVAILABLE;

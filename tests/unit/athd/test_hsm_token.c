@@ -2,11 +2,14 @@
  * time, tokens that come and go, answers out of order. */
 #include "hsm_token_fixture.h"
 
+#include <fcntl.h>
 #include <stdio.h>
 #include <unistd.h>
 
 #include "athd/consent.h"
 #include "athd/hsm_pool.h"
+#include "base/fd.h"
+#include "base/log.h"
 #include "base/clock.h"
 
 /* ---- logging in ---- */
@@ -405,6 +408,34 @@ test_on_one_terminal_pins_are_asked_one_after_the_other(void **state)
 /* ---- coming and going ---- */
 
 static void
+test_why_a_token_is_absent_is_logged_once_for_each_reason(void **state)
+{
+    int fd;
+
+    (void)state;
+    token_begin("pkcs11:token=away", "yes");
+    fd = open(fixture_path(&token_fixture, "log"), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    log_set_level(LOG_LEVEL_WARNING);
+    log_set_fd(fd);
+    token_sign_ends(0, "a", false, ATH_ERR_HSM_UNAVAILABLE);
+    token_touch("unplug");
+    for (int i = 0; i < 20000 && !token_status_has("message", "no reader is there"); i++) {
+        uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+    token_sign_ends(1, "b", false, ATH_ERR_HSM_UNAVAILABLE);
+    assert_true(token_status_has("state", "absent"));
+    log_set_fd(STDERR_FILENO);
+    log_set_level(LOG_LEVEL_ERROR);
+    fd_close(&fd);
+    assert_int_equal(token_count("log", "state=absent"), 2);
+    assert_int_equal(token_count("log", "reason=\"no token is there\""), 1);
+    assert_int_equal(token_count("log", "reason=\"no reader is there\""), 1);
+    token_end();
+}
+
+static void
 test_token_that_is_away_is_told_at_once_and_served_when_it_is_back(void **state)
 {
     (void)state;
@@ -591,6 +622,7 @@ main(void)
         cmocka_unit_test(test_kept_pin_serves_each_signature),
         cmocka_unit_test(test_cancelled_signature_takes_its_question_along),
         cmocka_unit_test(test_on_one_terminal_pins_are_asked_one_after_the_other),
+        cmocka_unit_test(test_why_a_token_is_absent_is_logged_once_for_each_reason),
         cmocka_unit_test(test_token_that_is_away_is_told_at_once_and_served_when_it_is_back),
         cmocka_unit_test(test_token_taken_out_while_nobody_asks_is_absent_and_asks_again_when_back),
         cmocka_unit_test(test_signature_under_way_when_the_token_goes_is_repeated_once),

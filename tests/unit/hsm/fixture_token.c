@@ -41,15 +41,17 @@ leave(void)
 static ath_err
 token_open(const struct hsm_options *options, struct hsm_fault *fault, struct hsm **ret_hsm)
 {
+    bool no_reader;
     ath_err err;
 
     (void)options;
     enter();
     err = token.open_err;
+    no_reader = token.no_reader;
     token.opens++;
     leave();
     if (err != ATH_OK)
-        return why_set(&fault->why, err, "no token here");
+        return why_set(&fault->why, err, "%s", no_reader ? "no reader here" : "no token here");
     *ret_hsm = &the_token;
     return ATH_OK;
 }

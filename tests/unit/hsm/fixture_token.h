@@ -22,6 +22,7 @@ struct token_state {
     bool holds; /* signatures wait until it no longer does */
     bool bad_signature;
     bool pad;        /* its reader has a pad */
+    bool no_reader;  /* why open_err */
     bool is_changed; /* its PIN is another one now */
     bool is_vague;   /* it does not say so, but fails */
     uint8_t tries_left;

@@ -54,6 +54,29 @@ test_token_that_is_not_there_is_waited_for(void **state)
 }
 
 static void
+test_another_reason_is_told_once(void **state)
+{
+    struct scene *scene = *state;
+    struct hsm_response response;
+    unsigned opens;
+
+    token.open_err = ATH_ERR_HSM_UNAVAILABLE;
+    scene_start(scene);
+    ask_info(scene, 7);
+    (void)scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    pthread_mutex_lock(&token.lock);
+    token.no_reader = true;
+    pthread_mutex_unlock(&token.lock);
+    response = scene_answer(scene, 7, ATH_ERR_HSM_UNAVAILABLE);
+    assert_true(response.waits);
+    assert_true(ath_slice_is(response.sentence, "no reader here"));
+    opens = token_read(&token.opens);
+    assert_true(token_wait(&token.opens, opens + 2)); /* it says no more of it */
+    set(&token.open_err, ATH_OK);
+    (void)scene_answer(scene, 7, ATH_OK);
+}
+
+static void
 test_it_is_looked_for_more_and_more_seldom(void **state)
 {
     struct scene *scene = *state;
@@ -252,6 +275,7 @@ main(void)
     const struct CMUnitTest tests[] = {
         TEST(test_token_taken_out_is_noticed_though_requests_do_not_stop),
         TEST(test_token_that_is_not_there_is_waited_for),
+        TEST(test_another_reason_is_told_once),
         TEST(test_it_is_looked_for_more_and_more_seldom),
         TEST(test_requests_meanwhile_are_answered),
         TEST(test_other_errors_end_the_wait),
