@@ -87,7 +87,8 @@ extern const struct cmd *const cmd_groups[];
 
 extern const struct cmd cmd_agent_group[], cmd_key_group[], cmd_attest_group[],
     cmd_credential_group[], cmd_service_group[], cmd_handshake_group[], cmd_session_group[],
-    cmd_peer_group[], cmd_grant_group[], cmd_consent_group[], cmd_policy_group[], cmd_audit_group[];
+    cmd_peer_group[], cmd_grant_group[], cmd_consent_group[], cmd_policy_group[], cmd_lock_group[],
+    cmd_audit_group[];
 
 /* ---- ath_cmd_options.c ---- */
 

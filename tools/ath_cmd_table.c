@@ -13,6 +13,7 @@ const struct cmd *const cmd_groups[] = {
     cmd_grant_group,
     cmd_consent_group,
     cmd_policy_group,
+    cmd_lock_group,
     cmd_audit_group,
     NULL,
 };
@@ -25,8 +26,8 @@ static const struct cmd_option hello_options[] = {
 };
 
 static const struct cmd_option events_options[] = {
-    {NULL, "TOPIC", CMD_LIST, "topics", false, "consent hsm key audit",
-     "consent, hsm, key or audit; all where none is named"},
+    {NULL, "TOPIC", CMD_LIST, "topics", false, "consent hsm key audit lock",
+     "consent, hsm, key, audit or lock; all where none is named"},
     {0},
 };
 

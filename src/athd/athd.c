@@ -232,6 +232,7 @@ init_handles(struct athd *athd)
     size_t i;
 
     store_queue_init(&athd->stores);
+    passphrase_queue_init(&athd->passphrases);
     TAILQ_INIT(&athd->readings.waiting);
     if (deferred_queue_init(&athd->deferred, athd->loop) != ATH_OK ||
         request_table_init(&athd->requests, athd->loop) != ATH_OK ||

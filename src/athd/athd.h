@@ -9,6 +9,7 @@
 #include "athd/config.h"
 #include "athd/damage.h"
 #include "athd/deferred.h"
+#include "athd/passphrase_hash.h"
 #include "athd/request.h"
 #include "athd/store.h"
 #include "athd/tenant.h"
@@ -25,6 +26,7 @@ struct athd {
     struct deferred_queue deferred;
     struct request_table requests;
     struct store_queue stores;
+    struct passphrase_queue passphrases;
     struct damage_list damage; /* of what the stores read at the start */
     struct audit_log *audit;
     struct audit_flood flood;

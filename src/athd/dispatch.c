@@ -3,15 +3,23 @@
 #include "athd/athd.h"
 #include "athd/batch.h"
 #include "athd/connection.h"
+#include "athd/lock.h"
 #include "athd/policy_consent.h"
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "rpc/rpc_limits.h"
 
+/* Once more behind a question: it may have been locked while a person thought. */
 static void
 carry_out(struct request *request)
 {
-    method_table[request->method->id](request);
+    struct why why = {{0}};
+    ath_err err = lock_admits(request, &why);
+
+    if (err == ATH_OK)
+        method_table[request->method->id](request);
+    else
+        request_fail(request, err, &why);
 }
 
 void
@@ -30,7 +38,8 @@ dispatch(struct request *request)
     request->rule = answer.rule;
     if (answer.is_observed && !asked.question.is_preliminary) /* else when it is put again */
         policy_record_denied(request, &asked.question, &answer);
-    if (answer.verdict == POLICY_ALLOW) {
+    if (answer.verdict == POLICY_ALLOW || /* nobody is asked what will be refused */
+        (answer.verdict == POLICY_ASK && lock_admits(request, &why) != ATH_OK)) {
         carry_out(request);
     } else if (answer.verdict == POLICY_ASK) {
         policy_consent_ask(request, &asked.question, &answer.memo, carry_out);

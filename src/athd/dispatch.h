@@ -22,6 +22,8 @@ void dispatch(struct request *request);
 
 /* method_agent.c */
 method_fn method_agent_hello, method_agent_status, method_events_subscribe;
+/* method_lock.c */
+method_fn method_agent_lock, method_agent_unlock;
 /* method_key.c */
 method_fn method_key_create, method_key_list, method_key_get, method_key_delete, method_key_import,
     method_key_export;

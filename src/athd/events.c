@@ -11,6 +11,7 @@ static const char *const names[EVENT_TOPIC_COUNT] = {
     [EVENT_HSM] = "hsm",
     [EVENT_KEY] = "key",
     [EVENT_AUDIT] = "audit",
+    [EVENT_LOCK] = "lock",
 };
 
 const char *

@@ -8,14 +8,21 @@
 struct athd;
 struct tenant;
 
-enum event_topic { EVENT_CONSENT, EVENT_HSM, EVENT_KEY, EVENT_AUDIT, EVENT_TOPIC_COUNT };
+enum event_topic {
+    EVENT_CONSENT,
+    EVENT_HSM,
+    EVENT_KEY,
+    EVENT_AUDIT,
+    EVENT_LOCK,
+    EVENT_TOPIC_COUNT
+};
 
 const char *event_topic_name(enum event_topic topic);
 /* Has anybody asked for the topic since athd started? Where nobody has, an event need not be made.
  */
 bool events_wanted(const struct athd *athd, enum event_topic topic);
-/* Ends the maker; `topic` is put by this. To everybody who asked, or to those of a tenant. A connection that does not read loses the event, not its
- * answers. */
+/* Ends the maker; `topic` is put by this. To everybody who asked, or to those of a tenant. A
+ * connection that does not read loses the event, not its answers. */
 void events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event);
 void events_publish_to(struct tenant *tenant, enum event_topic topic, struct json_maker *event);
 

@@ -14,6 +14,7 @@
 #define GRACE_MS 5000u  /* after a person's time is up */
 #define LOOK_AGAIN_MS 10000u
 
+static const struct hsm_outcome shut = {.err = ATH_ERR_AGENT_LOCKED};
 static const char pin_needed[] = "its PIN is needed";
 static const char pin_locked[] =
     "too many wrong PINs: it takes none until it is unblocked (with its PUK or SO PIN)";
@@ -340,6 +341,10 @@ hsm_login_is_ready(struct hsm_unit *unit)
         expire(unit);
     if (unit->queue.len == 0 || login->stage != HSM_LOGIN_IDLE)
         return false;
+    if (hsm_pool_is_shut(unit->pool)) {
+        hsm_unit_fail_queued(unit, &shut);
+        return false;
+    }
     if (hsm_login_looks_again(unit))
         return false;
     if (hsm_login_is_refused(unit, &failure))
@@ -361,6 +366,24 @@ hsm_login_end(struct hsm_unit *unit)
 {
     if (unit->login.is_in && unit->process != NULL && !unit->is_leaving)
         expire(unit);
+}
+
+/* A PIN that the helper is trying is answered: take_success logs out then. */
+void
+hsm_login_shut(struct hsm_unit *unit)
+{
+    struct hsm_unit_login *login = &unit->login;
+
+    if (!unit->is_open || unit->is_leaving)
+        return;
+    hsm_process_send(unit->process, &(struct hsm_request){.id = 0, .op = HSM_OP_LOGOUT});
+    if (login->is_in)
+        log_out(unit);
+    end_dialogue(login);
+    if (login->stage == HSM_LOGIN_ASKING)
+        end_try(unit);
+    if (login->stage == HSM_LOGIN_IDLE && login->kind != HSM_LOGIN_NONE)
+        hsm_unit_fail_queued(unit, &shut);
 }
 
 /* ---- what the helper says ---- */
@@ -399,6 +422,11 @@ take_success(struct hsm_unit *unit)
     if (login->ttl_s > 0)
         uv_timer_start(&unit->logout, on_logout, (uint64_t)login->ttl_s * 1000, 0);
     hsm_queue_each(&unit->queue, let_go_on, NULL);
+    if (hsm_pool_is_shut(unit->pool)) {
+        expire(unit);
+        hsm_unit_fail_queued(unit, &shut);
+        return;
+    }
     hsm_unit_set_ready(unit);
     hsm_unit_pump(unit);
 }

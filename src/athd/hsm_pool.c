@@ -23,6 +23,7 @@ struct hsm_pool {
     void (*closed)(void *ctx);
     void *closed_ctx;
     uint64_t close_at_ms;
+    bool is_shut; /* locked */
 };
 
 /* ---- time ---- */
@@ -161,6 +162,26 @@ hsm_pool_free(struct hsm_pool *pool)
         hsm_unit_done(&pool->units[i]);
     hsm_throttle_free(pool->throttles);
     free(pool);
+}
+
+/* ---- locked ---- */
+
+void
+hsm_pool_shut(struct hsm_pool *pool, bool is_shut)
+{
+    pool->is_shut = is_shut;
+    for (size_t i = 0; i < pool->count; i++) {
+        if (is_shut)
+            hsm_login_shut(&pool->units[i]);
+        else
+            hsm_unit_pump(&pool->units[i]);
+    }
+}
+
+bool
+hsm_pool_is_shut(const struct hsm_pool *pool)
+{
+    return pool->is_shut;
 }
 
 /* ---- jobs ---- */

@@ -38,14 +38,13 @@ pause_of(const struct hsm_throttle *throttle)
 
 /* What is left of a pause that began before this start. By the time of day, for want of another
  * clock: where that was put back, the pause is as long as it was, and no longer. */
-static void
-go_on_with_pause(struct hsm_throttle *throttle)
+uint64_t
+hsm_throttle_until_ms(int64_t pause_s, int64_t failed_at)
 {
-    int64_t pause_s = pause_of(throttle);
-    int64_t past_s = clock_now() - throttle->failed_at;
+    int64_t past_s = clock_now() - failed_at;
     int64_t left_s = past_s < 0 ? pause_s : past_s > pause_s ? 0 : pause_s - past_s;
 
-    throttle->until_ms = clock_boot_ms() + (uint64_t)left_s * 1000;
+    return clock_boot_ms() + (uint64_t)left_s * 1000;
 }
 
 static struct hsm_throttle *
@@ -110,7 +109,7 @@ load_throttle(void *ctx, const char *stem, const struct json *object, struct why
     throttle->failed_at = decoded.failed_at;
     memcpy(throttle->refused, decoded.refused, decoded.refused_len);
     throttle->refused_len = decoded.refused_len;
-    go_on_with_pause(throttle);
+    throttle->until_ms = hsm_throttle_until_ms(pause_of(throttle), throttle->failed_at);
     return ATH_OK;
 }
 

@@ -25,6 +25,9 @@ struct hsm_throttle {
     size_t refused_len; /* 0: no pin-source has been refused */
 };
 
+/* When a pause that began before this start, at failed_at (Unix seconds), ends: clock_boot_ms. */
+uint64_t hsm_throttle_until_ms(int64_t pause_s, int64_t failed_at);
+
 /* Reads the directory (blocking, start-up). ATH_ERR_NOMEM, ATH_ERR_IO with why. */
 ath_err hsm_throttle_open(struct athd *athd, const char *dir, struct why *why,
                           struct hsm_throttles **ret_throttles) ATH_MUST_USE;

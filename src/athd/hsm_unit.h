@@ -235,6 +235,8 @@ void hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *r
 void hsm_login_is_lost(struct hsm_unit *unit);
 /* Logs out, if somebody is logged in. */
 void hsm_login_end(struct hsm_unit *unit);
+/* The pool is shut: nobody is logged in any more, the helper keeps no PIN, no prompter asks. */
+void hsm_login_shut(struct hsm_unit *unit);
 /* The helper is gone. */
 void hsm_login_lose(struct hsm_unit *unit);
 /* The time that LOGIN has is over. */
@@ -289,5 +291,6 @@ void hsm_pool_pump_others(struct hsm_pool *pool, const struct hsm_unit *unit);
 /* hsm_pool.c: a unit is ready. */
 void hsm_pool_note_open(struct hsm_pool *pool);
 struct hsm_throttles *hsm_pool_throttles(const struct hsm_pool *pool);
+bool hsm_pool_is_shut(const struct hsm_pool *pool);
 
 #endif

@@ -13,6 +13,7 @@
 #include "athd/handshake_table.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
+#include "athd/lock.h"
 #include "athd/session_table.h"
 #include "base/clock.h"
 
@@ -142,7 +143,7 @@ answer_status(struct request *request, const struct audit_head *head)
 
     json_object_begin(&result);
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
-    json_put_bool(&result, "locked", false);
+    lock_put_status(tenant->lock, &result);
     if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
         key_store_report(tenant->keys, &report) != ATH_OK ||
         damage_report(&athd->damage, tenant->dir, &damaged) != ATH_OK)

@@ -5,6 +5,8 @@
 method_fn *const method_table[RPC_METHOD_COUNT] = {
     [RPC_AGENT_HELLO] = method_agent_hello,
     [RPC_AGENT_STATUS] = method_agent_status,
+    [RPC_AGENT_LOCK] = method_agent_lock,
+    [RPC_AGENT_UNLOCK] = method_agent_unlock,
     [RPC_EVENTS_SUBSCRIBE] = method_events_subscribe,
     [RPC_KEY_CREATE] = method_key_create,
     [RPC_KEY_LIST] = method_key_list,

@@ -336,6 +336,7 @@ policy_decide(struct tenant *tenant, const struct caller *caller,
         return answer;
     }
     look_at_consent(tenant, decision.allowing, &subject, question, &answer);
+    answer.memo.tenant = tenant->uid;
     return answer;
 }
 
@@ -343,4 +344,10 @@ void
 policy_remember(struct policy *policy, const struct policy_memo *memo)
 {
     policy_limits_keep(&policy->limits, memo);
+}
+
+void
+policy_forget(struct policy *policy, const struct tenant *tenant)
+{
+    policy_limits_forget(&policy->limits, tenant->uid);
 }

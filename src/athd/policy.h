@@ -20,6 +20,7 @@ enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK, POLICY_LIMITED };
 /* What an allowed request leaves behind when the user has said yes. */
 struct policy_memo {
     uint8_t of[SHA256_LEN]; /* by which rule, for whom, which key, which audiences */
+    uid_t tenant;           /* whose things it is about */
     int64_t for_s;          /* 0: nothing is remembered; INT64_MAX: as long as athd runs */
 };
 
@@ -44,6 +45,8 @@ struct policy_answer policy_decide(struct tenant *tenant, const struct caller *c
                                    const struct policy_question *question, bool is_counted);
 /* The user said yes to what was asked. */
 void policy_remember(struct policy *policy, const struct policy_memo *memo);
+/* Every yes about this tenant's things. */
+void policy_forget(struct policy *policy, const struct tenant *tenant);
 
 /* The rules in force, and what they would say; nothing is counted. */
 const struct policy_rules *policy_rules(const struct policy *policy);

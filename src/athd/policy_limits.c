@@ -165,5 +165,14 @@ policy_limits_keep(struct policy_limits *limits, const struct policy_memo *memo)
         if (limits->kept[i].until_s < oldest->until_s)
             oldest = &limits->kept[i];
     memcpy(oldest->of, memo->of, SHA256_LEN);
+    oldest->tenant = memo->tenant;
     oldest->until_s = memo->for_s == INT64_MAX ? UINT64_MAX : now_s + (uint64_t)memo->for_s;
+}
+
+void
+policy_limits_forget(struct policy_limits *limits, uid_t tenant)
+{
+    for (size_t i = 0; i < POLICY_MEMOS; i++)
+        if (limits->kept[i].tenant == tenant)
+            limits->kept[i].until_s = 0;
 }

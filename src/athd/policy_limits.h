@@ -17,6 +17,7 @@ struct policy_limits {
     } rates[POLICY_RATES];
     struct policy_kept {
         uint8_t of[SHA256_LEN];
+        uid_t tenant;
         uint64_t until_s; /* clock_boot_ms / 1000; 0: free */
     } kept[POLICY_MEMOS];
 };
@@ -42,5 +43,6 @@ struct policy_yes { /* all borrowed */
 ath_err policy_limits_memo(const struct policy_yes *yes, struct policy_memo *ret_memo) ATH_MUST_USE;
 bool policy_limits_has(const struct policy_limits *limits, const struct policy_memo *memo);
 void policy_limits_keep(struct policy_limits *limits, const struct policy_memo *memo);
+void policy_limits_forget(struct policy_limits *limits, uid_t tenant);
 
 #endif

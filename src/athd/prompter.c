@@ -5,6 +5,7 @@
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -14,12 +15,14 @@
 #include "base/log.h"
 
 #define KILL_AFTER_MS 1000u
+#define CHUNK_LEN 4096u
 
 struct prompter {
     struct prompter_events events;
     char program[256];         /* for the log: configuration may change meanwhile */
     struct pinentry *pinentry; /* NULL: somebody else talks to it, and there are no pipes */
     struct child *child;       /* NULL once it has ended */
+    struct ath_secret chunk;   /* what is read of one that asks for a PIN; else empty */
     uv_pipe_t to, from;        /* its standard input and output */
     uv_timer_t kill_timer;
     bool is_over; /* answered, or nobody wants the answer any more */
@@ -30,14 +33,21 @@ struct prompter {
 /* ---- the end ---- */
 
 static void
+prompter_free(struct prompter *prompter)
+{
+    pinentry_free(prompter->pinentry);
+    ath_secret_done(&prompter->chunk);
+    free(prompter);
+}
+
+static void
 finish_if_gone(struct prompter *prompter)
 {
     struct prompter_events events = prompter->events;
 
     if (prompter->child != NULL || prompter->open_handles > 0)
         return;
-    pinentry_free(prompter->pinentry);
-    free(prompter);
+    prompter_free(prompter);
     events.on_gone(events.gone_ctx);
 }
 
@@ -147,14 +157,18 @@ has_unread(const struct prompter *prompter)
            ioctl(fd, FIONREAD, &len) == 0 && len > 0;
 }
 
+/* libuv reads straight into it (uv_read_start(3)): a PIN is in no other memory. */
 static void
 on_alloc(uv_handle_t *handle, size_t suggested, uv_buf_t *ret_buf)
 {
-    static char chunk[4096]; /* one for all: on_read uses it up at once */
+    static char chunk[CHUNK_LEN]; /* one for all: on_read uses it up at once */
+    struct prompter *prompter = handle->data;
 
-    (void)handle;
     (void)suggested;
-    *ret_buf = uv_buf_init(chunk, sizeof(chunk));
+    if (prompter->chunk.data != NULL)
+        *ret_buf = uv_buf_init((char *)prompter->chunk.data, (unsigned)prompter->chunk.len);
+    else
+        *ret_buf = uv_buf_init(chunk, sizeof(chunk));
 }
 
 static void
@@ -173,12 +187,20 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
             err = ATH_ERR_NO_PROMPTER;
     }
     ath_buf_done(&out);
+    if (len > 0 && prompter->chunk.data != NULL)
+        explicit_bzero(prompter->chunk.data, (size_t)len);
     if (len < 0)
         uv_read_stop(stream);
     if (err != ATH_OK || pinentry_is_done(prompter->pinentry))
         answer(prompter, err);
     if (len < 0 && prompter->child == NULL)
         close_handles(prompter);
+}
+
+ath_err
+prompter_take_pin(struct prompter *prompter, struct ath_secret *ret_pin)
+{
+    return pinentry_take_pin(prompter->pinentry, ret_pin);
 }
 
 /* ---- the beginning ---- */
@@ -243,6 +265,7 @@ prompter_start(uv_loop_t *loop, const char *program, const struct pinentry_quest
     ath_err err = ATH_ERR_NOMEM;
 
     if (prompter == NULL || (err = pinentry_new(question, &prompter->pinentry)) != ATH_OK ||
+        (question->asks_pin && (err = ath_secret_init(&prompter->chunk, CHUNK_LEN)) != ATH_OK) ||
         (err = init_handles(loop, prompter)) != ATH_OK)
         goto out;
     prompter->events = *events;
@@ -263,8 +286,7 @@ out:
         prompter->events.on_gone = on_nothing;
         close_handles(prompter);
     } else if (prompter != NULL) {
-        pinentry_free(prompter->pinentry);
-        free(prompter);
+        prompter_free(prompter);
     }
     return err;
 }

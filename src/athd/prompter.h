@@ -32,6 +32,10 @@ ath_err prompter_start_for_other(uv_loop_t *loop, const char *program,
                                  const struct prompter_events *events,
                                  struct prompter **ret_prompter, int *ret_fd) ATH_MUST_USE;
 
+/* Inside on_answer with ATH_OK, where the question asks for a PIN: it, now the caller's. It came
+ * through locked memory only. ATH_ERR_NOT_FOUND, ATH_ERR_NOMEM. */
+ath_err prompter_take_pin(struct prompter *prompter, struct ath_secret *ret_pin) ATH_MUST_USE;
+
 /* Takes the question from the screen: SIGTERM, after a second SIGKILL. After an answer too. */
 void prompter_end(struct prompter *prompter);
 

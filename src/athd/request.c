@@ -5,6 +5,7 @@
 #include "athd/athd.h"
 #include "athd/batch.h"
 #include "athd/connection.h"
+#include "athd/lock.h"
 #include "athd/policy_question.h"
 #include "base/clock.h"
 
@@ -211,8 +212,12 @@ void
 request_finish(struct request *request, struct json *taken_result)
 {
     struct ath_buf answer = {.max = CONNECTION_ANSWER_MAX};
+    struct why why = {{0}};
+    ath_err err = lock_releases(request, &why);
 
-    if (taken_result == NULL) {
+    if (err != ATH_OK) {
+        fail_with(request, err, &why, NULL);
+    } else if (taken_result == NULL) {
         fail_with(request, ATH_ERR_NOMEM, NULL, NULL);
     } else if (wants_answer(request)) {
         rpc_put_result(&answer, request->id, taken_result);
@@ -246,8 +251,14 @@ void
 request_fail_data(struct request *request, ath_err err, const struct why *why,
                   struct json *taken_data)
 {
-    fail_with(request, err, why,
-              taken_data == NULL && err == ATH_ERR_POLICY_DENIED ? request->denied : taken_data);
+    struct why locked = {{0}};
+
+    if (lock_releases(request, &locked) != ATH_OK)
+        fail_with(request, ATH_ERR_AGENT_LOCKED, &locked, NULL);
+    else
+        fail_with(request, err, why,
+                  taken_data == NULL && err == ATH_ERR_POLICY_DENIED ? request->denied
+                                                                     : taken_data);
     json_free(taken_data);
     request_free(request);
 }

@@ -39,6 +39,7 @@ struct request {
     bool has_consent;      /* the user was asked and said yes */
     const char *limit;     /* which limit stood against a question; static, NULL: none */
     bool is_rated;         /* it has been counted for a rule's rate */
+    bool is_locked_out;    /* its tenant was locked while it was under way: lock_releases */
     struct policy_memo memo;  /* what a yes to policy's question is remembered as */
     struct policy_kept *kept; /* what policy allowed if the user says yes; owned, NULL: nothing */
     char allowed_key[NAME_MAX_LEN + 1]; /* the key that policy has been asked about, with all there

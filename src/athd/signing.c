@@ -7,6 +7,7 @@
 #include "athd/events.h"
 #include "athd/freeze.h"
 #include "athd/grant.h"
+#include "athd/lock.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/digest.h"
@@ -244,7 +245,8 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
     ath_err err;
 
     /* the hardware first: the record is made while it works */
-    if ((err = check(request, signing->key, purpose, message, why)) != ATH_OK ||
+    if ((err = lock_admits(request, why)) != ATH_OK ||
+        (err = check(request, signing->key, purpose, message, why)) != ATH_OK ||
         (err = grant_use_begin(request->caller->through, &signing->use, why, on_counted,
                                signing)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,

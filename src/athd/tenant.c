@@ -10,6 +10,7 @@
 #include "athd/grant_table.h"
 #include "athd/handshake_table.h"
 #include "athd/key_store.h"
+#include "athd/lock.h"
 #include "athd/peer_store.h"
 #include "athd/replay_store.h"
 #include "athd/service_store.h"
@@ -42,6 +43,7 @@ tenant_free(struct tenant *tenant)
     service_store_free(tenant->services);
     peer_store_free(tenant->peers);
     key_store_free(tenant->keys);
+    lock_free(tenant->lock);
     freeze_free(tenant->freeze);
     grant_table_free(tenant->grants);
     free(tenant->dir);
@@ -93,7 +95,8 @@ tenant_open(struct athd *athd, uid_t uid, char *taken_dir, struct why *why,
     if ((err = file_make_private_dir(tenant->dir, why)) != ATH_OK ||
         (err = open_stores(tenant, why)) != ATH_OK ||
         (err = handshake_table_new(tenant, &tenant->handshakes)) != ATH_OK ||
-        (err = session_table_new(tenant, &tenant->sessions)) != ATH_OK) {
+        (err = session_table_new(tenant, &tenant->sessions)) != ATH_OK ||
+        (err = lock_open(tenant, &tenant->lock)) != ATH_OK) {
         tenant_free(tenant);
         return err;
     }

@@ -24,6 +24,7 @@ struct tenant {
     uid_t uid;
     char *dir; /* STATE, or STATE/users/UID */
     struct freeze *freeze;
+    struct lock *lock;
     struct key_store *keys;
     struct peer_store *peers;
     struct did_pins pins; /* peers', for the protocol layer */

@@ -12,6 +12,8 @@
 #define RPC_METHOD_LIST(X)                                                                         \
     X(AGENT_HELLO, "agent.hello")                                                                  \
     X(AGENT_STATUS, "agent.status")                                                                \
+    X(AGENT_LOCK, "agent.lock")                                                                    \
+    X(AGENT_UNLOCK, "agent.unlock")                                                                \
     X(EVENTS_SUBSCRIBE, "events.subscribe")                                                        \
     X(KEY_CREATE, "key.create")                                                                    \
     X(KEY_LIST, "key.list")                                                                        \

@@ -28,7 +28,7 @@
 
 #define ROLES "user client server"
 #define CONFIRMS "never always session"
-#define TOPICS "consent hsm key audit"
+#define TOPICS "consent hsm key audit lock"
 #define FORMATS "jwk pem did ssh tss2 agent.json"
 
 #define REQUIRED true
@@ -60,6 +60,8 @@ static const struct rpc_param params_AGENT_HELLO[] = {
     END,
 };
 static const struct rpc_param params_AGENT_STATUS[] = {END};
+static const struct rpc_param params_AGENT_LOCK[] = {END};
+static const struct rpc_param params_AGENT_UNLOCK[] = {END};
 static const struct rpc_param params_EVENTS_SUBSCRIBE[] = {
     {"topics", RPC_STRINGS, REQUIRED, 0, 16, TOPICS},
     END,

@@ -10,7 +10,7 @@ from peer.agent import Athd, Failed
 
 SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
 NOT_IN_THIS_VERSION = (
-    "agent.lock agent.unlock key.rotate key.evidence evidence.verify credential.revoke vault.put "
+    "key.rotate key.evidence evidence.verify credential.revoke vault.put "
     "vault.get vault.list vault.delete").split()
 AGENT_ID = "https://bot.example/.well-known/agent.json"
 TRACE = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
@@ -140,8 +140,16 @@ class Schema(unittest.TestCase):
         self.use_audit()
         self.use_policy()
         self.use_grants()
+        self.use_lock()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
+
+    def use_lock(self):
+        with open(os.path.join(self.athd.dir, "getpin"), "w", encoding="utf-8") as file:
+            file.write("echo D correct horse; echo OK\n")
+        self.call("agent.lock")
+        self.call("agent.status")
+        self.call("agent.unlock")
 
     def use_policy(self):
         self.call("policy.check", method="key.list")

@@ -33,6 +33,7 @@ fixture_begin(struct fixture *fixture, const char *hsm_uri)
     assert_int_equal(deferred_queue_init(&fixture->athd.deferred, fixture->athd.loop), ATH_OK);
     assert_int_equal(request_table_init(&fixture->athd.requests, fixture->athd.loop), ATH_OK);
     store_queue_init(&fixture->athd.stores);
+    passphrase_queue_init(&fixture->athd.passphrases);
     TAILQ_INIT(&fixture->athd.readings.waiting);
     assert_int_equal(policy_open(&fixture->athd, NULL, &fixture->athd.policy), ATH_OK);
     assert_int_equal(tenants_open(&fixture->athd, NULL), ATH_OK);

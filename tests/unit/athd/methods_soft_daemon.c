@@ -448,6 +448,13 @@ hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm)
 }
 
 void
+hsm_pool_shut(struct hsm_pool *pool, bool is_shut)
+{
+    (void)pool;
+    soft.is_shut = is_shut;
+}
+
+void
 hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key)
 {
     (void)pool;
@@ -525,6 +532,39 @@ consent_ask(struct request *request, struct consent_text *taken_text, const char
     question.done = done;
     question.ctx = ctx;
     deferred_add(&request->athd->deferred, &question.deferred, on_question, NULL);
+}
+
+/* Nobody sits at this screen. */
+void
+consent_turn_wait(struct consent *consent, struct consent_turn *turn)
+{
+    (void)consent;
+    (void)turn;
+}
+
+void
+consent_turn_end(struct consent *consent, struct consent_turn *turn)
+{
+    (void)consent;
+    (void)turn;
+}
+
+const char *
+consent_ttyname(void)
+{
+    return NULL;
+}
+
+const char *
+consent_ttytype(void)
+{
+    return NULL;
+}
+
+const char *
+consent_lc_ctype(void)
+{
+    return NULL;
 }
 
 bool

@@ -29,6 +29,7 @@ extern struct soft {
     char opened[256];           /* the blob that the hardware was last asked to open */
     unsigned forgotten;         /* hsm_pool_key_forget */
     uint64_t wait_ms;           /* hsm_pool_wait_ms */
+    bool is_shut;               /* hsm_pool_shut */
     bool hold;                  /* the hardware does not answer until soft_release */
     unsigned questions, signatures;
     char question[16384];     /* the last one's text */

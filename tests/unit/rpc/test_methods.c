@@ -29,6 +29,8 @@ static const struct {
     {"agent.hello", "{\"client\":\"test\"}"},
     {"agent.hello", "{\"client\":{\"name\":\"test\"}}"},
     {"agent.status", "{}"},
+    {"agent.lock", "{}"},
+    {"agent.unlock", "{}"},
     {"events.subscribe", "{\"topics\":[\"consent\",\"hsm\",\"key\",\"audit\"]}"},
     {"key.create", "{\"name\":\"k\",\"role\":\"client\",\"hsm\":\"tpm\",\"algorithm\":\"ES256\","
                    "\"agent_id\":\"https://a.example/\",\"display\":{\"name\":\"A\"},\"pin\":false,"
@@ -202,6 +204,8 @@ static const struct {
     const char *named; /* what the sentence must name */
 } refused[] = {
     {"agent.status", "{\"x\":1}", "\"x\""},
+    {"agent.lock", "{\"passphrase\":\"x\"}", "\"passphrase\""},
+    {"agent.unlock", "{\"passphrase\":\"x\"}", "\"passphrase\""},
     {"key.get", "{\"name\":\"k\",\"Name\":\"k\"}", "\"Name\""},
     {"key.get", "{\"name\":\"../k\"}", "\"name\""},
     {"key.get", "{\"name\":\"\"}", "\"name\""},
