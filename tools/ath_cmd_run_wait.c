@@ -11,6 +11,7 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -32,6 +33,7 @@ signals_of_ours(sigset_t *ret_set)
 
     sigemptyset(ret_set);
     sigaddset(ret_set, SIGCHLD);
+    sigaddset(ret_set, SIGCONT);
     for (i = 0; i < sizeof(passed_on) / sizeof(passed_on[0]); i++) {
         if (sigaction(passed_on[i], NULL, &action) == 0 && action.sa_handler != SIG_IGN)
             sigaddset(ret_set, passed_on[i]);
@@ -47,21 +49,43 @@ run_wait_begin(void)
     sigprocmask(SIG_BLOCK, &set, NULL);
 }
 
+/* Has the whole job been continued since the last look? */
+static bool
+was_continued(void)
+{
+    const struct timespec now = {0};
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGCONT);
+    return sigtimedwait(&set, NULL, &now) == SIGCONT;
+}
+
+static void
+stop_by(int number)
+{
+    sigset_t one, before;
+
+    sigemptyset(&one);
+    sigaddset(&one, number);
+    sigprocmask(SIG_BLOCK, &one, &before);
+    raise(number); /* if the terminal's own waits already they become one */
+    sigprocmask(SIG_UNBLOCK, &one, NULL);
+    sigprocmask(SIG_SETMASK, &before, NULL);
+    (void)was_continued();
+}
+
 /* COMMAND has stopped: so do we, for our shell to see it, and both go on when we are continued. */
 static void
 stop_too(const struct waiting *waiting, int number)
 {
     pid_t group = getpgid(waiting->pid), front;
-    sigset_t one, before;
 
     if (waiting->terminal < 0)
         return; /* nobody would continue us: who stopped COMMAND continues it */
     front = tcgetpgrp(waiting->terminal);
-    sigemptyset(&one);
-    sigaddset(&one, number);
-    sigprocmask(SIG_UNBLOCK, &one, &before);
-    raise(number);
-    sigprocmask(SIG_SETMASK, &before, NULL);
+    if (!was_continued()) /* of two that are continued one is the first */
+        stop_by(number);
     /* a shell as COMMAND has groups of its own, of which ours knows nothing */
     if (front == group && group != getpgrp() && tcgetpgrp(waiting->terminal) == getpgrp())
         tcsetpgrp(waiting->terminal, group);
@@ -94,7 +118,7 @@ look_at_children(struct waiting *waiting, siginfo_t *ret_end)
 static void
 take_signal(struct waiting *waiting, const siginfo_t *info)
 {
-    if (info->si_signo == SIGCHLD)
+    if (info->si_signo == SIGCHLD || info->si_signo == SIGCONT)
         return;
     if (info->si_code > 0) /* the kernel's, from the terminal: COMMAND has got it too */
         waiting->interrupted = waiting->interrupted || info->si_signo == SIGINT;

@@ -10,12 +10,11 @@ import socket
 import stat
 import subprocess
 import sys
-import textwrap
+import tempfile
 import time
 import unittest
 
-from peer.agent import BIN, Athd, Connection, Failed
-from peer.place import PLACE
+from peer.agent import BIN, Athd, Connection
 
 ATH = os.path.join(BIN, "ath")
 AUDIENCE = "https://flights.example"
@@ -91,6 +90,612 @@ class Usage(unittest.TestCase):
         run = self.ath("--as-child-of-ath-run")
         self.assertEqual(run.returncode, 64)
         self.assertIn(b"use `ath run`", run.stderr)
+
+
+class WithAthd(unittest.TestCase):
+    """Each class has an athd of its own, with the client keys bot and other."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.athd = Athd()
+        cls.athd.__enter__()
+        cls.addClassCleanup(cls.athd.__exit__)
+        for name in ("bot", "other"):
+            cls.athd.call("key.create", name=name, role="client", agent_id=AGENT_ID)
+
+    def setUp(self):
+        self.dir = tempfile.mkdtemp(prefix="t", dir=self.athd.dir)
+        self.addCleanup(self.no_grant_is_left)
+
+    def no_grant_is_left(self):
+        self.assertEqual(wait_for(lambda: [self.grants()])[0], {})
+
+    def grants(self):
+        return {grant["name"]: grant for grant in self.athd.call("grant.list")["grants"]}
+
+    def path(self, name):
+        return os.path.join(self.dir, name)
+
+    def start(self, *words, name="travel", limits=("--key", "bot"), **more):
+        """ath run, in a process group of its own as a shell would give it."""
+        more.setdefault("stdin", subprocess.DEVNULL)
+        variables = more.pop("variables", {})
+        return subprocess.Popen([ATH, "run", name, *limits, "--", *words], stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, start_new_session=True,
+                                env=environment(ATH_AUTH_SOCK=self.athd.socket, DIR=self.dir, **variables), **more)
+
+    def run_it(self, *words, text=None, **more):
+        with self.start(*words, **{"stdin": subprocess.PIPE, **more} if text is not None else more) as run:
+            out, err = run.communicate(text, timeout=60)
+        if b"Sanitizer" in err:
+            raise AssertionError(err.decode())
+        return subprocess.CompletedProcess(words, run.returncode, out, err)
+
+    def sh(self, script, **more):
+        return self.run_it("sh", "-c", script, **more)
+
+    def succeeds(self, script, **more):
+        run = self.sh(script, **more)
+        self.assertEqual(run.returncode, 0, run.stderr.decode())
+        return run.stdout.decode()
+
+
+class Command(WithAthd):
+    """What the command is given, and how it ends."""
+
+    def test_exit_status_is_the_commands(self):
+        for status in (0, 1, 7, 126, 255):
+            self.assertEqual(self.sh(f"exit {status}").returncode, status)
+        for number in (signal.SIGTERM, signal.SIGKILL, signal.SIGINT):
+            self.assertEqual(self.sh(f"kill -{number} $$").returncode, 128 + number)
+
+    def test_a_command_that_is_not_there_is_127_and_one_that_cannot_be_run_126(self):
+        for command, status, words in ((os.path.join(self.dir, "none"), 127, b"No such file"),
+                                       ("no-such-command-here", 127, b"no such command in PATH"),
+                                       ("/etc/passwd", 126, b"Permission denied"),
+                                       (self.dir, 126, b"Permission denied")):
+            run = self.run_it(command)
+            self.assertEqual((run.returncode, run.stdout), (status, b""), command)
+            self.assertIn(words, run.stderr)
+
+    def test_words_are_passed_as_they_are(self):
+        words = [b"", b"two words", b"$HOME ${HOME}", b"%n", b"--help", b"--", b"-x", b"\xff\xfe", b"line\nline"]
+        run = self.run_it("printf", "%s\\0", *words)
+        self.assertEqual(run.stdout.split(b"\0")[:-1], words)
+
+    def test_without_two_hyphens_the_command_begins_at_the_first_word(self):
+        run = subprocess.run([ATH, "run", "travel", "--key", "bot", "echo", "--key", "other"], timeout=60,
+                             env=environment(ATH_AUTH_SOCK=self.athd.socket), capture_output=True, check=False)
+        self.assertEqual((run.returncode, run.stdout), (0, b"--key other\n"), run.stderr)
+
+    def test_standard_input_and_output_are_the_commands(self):
+        bytes_in = os.urandom(300000)
+        self.assertEqual(self.run_it("cat", text=bytes_in).stdout, bytes_in)
+        self.assertEqual(self.sh("echo out; echo error >&2; exit 3").stderr, b"error\n")
+
+    def test_environment_names_the_grants_socket_and_does_not_lead_to_the_owners(self):
+        run = self.run_it("env", variables={"MINE": "kept", "ATH_COLOUR": "kept", "ATH_OTHER_SOCK": "/elsewhere",
+                                            "LEADS": f"unix:{self.athd.socket}"})
+        variables = dict(line.split("=", 1) for line in run.stdout.decode().splitlines() if "=" in line)
+        self.assertEqual(variables["ATH_AUTH_SOCK"], os.path.join(self.athd.dir, "grants", "travel", "agent.sock"))
+        self.assertEqual((variables["MINE"], variables["ATH_COLOUR"]), ("kept", "kept"))
+        self.assertEqual([name for name in ("LEADS", "ATH_OTHER_SOCK") if name in variables], [])
+        self.assertNotIn(self.athd.socket, run.stdout.decode())
+
+    def test_no_descriptor_is_inherited_but_the_three(self):
+        with open(os.devnull, "rb") as file:
+            os.set_inheritable(file.fileno(), True)
+            out = self.run_it(sys.executable, "-c", "import os; print(sorted(map(int, os.listdir('/proc/self/fd'))))",
+                              close_fds=False).stdout
+        descriptors = json.loads(out)
+        self.assertEqual(descriptors[:3], [0, 1, 2])
+        self.assertEqual(len(descriptors), 4)  # the fourth reads the list
+
+    def test_signals_sent_to_ath_are_passed_on(self):
+        for name in ("TERM", "HUP", "INT", "QUIT", "USR1", "USR2"):
+            with self.start("sh", "-c", f"trap 'echo got {name}; exit 9' {name}; echo ready; while :; do sleep 0.05; done"
+                            ) as run:
+                self.assertEqual(run.stdout.readline(), b"ready\n")
+                run.send_signal(getattr(signal, f"SIG{name}"))
+                out, err = run.communicate(timeout=60)
+            self.assertEqual((run.returncode, out), (9, f"got {name}\n".encode()), err)
+
+    def test_what_the_command_leaves_running_is_ended(self):
+        run = self.sh("""
+            sleep 1000 & echo $! > $DIR/plain
+            setsid sh -c 'echo $$ > $DIR/session; sleep 1000 & echo $! > $DIR/deeper; wait' &
+            (trap "" TERM; exec sleep 1000) & echo $! > $DIR/stubborn
+            while ! [ -s $DIR/deeper ]; do sleep 0.01; done""")
+        self.assertEqual(run.returncode, 0, run.stderr)
+        for name in ("plain", "session", "deeper", "stubborn"):
+            self.assertFalse(is_running(int(content(self.path(name)))), name)
+        self.assertIn(b"had left running", run.stderr)
+
+    def test_what_was_there_before_is_not_ended(self):
+        """A shell that becomes ath leaves it children that the command did not start."""
+        run = subprocess.run(["sh", "-c", 'sleep 1000 & echo $!; exec "$ATH" run travel --key bot -- true'],
+                             env=environment(ATH_AUTH_SOCK=self.athd.socket), stdin=subprocess.DEVNULL,
+                             stdout=open(self.path("out"), "wb"), timeout=60, check=False)
+        pid = int(content(self.path("out")))
+        self.addCleanup(os.kill, pid, signal.SIGKILL)
+        self.assertEqual(run.returncode, 0)
+        self.assertTrue(is_running(pid))
+
+    def test_kept_children_live_and_have_no_access(self):
+        run = self.sh("""
+            (trap "" HUP; while ! [ -e $DIR/go ]; do sleep 0.01; done
+             "$ATH" attest bot --audience https://flights.example > $DIR/out 2> $DIR/err; echo $? > $DIR/status
+            ) > /dev/null 2>&1 &
+            "$ATH" attest bot --audience https://flights.example > $DIR/before""",
+                      limits=("--key", "bot", "--keep-children"))
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertRegex(content(self.path("before")), r"^ey")
+        open(self.path("go"), "wb").close()
+        self.assertEqual(wait_for(lambda: content(self.path("status"))), "2\n")
+        self.assertEqual(content(self.path("out")), "")
+        self.assertIn("the grant has ended", content(self.path("err")))
+
+
+class Grant(WithAthd):
+    """What comes through the socket may do what was granted."""
+
+    def status_of(self, script, **more):
+        run = self.sh(script, **more)
+        return run.returncode, run.stderr.decode()
+
+    def test_only_what_was_granted_works_inside(self):
+        limits = ("--key", "bot", "--audience", AUDIENCE)
+        self.assertRegex(self.succeeds('"$ATH" attest bot --audience https://flights.example', limits=limits), r"^ey")
+        for script, words in (
+                ('"$ATH" attest bot --audience https://elsewhere.example', "audience"),
+                ('"$ATH" attest other --audience https://flights.example', ""),
+                ('"$ATH" key create more --role client', ""),
+                ('"$ATH" key delete bot', ""),
+                ('"$ATH" policy show', ""),
+                ('"$ATH" audit show', ""),
+                ('"$ATH" grant create wide --key other', ""),
+                ('"$ATH" grant list', "")):
+            status, said = self.status_of(script, limits=limits)
+            self.assertEqual(status, 77, (script, said))
+            self.assertIn("POLICY_DENIED", said)
+            self.assertIn(words, said)
+        listed = json.loads(self.succeeds('"$ATH" key list --json', limits=limits))
+        self.assertEqual([key["name"] for key in listed["keys"]], ["bot"])
+
+    def test_uses_are_counted(self):
+        out = self.succeeds("""
+            for i in 1 2 3; do "$ATH" attest bot --audience https://flights.example > /dev/null 2>&1; echo $?; done""",
+                            limits=("--key", "bot", "--max-uses", "2"))
+        self.assertEqual(out.split()[:2], ["0", "0"])
+        self.assertIn(out.split()[2], ("77", "2"))  # used up, it has ended
+
+    def test_it_is_gone_when_ath_ends(self):
+        path = self.succeeds('printf %s "$ATH_AUTH_SOCK"')
+        self.assertEqual(self.grants(), {})
+        self.assertFalse(os.path.exists(path))
+
+    def test_command_of_a_grant_that_is_refused_does_not_run(self):
+        run = self.run_it("echo", "it ran", limits=("--key", "nobody"))
+        self.assertEqual((run.returncode, run.stdout), (1, b""))
+        self.assertIn(b"KEY_NOT_FOUND", run.stderr)
+        run = self.run_it("echo", "it ran", limits=("--key", "bot", "--method", "policy.reload"))
+        self.assertNotEqual(run.returncode, 0)
+        self.assertEqual(run.stdout, b"")
+        self.assertIn(b"policy.reload", run.stderr)
+
+    def test_a_name_in_use_is_told_and_the_other_goes_on(self):
+        with self.start("sh", "-c", "echo ready; read line; exit 4", stdin=subprocess.PIPE) as first:
+            self.assertEqual(first.stdout.readline(), b"ready\n")
+            second = self.run_it("echo", "it ran")
+            self.assertEqual((second.returncode, second.stdout), (1, b""))
+            self.assertIn(b"travel", second.stderr)
+            self.assertIn("travel", self.grants())
+            first.communicate(b"go\n", timeout=60)
+        self.assertEqual(first.returncode, 4)
+
+    def test_one_that_was_made_before_is_used_as_it_is_and_ends_with_the_command(self):
+        made = self.athd.call("grant.create", name="travel", keys=["bot"], audiences=[AUDIENCE])
+        out = self.succeeds('echo "$ATH_AUTH_SOCK"; "$ATH" grant show --field audiences.0', limits=())
+        self.assertEqual(out.split(), [made["socket"], AUDIENCE])
+        self.assertEqual(self.grants(), {})
+        run = self.run_it("echo", "it ran", limits=())
+        self.assertEqual((run.returncode, run.stdout), (1, b""))
+        self.assertIn(b"travel", run.stderr)
+
+    def test_what_it_may_do_is_told_inside(self):
+        limits = ("--key", "bot", "--audience", AUDIENCE, "--ttl", "10m", "--max-uses", "5")
+        shown = json.loads(self.succeeds('"$ATH" grant show --json', limits=limits))
+        self.assertEqual((shown["name"], shown["keys"], shown["audiences"], shown["uses_left"]),
+                         ("travel", ["bot"], [AUDIENCE], 5))
+        self.assertAlmostEqual(shown["expires_at"], time.time() + 600, delta=60)
+        told = self.succeeds('"$ATH" status', limits=limits)
+        self.assertRegex(told, r"name +travel\n")
+        self.assertIn(AUDIENCE, told)
+        doctor = json.loads(self.succeeds('"$ATH" doctor --json || true', limits=limits))
+        found = [finding for finding in doctor["findings"] if finding["what"] == "grant"]
+        self.assertEqual(len(found), 1)
+        for word in ("travel", "bot", AUDIENCE):
+            self.assertIn(word, found[0]["found"])
+        own = subprocess.run([ATH, "grant", "show"], env=environment(ATH_AUTH_SOCK=self.athd.socket), timeout=60,
+                             capture_output=True, check=False)
+        self.assertEqual(own.returncode, 1)
+        self.assertIn(b"not the socket of a grant", own.stderr)
+
+    def test_inside_another_it_can_only_narrow(self):
+        outer = ("--key", "bot", "--audience", AUDIENCE, "--method", "group:use", "--method", "grant.create")
+        inner = '"$ATH" run inner --key bot --audience %s -- "$ATH" attest bot --audience %s'
+        self.assertRegex(self.succeeds(inner % (AUDIENCE, AUDIENCE), limits=outer), r"^ey")
+        status, said = self.status_of(inner % ("https://elsewhere.example", AUDIENCE), limits=outer)
+        self.assertNotEqual(status, 0)
+        self.assertIn("audience", said)
+        status, said = self.status_of('"$ATH" run inner --key other -- echo it ran', limits=outer)
+        self.assertNotEqual(status, 0)
+        status, said = self.status_of('"$ATH" run inner --key bot -- echo it ran')
+        self.assertEqual(status, 77, said)
+
+    def test_dry_run_tells_and_does_nothing(self):
+        limits = ("--key", "bot", "--audience", AUDIENCE, "--dry-run")
+        run = self.run_it("echo", "it ran", limits=(*limits, "--json"), variables={"LEADS": self.athd.socket})
+        self.assertEqual(run.returncode, 0, run.stderr)
+        told = json.loads(run.stdout)
+        self.assertEqual(told["grant"], {"name": "travel", "keys": ["bot"], "audiences": [AUDIENCE]})
+        self.assertEqual((told["command"], told["policy"]["allowed"], told["exists"]), (["echo", "it ran"], True, False))
+        self.assertEqual(told["removed_environment"], ["LEADS"])
+        self.assertIn("in this group of processes", told["runs"])
+        self.assertRegex(self.run_it("echo", limits=limits).stdout.decode(), rf"audiences +{AUDIENCE}")
+        self.assertEqual(self.run_it("echo", limits=("--key", "nobody", "--dry-run")).returncode, 1)
+        self.assertEqual(self.run_it("echo", limits=("--dry-run",)).returncode, 1)
+        self.assertNotIn("grant_created", [record["event"] for record in self.athd.call(
+            "audit.query", limit=20)["records"] if record.get("grant") == "travel"])
+        self.assertEqual(self.grants(), {})
+
+    def test_grants_are_made_shown_and_revoked(self):
+        def ath(*words, status=0):
+            run = subprocess.run([ATH, *words], env=environment(ATH_AUTH_SOCK=self.athd.socket), timeout=60,
+                                 capture_output=True, text=True, check=False)
+            self.assertEqual(run.returncode, status, run.stderr)
+            return run.stdout + run.stderr
+
+        path = ath("grant", "create", "web", "--key", "bot", "--ttl", "1h", "--field", "socket").strip()
+        self.assertTrue(stat.S_ISSOCK(os.stat(path).st_mode))
+        self.assertRegex(ath("grant", "list"), r"(?m)^NAME .*\nweb +bot ")
+        self.assertRegex(ath("grant", "show", "web"), r"(?m)^keys +bot$")
+        self.assertIn("no grant nobody", ath("grant", "show", "nobody", status=1))
+        connection = Connection(path)
+        self.assertEqual(ath("grant", "revoke", "web"), "revoked web\n")
+        self.assertEqual(connection.socket.recv(1), b"")  # cut at once
+        connection.close()
+        self.assertFalse(os.path.exists(path))
+
+
+class Killed(WithAthd):
+    """Whoever is killed: the grant lives as long as the command."""
+
+    SCRIPT = """
+        echo $$ > $DIR/pid
+        while ! [ -e $DIR/end ]; do
+            if [ -e $DIR/ask ]; then
+                rm $DIR/ask
+                "$ATH" attest bot --audience https://flights.example > $DIR/jwt 2> $DIR/err; echo $? > $DIR/status
+            fi
+            sleep 0.01
+        done"""
+
+    def ask(self):
+        """The exit status of `ath attest` in the command."""
+        if os.path.exists(self.path("status")):
+            os.unlink(self.path("status"))
+        open(self.path("ask"), "wb").close()
+        return int(wait_for(lambda: content(self.path("status")).strip() or None))
+
+    def end(self):
+        open(self.path("end"), "wb").close()
+
+    def test_ath_is_killed_and_the_grant_lives_until_the_command_ends(self):
+        with self.start("sh", "-c", self.SCRIPT) as run:
+            pid = int(wait_for(lambda: content(self.path("pid"))))
+            run.kill()
+            run.wait(30)
+            self.assertTrue(is_running(pid))
+            self.assertEqual(self.ask(), 0, content(self.path("err")))
+            self.assertIn("travel", self.grants())
+            self.end()
+            wait_for(lambda: not is_running(pid))
+            wait_for(lambda: not self.grants())
+        self.assertFalse(os.path.exists(os.path.join(self.athd.dir, "grants", "travel", "agent.sock")))
+
+    def test_athd_is_killed_or_ended_and_the_same_path_works_again(self):
+        limits = ("--key", "bot", "--max-uses", "4")
+        with self.start("sh", "-c", self.SCRIPT, limits=limits) as run:
+            wait_for(lambda: content(self.path("pid")))
+            self.assertEqual(self.ask(), 0, content(self.path("err")))
+            self.athd.stop()
+            self.assertEqual(self.ask(), 2)
+            self.athd.start()
+            self.assertEqual(self.ask(), 0, content(self.path("err")))
+            self.assertEqual(self.grants()["travel"]["uses_left"], 2)
+            self.athd.process.kill()
+            self.athd.process.wait()
+            self.athd.process = None
+            self.athd.connection.close()
+            self.athd.log_seen = len(self.athd.read_log())
+            self.athd.start()
+            self.assertEqual(self.ask(), 0, content(self.path("err")))
+            self.assertLessEqual(self.grants()["travel"]["uses_left"], 1)
+            self.end()
+            run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 0)
+
+    def test_athd_is_not_there_when_the_command_ends(self):
+        with self.start("sh", "-c", self.SCRIPT) as run:
+            wait_for(lambda: content(self.path("pid")))
+            self.athd.stop()
+            self.end()
+            out, err = run.communicate(timeout=60)
+        self.assertEqual((run.returncode, out), (0, b""), err)
+        self.athd.start()
+        self.assertEqual(self.grants(), {})
+
+    def test_command_is_killed_and_its_grant_is_gone(self):
+        with self.start("sh", "-c", self.SCRIPT) as run:
+            os.kill(int(wait_for(lambda: content(self.path("pid")))), signal.SIGKILL)
+            run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 128 + signal.SIGKILL)
+        self.assertEqual(self.grants(), {})
+
+
+class Terminal(WithAthd):
+    """On a terminal, under a shell with job control."""
+
+    def setUp(self):
+        super().setUp()
+        self.child, self.terminal = pty.fork()
+        if self.child == 0:
+            os.environ.clear()
+            os.environ.update(environment(ATH_AUTH_SOCK=self.athd.socket, DIR=self.dir, PS1="prompt> ", TERM="dumb",
+                                          HISTFILE=""))
+            os.execvp("bash", ["bash", "--noprofile", "--norc", "-i"])
+        self.addCleanup(self.end_shell)
+        self.seen = ""
+        self.expect("prompt> ")
+
+    def end_shell(self):
+        os.kill(self.child, signal.SIGKILL)
+        os.close(self.terminal)
+        os.waitpid(self.child, 0)
+
+    def expect(self, text, seconds=30):
+        """Reads until text has been seen, and forgets what came until then."""
+        deadline = time.monotonic() + seconds
+        while text not in self.seen:
+            if time.monotonic() > deadline:
+                raise AssertionError(f"no {text!r} in {self.seen!r}")
+            if select.select([self.terminal], [], [], 0.1)[0]:
+                self.seen += os.read(self.terminal, 65536).decode(errors="replace")
+        before, self.seen = self.seen.split(text, 1)
+        return before
+
+    def type(self, text):
+        os.write(self.terminal, text.encode())
+
+    def command(self, line):
+        """Types a line, and reads its echo."""
+        self.type(line + "\n")
+        self.expect("\n")
+
+    def test_ctrl_c_reaches_the_command_and_not_ath(self):
+        self.command("\"$ATH\" run travel --key bot -- sh -c 'trap \"echo caught\" INT; echo rea''dy; while :; do read l "
+                     "&& exit 5; done'")
+        self.expect("ready")
+        self.type("\x03")
+        self.expect("caught")
+        self.type("\n")
+        self.expect("prompt> ")
+        self.command("echo status=$?")
+        self.expect("status=5")
+
+    def test_ctrl_c_that_ends_the_command_ends_a_loop_of_the_shell_too(self):
+        self.command("for i in 1 2 3; do \"$ATH\" run travel --key bot -- sh -c 'echo rea''dy; exec sleep 1000'; done")
+        self.expect("ready")
+        self.type("\x03")
+        self.expect("prompt> ")
+        self.command("echo status=$?")
+        self.assertNotIn("ready", self.expect("status=130"))
+
+    def test_ctrl_z_stops_both_and_fg_goes_on(self):
+        self.command("\"$ATH\" run travel --key bot -- sh -c 'echo rea''dy; exec cat'")
+        self.expect("ready")
+        self.type("one\n")
+        self.expect("one\r\none")
+        self.type("\x1a")
+        self.expect("Stopped")
+        self.expect("prompt> ")
+        self.assertIn("travel", self.grants())
+        self.command("fg")
+        self.expect("run travel")
+        self.type("two\n")
+        self.expect("two\r\ntwo")
+        self.type("\x04")
+        self.expect("prompt> ")
+        self.command("echo status=$?")
+        self.expect("status=0")
+
+    def test_in_the_background_it_stops_when_it_reads_and_fg_lets_it(self):
+        self.command('"$ATH" run travel --key bot -- cat & wait %1')
+        self.expect("Stopped")
+        self.expect("prompt> ")
+        self.command("fg")
+        self.expect("run travel")
+        self.type("three\n")
+        self.expect("three\r\nthree")
+        self.type("\x04")
+        self.expect("prompt> ")
+
+    def test_a_shell_as_the_command_has_job_control_of_its_own(self):
+        self.command('PS1="inner> " "$ATH" run travel --key bot -- bash --noprofile --norc -i')
+        self.expect("inner> ")
+        self.command("sh -c 'trap \"echo ba''ck\" CONT; echo rea''dy; while :; do sleep 0.05; done'")
+        self.expect("ready")
+        self.type("\x1a")
+        self.expect("Stopped")
+        self.expect("inner> ")
+        self.command("fg")
+        self.expect("back")
+        self.type("\x03")
+        self.expect("inner> ")
+        self.command("exit 6")
+        self.expect("prompt> ")
+        self.command("echo status=$?")
+        self.expect("status=6")
+
+    def test_behind_a_pipe_a_pager_keeps_the_terminal(self):
+        self.command("\"$ATH\" run travel --key bot -- sh -c 'echo from inside; exec sleep 1000' | "
+                     "sh -c 'read l; echo pa''ger; read k < /dev/tty; echo \"$l and $k\"'")
+        self.expect("pager")
+        self.type("typed\n")
+        self.expect("from inside and typed")
+        self.type("\x03")
+        self.expect("prompt> ")
+
+
+SYSTEMD_RUN = """#!/bin/sh
+# Stands for systemd-run: writes down its words, and becomes what it is to run, in no scope.
+printf '%s\\n' "$@" > "$DIR/words"
+env > "$DIR/variables"
+{before}
+while [ "$1" != -- ]; do shift; done
+shift
+exec "$@"
+"""
+
+
+class Scope(WithAthd):
+    """Where a systemd user manager answers. None does here: what ath tells systemd-run is tested, and what it
+    makes of its answers."""
+
+    def setUp(self):
+        super().setUp()
+        os.makedirs(self.path("runtime/systemd"))
+        self.manager = socket.socket(socket.AF_UNIX)
+        self.addCleanup(self.manager.close)
+        self.manager.bind(self.path("runtime/systemd/private"))
+        self.manager.listen(8)
+
+    def variables(self, before="", **more):
+        os.makedirs(self.path("bin"), exist_ok=True)
+        with open(self.path("bin/systemd-run"), "w", encoding="utf-8") as file:
+            file.write(SYSTEMD_RUN.format(before=before))
+        os.chmod(self.path("bin/systemd-run"), 0o755)
+        return {"XDG_RUNTIME_DIR": self.path("runtime"), "PATH": self.path("bin") + ":" + os.environ["PATH"], **more}
+
+    def test_systemd_run_is_asked_for_a_scope_and_never_sees_the_command(self):
+        run = self.sh("echo $ATH_AUTH_SOCK; echo 'a secret thing'; exit 8", variables=self.variables())
+        self.assertEqual(run.returncode, 8, run.stderr)
+        self.assertIn(b"grants/travel/agent.sock\na secret thing\n", run.stdout)
+        words = content(self.path("words")).splitlines()
+        self.assertEqual(words[:4], ["--user", "--scope", "--quiet", "--collect"])
+        self.assertRegex(words[4], r"^--unit=ath-run-travel-[A-Za-z0-9_-]{8,}\.scope$")
+        self.assertEqual(words[5:7], ["--description=ath run travel", "--"])
+        self.assertNotIn("secret", "".join(words))
+        self.assertNotIn(self.athd.socket, content(self.path("variables")))
+
+    def test_a_command_that_is_in_no_scope_has_a_grant_that_is_tied_to_none(self):
+        run = self.sh('"$ATH" attest bot --audience https://flights.example', variables=self.variables())
+        self.assertEqual(run.returncode, 0, run.stderr)
+        self.assertIn(b"the grant is not tied to it", run.stderr)
+
+    def test_the_process_that_the_grant_is_tied_to_is_the_command(self):
+        with self.start("sh", "-c", "echo $$; read line", variables=self.variables(), stdin=subprocess.PIPE) as run:
+            self.assertEqual(int(run.stdout.readline()), self.grants()["travel"]["process"])
+            run.communicate(b"end\n", timeout=60)
+
+    def test_a_systemd_run_that_fails_is_told_and_the_command_runs_all_the_same(self):
+        run = self.sh("echo it ran; exit 8",
+                      variables=self.variables("echo 'Failed to connect to bus: No medium found' >&2; exit 1"))
+        self.assertEqual((run.returncode, run.stdout), (8, b"it ran\n"))
+        self.assertIn(b"No medium found\n", run.stderr)
+        self.assertIn(b"systemd-run made no scope", run.stderr)
+
+    def test_a_manager_that_does_not_answer_is_not_asked(self):
+        variables = self.variables()
+        self.manager.close()
+        run = self.sh("exit 8", variables=variables)
+        self.assertEqual((run.returncode, run.stderr), (8, b""))
+        self.assertFalse(os.path.exists(self.path("words")))
+
+    def test_dry_run_says_that_it_would(self):
+        run = self.run_it("true", limits=("--key", "bot", "--dry-run", "--json"), variables=self.variables())
+        self.assertIn("systemd scope", json.loads(run.stdout)["runs"])
+        self.assertFalse(os.path.exists(self.path("words")))
+
+
+def bubblewrap_works():
+    return shutil.which("bwrap") and subprocess.run(
+        ["bwrap", "--ro-bind", "/", "/", "--proc", "/proc", "--unshare-all", "true"], stdin=subprocess.DEVNULL,
+        capture_output=True, timeout=60, check=False).returncode == 0
+
+
+@unittest.skipUnless(bubblewrap_works(), "bubblewrap cannot run here")
+class Sandbox(WithAthd):
+    """docs/sandbox.md, with a real bubblewrap: the grant's directory is all there is of athd."""
+
+    def sandbox(self, script, bind='--ro-bind "${ATH_AUTH_SOCK%/*}" "${ATH_AUTH_SOCK%/*}"', **more):
+        programs = " ".join(f"--ro-bind {path} {path}" for path in ("/usr", BIN) if path != "/usr/bin")
+        with open(self.path("inside"), "w", encoding="utf-8") as file:
+            file.write(script)
+        os.mkdir(self.path("shared"))
+        return self.start("sh", "-c", f"""
+            exec bwrap --symlink usr/bin /bin --symlink usr/lib /lib --symlink usr/lib64 /lib64 \
+                --proc /proc --dev /dev --tmpfs /tmp {programs} {bind} --bind "$DIR/shared" /shared \
+                --ro-bind "$DIR/inside" /inside --unshare-all --share-net --die-with-parent -- sh /inside""", **more)
+
+    def run_in(self, script, **more):
+        with self.sandbox(script, **more) as run:
+            out, err = run.communicate(timeout=60)
+        return run.returncode, out.decode(), err.decode()
+
+    def test_the_grant_works_and_nothing_else_is_to_be_seen(self):
+        status, out, said = self.run_in(f"""
+            "$ATH" attest bot --audience {AUDIENCE} | cut -c1-2
+            [ -e {self.athd.socket} ] && echo socket
+            [ -e {self.athd.state} ] && echo state
+            "$ATH" --socket {self.athd.socket} status; echo $?
+            "$ATH" attest other --audience {AUDIENCE}; echo $?
+            ls -d /proc/[0-9]* | wc -l""")
+        lines = out.split()
+        self.assertEqual((status, lines[:3]), (0, ["ey", "2", "77"]), said)
+        self.assertLess(int(lines[3]), 10)
+
+    def test_athd_is_started_again_and_the_directory_that_is_mounted_has_its_socket(self):
+        with self.sandbox(f"""
+            "$ATH" attest bot --audience {AUDIENCE} > /shared/first; echo $? > /shared/status1
+            while ! [ -e /shared/go ]; do sleep 0.01; done
+            "$ATH" attest bot --audience {AUDIENCE} > /shared/second 2> /shared/err; echo $? > /shared/status2
+            """) as run:
+            self.assertEqual(wait_for(lambda: content(self.path("shared/status1"))), "0\n")
+            self.athd.stop()
+            self.athd.start()
+            open(self.path("shared/go"), "wb").close()
+            self.assertEqual(wait_for(lambda: content(self.path("shared/status2"))), "0\n",
+                             content(self.path("shared/err")))
+            run.communicate(timeout=60)
+        self.assertEqual(run.returncode, 0)
+
+    def test_a_directory_that_is_not_mounted_is_told(self):
+        status, _, said = self.run_in('"$ATH" status', bind="")
+        self.assertEqual(status, 2)
+        self.assertIn("a sandbox does not show it", said)
+
+
+@unittest.skipUnless(os.getuid() == 0, "takes root, to be somebody else")
+class Forbidden(WithAthd):
+    def test_a_socket_that_may_not_be_used_is_told_from_one_that_is_not_there(self):
+        run = subprocess.run([ATH, "run", "travel", "--key", "bot", "--", "echo", "it ran"], user=65534, group=65534,
+                             extra_groups=[], env=environment(ATH_AUTH_SOCK=self.athd.socket), cwd="/", timeout=60,
+                             stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        self.assertEqual((run.returncode, run.stdout), (2, b""))
+        self.assertIn(b"not allowed to use the socket", run.stderr)
+        self.assertNotIn(b"not running", run.stderr)
 
 
 if __name__ == "__main__":
