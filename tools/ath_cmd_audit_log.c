@@ -207,7 +207,8 @@ print_at_once(void *ctx, const struct json *record)
     return true;
 }
 
-/* How many records there are; -1 after saying what failed. */
+/* How many records there are; -1 after saying what failed. 0 where athd does not tell, as at a
+ * grant's socket: audit.query says why. */
 static int64_t
 log_size(const struct cmd_context *context, struct ath_client *client)
 {
@@ -216,7 +217,8 @@ log_size(const struct cmd_context *context, struct ath_client *client)
 
     if (cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK)
         return -1;
-    (void)json_get_int(json_get(status, "audit"), "size", &size);
+    if (!json_get_int(json_get(status, "audit"), "size", &size))
+        size = 0;
     json_free(status);
     return size;
 }

@@ -225,7 +225,7 @@ make_grant(struct cmd_context *context, struct ath_client *client, const struct 
     ath_err err;
 
     json_put_int(&params, "process", (int64_t)child->pid);
-    if (child->unit[0] != '\0')
+    if (child->unit[0] != '\0' && !json_is_true(json_get(context->params, "adopt")))
         json_put_string(&params, "unit", child->unit);
     err = params.err;
     if (err == ATH_OK)
@@ -252,7 +252,7 @@ wait_until_gone(struct ath_client *client, const char *name, pid_t pid)
 
         if (ath_client_call(client, "grant.list", NULL, &text) == ATH_OK)
             list = cmd_parse(text);
-        is_there = json_get_int(run_find_grant(list, name), "process", &process) &&
+        is_there = json_get_int(json_get(run_find_grant(list, name), "process"), "pid", &process) &&
                    process == (int64_t)pid;
         json_free(list);
         ath_string_free(text);
