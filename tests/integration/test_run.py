@@ -536,7 +536,10 @@ class Terminal(WithAthd):
     def test_a_shell_as_the_command_has_job_control_of_its_own(self):
         self.command('PS1="inner> " "$ATH" run travel --key bot -- bash --noprofile --norc -i')
         self.expect("inner> ")
-        self.command("sh -c 'trap \"echo ba''ck\" CONT; echo rea''dy; while :; do sleep 0.05; done'")
+        with open(self.path("waits.py"), "w", encoding="utf-8") as file:
+            file.write("import signal\nsignal.signal(signal.SIGCONT, lambda *_: print('back', flush=True))\n"
+                       "print('ready', flush=True)\nwhile True:\n    signal.pause()\n")
+        self.command(f"{sys.executable} $DIR/waits.py")
         self.expect("ready")
         self.type("\x1a")
         self.expect("Stopped")
