@@ -12,10 +12,11 @@
 /* The terminal's dialogue, or with --prompter the agent. */
 cmd_run_fn cmd_run_consent, cmd_run_consent_agent;
 
-/* Connects, subscribes to the topic and attends: from here on athd's questions come here. NULL
+/* Connects and attends: from here on athd's questions come here. NULL
  * after saying why not, with *ret_status. */
 struct ath_client *consent_attend(const struct cmd_context *context, int *ret_status);
-/* consent.list; the caller's. An error is the client's, and is not printed. */
+/* consent.list, with every text; attends again where athd has given us up. The list is the
+ * caller's. An error is the client's, and is not printed. */
 ath_err consent_list(struct ath_client *client, struct json **ret_list) ATH_MUST_USE;
 /* Calls with params (taken; NULL: none). As consent_list. */
 ath_err consent_call(struct ath_client *client, const char *method,

@@ -9,6 +9,7 @@
 
 #include "ath_cmd_consent.h"
 #include "ath_cmd_consent_prompter.h"
+#include "ath_cmd_consent_tty.h"
 #include "ath_cmd_consent_words.h"
 #include "base/clock.h"
 
@@ -76,14 +77,21 @@ count_prompters(const struct agent *agent)
     return count;
 }
 
+static bool
+is_set(const char *name)
+{
+    const char *value = getenv(name);
+
+    return value != NULL && value[0] != '\0';
+}
+
 /* A terminal shows one question; a desktop as many as there are. */
 static bool
 has_room(const struct agent *agent)
 {
     size_t count = count_prompters(agent);
 
-    if (agent->terminal[0] != '\0' && getenv("DISPLAY") == NULL &&
-        getenv("WAYLAND_DISPLAY") == NULL)
+    if (agent->terminal[0] != '\0' && !is_set("DISPLAY") && !is_set("WAYLAND_DISPLAY"))
         return count == 0;
     return count < SHOWN_MAX;
 }
@@ -107,6 +115,7 @@ bury(struct agent *agent)
             consent_prompter_is_gone(shown->prompter)) {
             shown->prompter = NULL;
             agent->is_stale = true; /* there is room for another */
+            consent_tty_put_back();
         }
         if (shown->prompter == NULL && !shown->is_asked) {
             free(shown->id);
@@ -431,6 +440,7 @@ cmd_run_consent_agent(struct cmd_context *context)
 
     agent.program = json_get_string(context->extra, "--prompter");
     find_terminal(&agent);
+    consent_tty_note();
     if ((agent.client = consent_attend(context, &agent.status)) == NULL)
         return agent.status;
     cmd_note(context, "athd's questions are shown by %s from here", agent.program);

@@ -144,6 +144,7 @@ wait_and_take(struct attending *attending)
     if (err == ATH_OK && news.was_away) {
         struct consent_moment now = moment();
 
+        attending->is_stale = true;
         consent_dialogue_redraw(attending->dialogue, &now);
     } else if (err == ATH_OK && news.has_keys) {
         take_keys(attending);

@@ -58,12 +58,30 @@ put_missing_text(struct ath_client *client, struct json *question)
     return err;
 }
 
+/* Whoever took no events for long (it was stopped) attends no more, and does again from here on. */
+static ath_err
+list_attending(struct ath_client *client, struct json **ret_list)
+{
+    struct json *list = NULL;
+    ath_err err = call_for_tree(client, "consent.list", NULL, &list);
+
+    if (err == ATH_OK && !json_is_true(json_get(list, "attending"))) {
+        json_free(list);
+        list = NULL;
+        if ((err = ath_client_call(client, "consent.attend", NULL, NULL)) == ATH_OK)
+            err = call_for_tree(client, "consent.list", NULL, &list);
+    }
+    if (err == ATH_OK)
+        *ret_list = list;
+    return err;
+}
+
 ath_err
 consent_list(struct ath_client *client, struct json **ret_list)
 {
     struct json *list = NULL, *question;
     struct json_maker over, all;
-    ath_err err = call_for_tree(client, "consent.list", NULL, &list);
+    ath_err err = list_attending(client, &list);
 
     if (err != ATH_OK)
         return err;

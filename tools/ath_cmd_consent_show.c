@@ -199,19 +199,8 @@ dialogue_put_list(struct consent_dialogue *dialogue, const struct consent_moment
 
     if (question == NULL)
         dialogue_say(dialogue, "No question waits.\n");
-    for (; question != NULL; question = json_next(question)) {
-        const char *method = json_get_string(question, "method");
-        const char *key = json_get_string(question, "key");
-
-        consent_words_heading(question, 0, moment->now, &dialogue->out);
-        dialogue_say(dialogue, ": ");
-        dialogue_put(dialogue, method == NULL ? "?" : method);
-        if (key != NULL) {
-            dialogue_say(dialogue, ", key ");
-            dialogue_put(dialogue, key);
-        }
-        dialogue_say(dialogue, "\n");
-    }
+    for (; question != NULL; question = json_next(question))
+        consent_words_summary(question, moment->now, dialogue_columns(moment), &dialogue->out);
 }
 
 bool

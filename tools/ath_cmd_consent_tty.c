@@ -8,6 +8,7 @@
 
 /* Set before a handler can run, and not changed while one can. */
 static struct termios before, keys;
+static bool is_noted;
 static volatile sig_atomic_t is_ours, reads_lines, has_changed;
 static sigset_t waiting_mask;          /* of signals, while we wait */
 static struct sigaction earlier[NSIG]; /* what signals that end us did before */
@@ -145,6 +146,19 @@ consent_tty_end(void)
         return;
     is_ours = 0;
     put_back(TCSAFLUSH); /* what was typed for us is no command for the shell */
+}
+
+void
+consent_tty_note(void)
+{
+    is_noted = isatty(STDIN_FILENO) != 0 && tcgetattr(STDIN_FILENO, &before) == 0;
+}
+
+void
+consent_tty_put_back(void)
+{
+    if (is_noted)
+        put_back(TCSADRAIN);
 }
 
 void

@@ -21,6 +21,11 @@ ath_err consent_tty_begin(void) ATH_MUST_USE;
 /* As it was before; without a begin, nothing. */
 void consent_tty_end(void);
 
+/* For who starts other programs on it: notes how it is; puts it back as it was noted, for one that
+ * was killed may have left it otherwise. Without a terminal, or in its background, nothing. */
+void consent_tty_note(void);
+void consent_tty_put_back(void);
+
 /* Whether whole lines are read, with the terminal's own editing, or single keys. What was typed for
  * the other way is thrown away. */
 void consent_tty_read_lines(bool lines);

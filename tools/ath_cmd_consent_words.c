@@ -157,7 +157,7 @@ consent_words_scopes(const struct json *scopes, size_t columns, struct ath_buf *
     ath_buf_done(&lines);
 }
 
-/* ---- windows and back-offs ---- */
+/* ---- one row each ---- */
 
 typedef void put_item_fn(const struct json *item, int64_t now, struct ath_buf *out);
 
@@ -222,6 +222,19 @@ put_refusal(const struct json *refusal, int64_t now, struct ath_buf *out)
         ath_buf_put_string(out, ", the next question waits ");
         cmd_print_duration(next_at - now, out);
     }
+}
+
+void
+consent_words_summary(const struct json *question, int64_t now, size_t columns, struct ath_buf *out)
+{
+    struct ath_buf row = {0};
+
+    consent_words_heading(question, 0, now, &row);
+    (void)put_member(question, "method", ": ", "", &row);
+    (void)put_member(question, "key", ", ", "key ", &row);
+    put_asker(json_get(question, "caller"), &row);
+    consent_words_block(ath_buf_text(&row) == NULL ? "?" : ath_buf_text(&row), columns, out);
+    ath_buf_done(&row);
 }
 
 void

@@ -31,6 +31,10 @@ void consent_words_block(const char *text, size_t columns, struct ath_buf *out);
 /* "Question 12 (asked 10 times, 1 min 52 s left)" with `others` waiting beside it; no line end. */
 void consent_words_heading(const struct json *question, size_t others, int64_t now,
                            struct ath_buf *out);
+/* "Question 12 (1 min 52 s left): credential.issue, key alice; asked by /usr/bin/node, user 1000";
+ * marked. */
+void consent_words_summary(const struct json *question, int64_t now, size_t columns,
+                           struct ath_buf *out);
 /* Who asks and for what, as athd proved it; marked. */
 void consent_words_details(const struct json *question, size_t columns, struct ath_buf *out);
 /* The scopes, each with its number from 1; marked. */
