@@ -49,6 +49,8 @@ static const struct cmd_option create_options[] = {
     {"--role", "user|client|server", CMD_TEXT, "role", true, NULL, "what it may sign"},
     {"--algorithm", "ES256|ES384|EdDSA", CMD_TEXT, "algorithm", false, NULL,
      "ES256 where it is not given"},
+    {"--pin", NULL, CMD_TRUE, "pin", false, NULL,
+     "TPM: with a PIN of its own; the prompter asks you to choose one"},
     DESCRIPTION_OPTIONS,
     {0},
 };
@@ -164,9 +166,11 @@ const struct cmd cmd_key_group[] = {
      .show_with = cmd_show_key,
      .about =
          "A user key signs your grants and confirmations, a client key an AI agent's side of the\n"
-         "handshake, a server key an application's.",
+         "handshake, a server key an application's. The PIN of a TPM's key has 4 to 32 "
+         "characters;\n"
+         "the TPM itself does not count wrong ones (athd does), so choose a long one.",
      .examples =
-         "  ath key create me --role user\n"
+         "  ath key create me --role user --pin\n"
          "  ath key create travel --role client --agent-id https://agents.example/travel \\\n"
          "      --display-name 'Travel agent'\n"
          "  ath key create flights --role server\n"},
@@ -205,8 +209,10 @@ const struct cmd cmd_key_group[] = {
      .options = import_options,
      .either = {"--tss2", "--pkcs11-uri"},
      .show_with = cmd_show_key,
-     .about = "From a TPM by its TSS2 file, from a PKCS#11 token by its URI (RFC 7512;\n"
-              "p11tool --list-keys --login shows them); no slot and no PIN stands in it.",
+     .about =
+         "From a TPM by its TSS2 file, from a PKCS#11 token by its URI (RFC 7512;\n"
+         "p11tool --list-keys --login shows them); no slot and no PIN stands in it. The PIN of a\n"
+         "TPM's key that has one is asked for.",
      .examples = "  ath key import travel --role client --tss2 @travel.tss2.pem\n"
                  "  ath key import me --role user --pkcs11-uri 'pkcs11:token=card;id=%02'\n"},
     {.noun = "key",

@@ -341,9 +341,13 @@ static void
 join(struct hsm_key_login *login, struct hsm_job *job)
 {
     struct hsm_unit *unit = login->unit;
-    struct hsm_outcome failure;
+    struct hsm_outcome failure = {.err = ATH_OK};
+    struct why why;
+    ath_err err;
 
-    if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
+    if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
+        hsm_job_fail_later(job, err, &why);
+    } else if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
         hsm_job_fail_with(job, &failure);
     } else if (login->stage == HSM_LOGIN_IDLE &&
                count_questions(unit, job->item.identity) >= HSM_PIN_QUESTIONS_CALLER_MAX) {

@@ -227,7 +227,8 @@ ask_person(struct hsm_unit *unit)
     struct hsm_unit_login *login = &unit->login;
 
     login->stage = HSM_LOGIN_ASKING;
-    if (pin_dialogue_start(unit->athd, &events, &login->dialogue) != ATH_OK)
+    if ((failure.err = pin_dialogue_check(unit->athd, &failure.why)) != ATH_OK ||
+        (failure.err = pin_dialogue_start(unit->athd, &events, &login->dialogue)) != ATH_OK)
         refuse_all(unit, &failure);
 }
 

@@ -85,7 +85,13 @@ ask_person(struct hsm_unit *unit, struct hsm_job *job)
 {
     const struct pin_dialogue_events events = {on_shown, on_dialogue_failed, job};
     uint64_t timeout_ms = (uint64_t)unit->athd->config->consent_timeout_s * 1000;
+    struct why why;
+    ath_err err;
 
+    if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
+        hsm_job_fail_later(job, err, &why);
+        return;
+    }
     hsm_job_wait_for_person(job, clock_monotonic_ms() + timeout_ms + GRACE_MS);
     job->is_asking = true;
     TAILQ_INSERT_TAIL(&unit->asking, job, flying);

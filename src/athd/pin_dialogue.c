@@ -139,6 +139,16 @@ on_granted(void *ctx)
 }
 
 ath_err
+pin_dialogue_check(const struct athd *athd, struct why *why)
+{
+    if (!athd->config->is_system)
+        return ATH_OK;
+    return why_set(why, ATH_ERR_NO_PROMPTER,
+                   "nobody can be asked for a PIN by an athd for the whole machine (--system): it "
+                   "has no screen of yours");
+}
+
+ath_err
 pin_dialogue_start(struct athd *athd, const struct pin_dialogue_events *events,
                    struct pin_dialogue **ret_dialogue)
 {

@@ -9,7 +9,7 @@
 
 #include <stdint.h>
 
-#include "ath/err.h"
+#include "base/why.h"
 
 struct athd;
 struct pin_dialogue;
@@ -24,6 +24,9 @@ struct pin_dialogue_events {
     void *ctx;
 };
 
+/* Can a person be asked at all? ATH_ERR_NO_PROMPTER with why: an athd of the system (--system) has
+ * nobody's screen. */
+ath_err pin_dialogue_check(const struct athd *athd, struct why *why) ATH_MUST_USE;
 /* Its time counts from now. ATH_ERR_NOMEM: no event comes. */
 ath_err pin_dialogue_start(struct athd *athd, const struct pin_dialogue_events *events,
                            struct pin_dialogue **ret_dialogue) ATH_MUST_USE;
