@@ -138,7 +138,7 @@ get_file(const struct shared *shared, const char *name, struct ath_buf *out)
 static void
 run(const struct shared *shared, const char *command)
 {
-    char line[1024];
+    char line[2048];
 
     (void)snprintf(line, sizeof(line), "cd %s && { %s; } >out 2>&1 || { cat out; false; }",
                    shared->dir, command);
