@@ -152,6 +152,10 @@ ath_err cmd_call(const struct cmd_context *context, struct ath_client *client, c
 struct json *cmd_parse(const char *text);
 int cmd_error(const char *fmt, ...) ATH_PRINTF(1, 2); /* prints, returns 64 */
 int cmd_run_method(struct cmd_context *context);      /* what a command without `run` does */
+
+/* ---- ath_cmd_key_delete.c ---- */
+
+int cmd_run_key_delete(struct cmd_context *context);
 void cmd_note(const struct cmd_context *context, const char *fmt, ...) ATH_PRINTF(2, 3);
 
 /* ---- commands with code of their own ---- */

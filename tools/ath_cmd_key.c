@@ -78,6 +78,12 @@ static const struct cmd_option name_options[] = {
     {0},
 };
 
+static const struct cmd_option delete_options[] = {
+    {NULL, "NAME", CMD_TEXT, "name", true, NULL, "which key"},
+    {"--yes", NULL, CMD_TRUE, NULL, false, NULL, "do not ask; only at a terminal you are"},
+    {0},
+};
+
 static const struct cmd_option export_options[] = {
     {NULL, "NAME", CMD_TEXT, "name", true, NULL, "which key"},
     {"--format", "FORMAT", CMD_TEXT, "format", false, "pem",
@@ -193,13 +199,15 @@ const struct cmd cmd_key_group[] = {
     {.noun = "key",
      .verb = "delete",
      .method = "key.delete",
+     .run = cmd_run_key_delete,
      .summary = "Delete a key",
-     .options = name_options,
+     .options = delete_options,
      .show = CMD_SHOW_DONE,
      .member = "deleted key",
      .about =
          "A TPM's key: the only blob athd holds is removed; an earlier copy of the file would\n"
-         "still work in this TPM. A PKCS#11 token's key is destroyed in the token.",
+         "still work in this TPM. A PKCS#11 token's key is destroyed in the token, also one\n"
+         "that was imported: no other program has it then either, and nothing brings it back.",
      .examples = "  ath key delete travel\n"},
     {.noun = "key",
      .verb = "import",

@@ -155,6 +155,38 @@ class WithOne(unittest.TestCase):
             os.close(ours)
             os.close(theirs)
 
+    def delete_at_terminal(self, answer, *words):
+        """`ath key delete` for a person who answers so: its exit status, and what it said."""
+        ours, theirs = pty.openpty()
+        try:
+            os.write(ours, answer)
+            run = subprocess.run([ATH, "key", "delete", *words], stdin=theirs, stderr=theirs,
+                                 stdout=subprocess.DEVNULL, timeout=60, check=False,
+                                 env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket})
+            os.write(theirs, b"END")
+            said = b""
+            while not said.endswith(b"END"):
+                said += os.read(ours, 65536)
+            return run.returncode, said
+        finally:
+            os.close(ours)
+            os.close(theirs)
+
+    def test_who_deletes_a_key_at_a_terminal_is_asked(self):
+        did = json.loads(self.ath("--json", "key", "create", "dear", "--role", "client"))["did"].encode()
+        for answer in (b"n\n", b"\n", b"yesterday\n", b"\x04"):
+            status, said = self.delete_at_terminal(answer, "dear")
+            self.assertEqual(status, 1)
+            self.assertIn(b"nothing brings it", said)
+            self.assertIn(did, said)
+            self.ath("key", "show", "dear")
+        self.assertEqual(self.delete_at_terminal(b"y\n", "dear")[0], 0)
+        self.assertNotEqual(ath("key", "show", "dear", socket=self.athd.socket).returncode, 0)
+        self.ath("key", "create", "dear", "--role", "client")
+        status, said = self.delete_at_terminal(b"", "dear", "--yes")
+        self.assertEqual(status, 0)
+        self.assertNotIn(b"[y/N]", said)
+
     def test_json_on_a_terminal_cannot_steer_it_and_means_the_same(self):
         name = "a\u009b31m\u202eb"
         self.ath("key", "create", "c1", "--role", "client", "--display-name", name)
