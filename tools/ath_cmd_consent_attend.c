@@ -16,6 +16,7 @@ struct attending {
     bool is_stale; /* something has happened since the last list */
     uint64_t listed_ms;
     bool has_terminal;
+    int status;
 };
 
 static struct consent_moment
@@ -134,22 +135,42 @@ pause_ms(const struct attending *attending)
     return gone_ms >= CONSENT_LIST_PAUSE_MS ? 0 : (int)(CONSENT_LIST_PAUSE_MS - gone_ms);
 }
 
+/* Who is stopped shows nothing: questions go elsewhere until we go on. */
+static ath_err
+stop(struct attending *attending)
+{
+    struct consent_moment now;
+    ath_err err;
+
+    ath_client_free(attending->client);
+    consent_tty_stop();
+    if ((attending->client = consent_attend(attending->context, &attending->status)) == NULL)
+        return ATH_ERR_UNREACHABLE;
+    if ((err = renew_list(attending)) != ATH_OK)
+        return err;
+    now = moment();
+    consent_dialogue_redraw(attending->dialogue, &now);
+    return ATH_OK;
+}
+
 /* Keys first: they were pressed for what stands there, not for what comes now. */
 static ath_err
 wait_and_take(struct attending *attending)
 {
     struct consent_tty_news news = {0};
+    struct consent_moment now;
     ath_err err = consent_tty_wait(ath_client_fd(attending->client), pause_ms(attending), &news);
 
-    if (err == ATH_OK && news.was_away) {
-        struct consent_moment now = moment();
-
+    if (err != ATH_OK || news.is_to_stop)
+        return err != ATH_OK ? err : stop(attending);
+    if (news.was_away) {
         attending->is_stale = true;
+        now = moment();
         consent_dialogue_redraw(attending->dialogue, &now);
-    } else if (err == ATH_OK && news.has_keys) {
+    } else if (news.has_keys) {
         take_keys(attending);
     }
-    return err;
+    return ATH_OK;
 }
 
 /* athd is heard last before we wait: what came with an answer is no longer in the socket. */
@@ -170,32 +191,46 @@ talk(struct attending *attending)
     return err;
 }
 
+/* Says why it ended, where that is not said yet. */
+static void
+say_end(struct attending *attending, ath_err err)
+{
+    if (attending->client == NULL || err == ATH_OK)
+        return;
+    attending->status = ath_err_exit_status(err);
+    if (strcmp(ath_client_error_reason(attending->client), "OK") != 0)
+        (void)cmd_fail(attending->context, attending->client, err);
+    else
+        (void)cmd_error("the terminal cannot be used: %s", ath_err_sentence(err));
+}
+
+/* The terminal first: in its background we are stopped there, before anything is asked here. */
 static int
 run(struct attending *attending)
 {
     ath_err err = consent_tty_begin();
 
-    if (err == ATH_OK) {
-        attending->has_terminal = true;
+    attending->has_terminal = err == ATH_OK;
+    if (err != ATH_OK) {
+        (void)cmd_error("the terminal cannot be used: %s", ath_err_sentence(err));
+        return ath_err_exit_status(err);
+    }
+    if ((attending->client = consent_attend(attending->context, &attending->status)) != NULL) {
         cmd_note(attending->context, "athd's questions come here. ? for help, q to leave.");
         err = talk(attending);
         (void)show(attending);
-        consent_tty_end();
     }
-    if (err == ATH_OK)
-        return EXIT_SUCCESS;
-    if (strcmp(ath_client_error_reason(attending->client), "OK") != 0)
-        return cmd_fail(attending->context, attending->client, err);
-    (void)cmd_error("the terminal cannot be used: %s", ath_err_sentence(err));
-    return ath_err_exit_status(err);
+    consent_tty_end();
+    say_end(attending, err);
+    return attending->status;
 }
 
 /* `ath consent` */
 int
 cmd_run_consent(struct cmd_context *context)
 {
-    struct attending attending = {.context = context};
-    int status = EXIT_SUCCESS;
+    struct attending attending = {.context = context, .status = EXIT_SUCCESS};
+    int status;
 
     if (json_get_string(context->extra, "--prompter") != NULL)
         return cmd_run_consent_agent(context);
@@ -205,8 +240,7 @@ cmd_run_consent(struct cmd_context *context)
             "list` and `ath consent answer`, or --prompter");
     if ((attending.dialogue = consent_dialogue_new()) == NULL)
         return cmd_error("out of memory");
-    if ((attending.client = consent_attend(context, &status)) != NULL)
-        status = run(&attending);
+    status = run(&attending);
     ath_client_free(attending.client);
     consent_dialogue_free(attending.dialogue);
     return status;

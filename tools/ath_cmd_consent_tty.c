@@ -9,7 +9,7 @@
 /* Set before a handler can run, and not changed while one can. */
 static struct termios before, keys;
 static bool is_noted;
-static volatile sig_atomic_t is_ours, reads_lines, has_changed;
+static volatile sig_atomic_t is_ours, reads_lines, is_to_stop, was_away;
 static sigset_t waiting_mask;          /* of signals, while we wait */
 static struct sigaction earlier[NSIG]; /* what signals that end us did before */
 
@@ -53,39 +53,42 @@ set_action(int number, void (*handler)(int))
     sigaction(number, &action, NULL);
 }
 
-/* Ends us, or stops us, as if we had not been asked, but with the terminal as it was. */
+/* Here it takes effect, blocked or not. */
 static void
-pass_on(int number)
+raise_now(int number)
 {
     sigset_t only;
 
-    if (is_ours)
-        put_back(TCSANOW);
-    sigaction(number, &earlier[number], NULL);
     sigemptyset(&only);
     sigaddset(&only, number);
     raise(number);
-    sigprocmask(SIG_UNBLOCK, &only, NULL); /* here it takes effect */
+    sigprocmask(SIG_UNBLOCK, &only, NULL);
+}
+
+/* Ends us as if we had not been asked, but with the terminal as it was. */
+static void
+pass_on(int number)
+{
+    if (is_ours)
+        put_back(TCSANOW);
+    sigaction(number, &earlier[number], NULL);
+    raise_now(number);
 }
 
 static void
 on_stop(int number)
 {
-    pass_on(number);
-    /* SIGCONT: we go on */
-    set_action(number, on_stop);
-    if (is_ours)
-        apply(TCSAFLUSH);
-    has_changed = 1;
+    (void)number;
+    is_to_stop = 1;
 }
 
 static void
-on_change(int number)
+on_continue(int number)
 {
     (void)number;
-    if (is_ours && number == SIGCONT) /* SIGSTOP gave no warning; a shell may have changed it */
+    if (is_ours) /* SIGSTOP gave no warning; a shell may have changed it */
         apply(TCSAFLUSH);
-    has_changed = 1;
+    was_away = 1;
 }
 
 static const int ends[] = {SIGHUP,  SIGINT, SIGQUIT, SIGTERM, SIGALRM, SIGPIPE,
@@ -105,11 +108,9 @@ handle_signals(void)
     sigemptyset(&held);
     sigaddset(&held, SIGTSTP);
     sigaddset(&held, SIGCONT);
-    sigaddset(&held, SIGWINCH);
     sigprocmask(SIG_BLOCK, &held, &waiting_mask);
     set_action(SIGTSTP, on_stop);
-    set_action(SIGCONT, on_change);
-    set_action(SIGWINCH, on_change);
+    set_action(SIGCONT, on_continue);
 }
 
 /* ---- modes ---- */
@@ -146,6 +147,21 @@ consent_tty_end(void)
         return;
     is_ours = 0;
     put_back(TCSAFLUSH); /* what was typed for us is no command for the shell */
+}
+
+void
+consent_tty_stop(void)
+{
+    sigset_t only;
+
+    put_back(TCSANOW);
+    set_action(SIGTSTP, SIG_DFL);
+    raise_now(SIGTSTP);
+    sigemptyset(&only);
+    sigaddset(&only, SIGTSTP);
+    sigprocmask(SIG_BLOCK, &only, NULL);
+    set_action(SIGTSTP, on_stop);
+    apply(TCSAFLUSH); /* in the background: here we are stopped again */
 }
 
 void
@@ -203,8 +219,9 @@ consent_tty_wait(int other_fd, int timeout_ms, struct consent_tty_news *ret_news
         return ATH_ERR_IO;
     ret_news->has_keys = n > 0 && entries[0].revents != 0;
     ret_news->has_other = n > 0 && entries[1].revents != 0;
-    ret_news->was_away = has_changed != 0;
-    has_changed = 0;
+    ret_news->is_to_stop = is_to_stop != 0;
+    ret_news->was_away = was_away != 0;
+    is_to_stop = was_away = 0;
     return ATH_OK;
 }
 

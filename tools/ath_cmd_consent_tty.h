@@ -21,6 +21,9 @@ ath_err consent_tty_begin(void) ATH_MUST_USE;
 /* As it was before; without a begin, nothing. */
 void consent_tty_end(void);
 
+/* Stops us, as ctrl-Z does; returns when we go on, in the foreground. */
+void consent_tty_stop(void);
+
 /* For who starts other programs on it: notes how it is; puts it back as it was noted, for one that
  * was killed may have left it otherwise. Without a terminal, or in its background, nothing. */
 void consent_tty_note(void);
@@ -36,7 +39,8 @@ void consent_tty_size(size_t *ret_columns, size_t *ret_rows);
 
 struct consent_tty_news {
     bool has_keys, has_other; /* there is something to read: here, from other_fd */
-    bool was_away;            /* stopped meanwhile, or its size has changed: draw anew */
+    bool is_to_stop;          /* ctrl-Z: consent_tty_stop is to be called */
+    bool was_away;            /* we were stopped: draw anew */
 };
 
 /* Waits for keys, for other_fd, for at most timeout_ms (-1: without end). ATH_ERR_IO. */
