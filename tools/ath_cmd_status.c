@@ -41,6 +41,8 @@ show_status(const struct cmd_context *context, const struct json *result)
     const struct json *hsms = json_get(result, "hsms"), *hsm, *file;
 
     cmd_print_fields(result, "uptime locked keys handshakes sessions audit counters");
+    if (hsms == NULL)
+        return; /* a grant is not told of the hardware */
     printf("\n");
     cmd_print_table(context, hsms,
                     "name kind state login logged_in tries_left software manufacturer model "
@@ -104,6 +106,7 @@ struct doctor {
     const struct cmd_context *context;
     struct json_maker findings;
     bool wrong;
+    bool is_grant; /* the hardware and its prompter are not the caller's business */
 };
 
 static const char *
@@ -374,12 +377,11 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
 {
     struct json *hello = NULL, *status = NULL, *keys = NULL;
     const struct json *hsm, *file;
-    bool is_grant = false;
 
     if (ask(client, "agent.hello", &hello) == ATH_OK)
-        is_grant = look_at_grant(doctor, json_get(hello, "grant"));
-    if (hello == NULL || (ask(client, "agent.status", &status) != ATH_OK && !is_grant) ||
-        (ask(client, "key.list", &keys) != ATH_OK && !is_grant)) {
+        doctor->is_grant = look_at_grant(doctor, json_get(hello, "grant"));
+    if (hello == NULL || (ask(client, "agent.status", &status) != ATH_OK && !doctor->is_grant) ||
+        (ask(client, "key.list", &keys) != ATH_OK && !doctor->is_grant)) {
         found(doctor, WRONG, "athd", NULL, "%s", ath_client_error_message(client));
         goto out;
     }
@@ -387,12 +389,13 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
           json_get_string(hello, "version") != NULL ? json_get_string(hello, "version") : "?");
     if (json_is_true(json_get(status, "locked")))
         found(doctor, WRONG, "athd", "ath unlock", "it is locked");
-    if (json_first(json_get(status, "hsms")) == NULL && !is_grant)
+    if (json_first(json_get(status, "hsms")) == NULL && !doctor->is_grant)
         found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0",
               "no hardware is configured");
     for (hsm = json_first(json_get(status, "hsms")); hsm != NULL; hsm = json_next(hsm))
         look_at_hsm(doctor, hsm);
-    look_at_keys(doctor, keys, status);
+    if (!doctor->is_grant)
+        look_at_keys(doctor, keys, status);
     look_at_audit(doctor, json_get(status, "audit"));
     for (file = json_first(json_get(status, "damaged")); file != NULL; file = json_next(file))
         look_at_damage(doctor, file);
@@ -439,8 +442,10 @@ cmd_run_doctor(struct cmd_context *context)
     client = look_at_socket(&doctor);
     if (client != NULL)
         look_at_athd(&doctor, client);
-    look_at_tpm_device(&doctor);
-    look_at_prompter(&doctor);
+    if (!doctor.is_grant) {
+        look_at_tpm_device(&doctor);
+        look_at_prompter(&doctor);
+    }
     if (json_maker_end(&doctor.findings, &findings) == ATH_OK && context->json) {
         json_write(findings, &text);
         printf("{\"ok\":%s,\"findings\":%s}\n", doctor.wrong ? "false" : "true",

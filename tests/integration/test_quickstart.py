@@ -49,6 +49,12 @@ class Quickstart(unittest.TestCase):
         self.assertEqual(text.count(f"trace        00-{trace_id}-"), 2)  # the same handshake in both logs
         self.assertEqual(len(set(re.findall(r"handshake    ([A-Za-z0-9_-]{43})", text))), 1)
         self.assertEqual(text.count("all as they were written"), 2)
+        for words, result in (("attest travel --audience https://flights.example", "done"),
+                              ("attest travel --audience https://elsewhere.example",
+                               r"refused \(audiences: https://elsewhere\.example\)"),
+                              ("attest me --audience https://flights.example", r"refused \(keys: me\)"),
+                              ("key delete travel", r"refused \(methods: key\.delete\)")):
+            self.assertRegex(text, rf"(?m)^     ath {words} +{result}$")  # at the grant's socket
 
     def assert_nothing_left(self):
         self.assertEqual(glob.glob(os.path.join(self.tmp, "athd-quickstart.*")), [])

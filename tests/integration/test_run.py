@@ -311,7 +311,7 @@ class Grant(WithAthd):
         told = self.succeeds('"$ATH" status', limits=limits)
         self.assertRegex(told, r"name +travel\n")
         self.assertIn(AUDIENCE, told)
-        doctor = json.loads(self.succeeds('"$ATH" doctor --json || true', limits=limits))
+        doctor = json.loads(self.succeeds('"$ATH" doctor --json', limits=limits))
         found = [finding for finding in doctor["findings"] if finding["what"] == "grant"]
         self.assertEqual(len(found), 1)
         for word in ("travel", "bot", AUDIENCE):
