@@ -60,6 +60,10 @@ void run_child_drop(struct run_child *child);
 /* Would this variable ("NAME=value") lead to the socket? */
 bool run_leads_to(const char *variable, const char *socket);
 
+/* Does this text of /proc/PID/cgroup (cgroups(7), version 2) say that the process is in the unit?
+ * athd finds the callers' unit there. */
+bool run_is_in_unit(const char *cgroup, const char *unit);
+
 /* `ath` with this as its only word is the process above, started by systemd-run; not for people.
  * Never returns to the caller's business: the exit status. */
 #define RUN_STAGE_WORD "--as-child-of-ath-run"

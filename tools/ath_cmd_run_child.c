@@ -265,24 +265,34 @@ is_ready(const struct run_child *child)
     return got == 1 && fd_read_exact(child->fd, &byte, 1) == ATH_OK;
 }
 
-/* As athd will see it: the unit of its cgroup (cgroups(7), version 2). */
-static bool
-is_in_unit(pid_t pid, const char *unit)
+bool
+run_is_in_unit(const char *cgroup, const char *unit)
 {
-    char path[40], text[4096];
-    size_t len = 0, unit_len = strlen(unit);
+    size_t unit_len = strlen(unit), len;
+
+    while (cgroup != NULL && strncmp(cgroup, "0::", 3) != 0)
+        cgroup = (cgroup = strchr(cgroup, '\n')) == NULL ? NULL : cgroup + 1;
+    if (cgroup == NULL)
+        return false;
+    len = strcspn(cgroup, "\n");
+    return len > unit_len && cgroup[len - unit_len - 1] == '/' &&
+           strncmp(cgroup + len - unit_len, unit, unit_len) == 0;
+}
+
+static bool
+process_is_in_unit(pid_t pid, const char *unit)
+{
+    char path[40], text[8192];
+    size_t len;
     FILE *file;
 
     snprintf(path, sizeof(path), "/proc/%ld/cgroup", (long)pid);
     if ((file = fopen(path, "re")) == NULL)
         return false;
-    while (len == 0 && fgets(text, sizeof(text), file) != NULL) {
-        if (strncmp(text, "0::", 3) == 0)
-            len = strcspn(text, "\n");
-    }
+    len = fread(text, 1, sizeof(text) - 1, file);
     fclose(file);
-    return len > unit_len && text[len - unit_len - 1] == '/' &&
-           strncmp(text + len - unit_len, unit, unit_len) == 0;
+    text[len] = '\0';
+    return run_is_in_unit(text, unit);
 }
 
 /* Ends it where it can end no other way, and gives what waitpid(2) says. */
@@ -326,7 +336,7 @@ start_in_scope(const struct cmd_context *context, const char *name, const char *
     if (name_unit(name, child->unit) != ATH_OK || fork_child(name, socket, child) != ATH_OK)
         return false;
     if (is_ready(child)) {
-        if (is_in_unit(child->pid, child->unit))
+        if (process_is_in_unit(child->pid, child->unit))
             return true;
         cmd_note(context,
                  "ath: systemd-run ran, but the command's cgroup is not that of the scope %s: the "

@@ -108,19 +108,30 @@ read_unit(struct ath_slice *path, char ret_slice[CALLER_UNIT_SIZE])
     return is_unit(part) ? part : (struct ath_slice){0};
 }
 
+/* The path in the hierarchy of version 2 (cgroups(7)): where there are others too, theirs are lines
+ * of their own, in front of it. No cgroup's name has a line feed. Empty: there is none. */
+static struct ath_slice
+unified_path(struct ath_slice cgroup)
+{
+    while (cgroup.len > 0) {
+        const uint8_t *end = memchr(cgroup.data, '\n', cgroup.len);
+        size_t len = end == NULL ? cgroup.len : (size_t)(end - cgroup.data);
+
+        if (len >= 3 && memcmp(cgroup.data, "0::", 3) == 0)
+            return ath_slice_of(cgroup.data + 3, len - 3);
+        len += end == NULL ? 0 : 1;
+        cgroup = ath_slice_of(cgroup.data + len, cgroup.len - len);
+    }
+    return cgroup;
+}
+
 void
 caller_unit_of_cgroup(struct ath_slice cgroup, struct caller_unit *ret_unit)
 {
     struct caller_unit users = {.is_users = true};
-    struct ath_slice path, unit;
-    const uint8_t *line_end;
+    struct ath_slice path = unified_path(cgroup), unit;
 
     *ret_unit = (struct caller_unit){.unit = ""};
-    if (cgroup.len < 3 || memcmp(cgroup.data, "0::", 3) != 0)
-        return;
-    path = ath_slice_of(cgroup.data + 3, cgroup.len - 3);
-    if (path.len > 0 && (line_end = memchr(path.data, '\n', path.len)) != NULL)
-        path.len = (size_t)(line_end - path.data);
     unit = read_unit(&path, ret_unit->slice);
     take(unit, ret_unit->unit);
     if (!is_user_manager(unit))

@@ -574,6 +574,20 @@ exec "$@"
 """
 
 
+def mounted_cgroups():
+    with open("/proc/self/mounts", encoding="utf-8") as file:
+        return next((line.split()[1] for line in file if line.split()[2] == "cgroup2"), None)
+
+
+CGROUPS = mounted_cgroups()
+
+
+def can_make_cgroups():
+    with open("/proc/self/cgroup", encoding="utf-8") as file:
+        return CGROUPS and os.access(CGROUPS, os.W_OK) and "0::/\n" in file.readlines() and not os.path.exists(
+            f"{CGROUPS}/user.slice")  # a systemd's own are left alone
+
+
 class Scope(WithAthd):
     """Where a systemd user manager answers. None does here: what ath tells systemd-run is tested, and what it
     makes of its answers."""
@@ -613,6 +627,26 @@ class Scope(WithAthd):
         with self.start("sh", "-c", "echo $$; read line", variables=self.variables(), stdin=subprocess.PIPE) as run:
             self.assertEqual(int(run.stdout.readline()), self.grants()["travel"]["process"]["pid"])
             run.communicate(b"end\n", timeout=60)
+
+    @unittest.skipUnless(can_make_cgroups(), "takes a cgroup hierarchy of version 2 that may be written to")
+    def test_in_a_scope_only_what_is_in_it_is_served(self):
+        """The cgroup that systemd would make, made by hand: athd asks the kernel where its caller is."""
+        manager = f"{CGROUPS}/user.slice/user-{os.getuid()}.slice/user@{os.getuid()}.service/app.slice"
+        self.addCleanup(subprocess.run, f"cd {CGROUPS} && rmdir -p {os.path.relpath(manager, CGROUPS)}/ath-run-*.scope "
+                        "2>/dev/null; true", shell=True, check=True)
+        variables = self.variables(f'for word; do case $word in --unit=*) unit={manager}/${{word#--unit=}} ;; esac; done; '
+                                   'mkdir -p "$unit"; echo $$ > "$unit/cgroup.procs"')
+        with self.start("sh", "-c", '"$ATH" attest bot --audience https://flights.example; read line; exit 4',
+                        variables=variables, stdin=subprocess.PIPE) as run:
+            self.assertTrue(run.stdout.readline().startswith(b"ey"))
+            grant = self.grants()["travel"]
+            self.assertRegex(grant["unit"], r"^ath-run-travel-.*\.scope$")
+            outside = subprocess.run([ATH, "attest", "bot", "--audience", AUDIENCE], capture_output=True, timeout=60,
+                                     env=environment(ATH_AUTH_SOCK=grant["socket"]), check=False)
+            _, err = run.communicate(b"end\n", timeout=60)
+        self.assertEqual((run.returncode, err), (4, b""))
+        self.assertNotEqual(outside.returncode, 0)
+        self.assertEqual(outside.stdout, b"")
 
     def test_a_systemd_run_that_fails_is_told_and_the_command_runs_all_the_same(self):
         run = self.sh("echo it ran; exit 8",

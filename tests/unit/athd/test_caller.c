@@ -640,6 +640,9 @@ test_unit_is_what_systemd_made_not_what_lies_below(void **state)
     unit_is("0::/\n", "", "", false);
     unit_is("0::/.service\n", "", "", false);
     unit_is("12:pids:/system.slice/a.service\n", "", "", false);
+    unit_is("12:pids:/\n1:name=systemd:/system.slice/b.service\n0::/system.slice/a.service\n",
+            "a.service", "system.slice", false);
+    unit_is("10::/system.slice/a.service\n", "", "", false);
     unit_is("", "", "", false);
     unit_is("0::", "", "", false);
     unit_is("0::/a.service\nb.service", "a.service", "", false);
