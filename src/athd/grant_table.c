@@ -252,7 +252,9 @@ grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
     ath_err err;
 
     if (grant_table_find(table, grant->name) != NULL)
-        return why_set(why, ATH_ERR_GRANT_EXISTS, "there is a grant \"%s\" already", grant->name);
+        return why_set(why, ATH_ERR_GRANT_EXISTS,
+                       "there is a grant \"%s\" already: revoke it, or take another name",
+                       grant->name);
     if (table->by_name.count >= GRANTS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "there are %u grants already", GRANTS_MAX);
     if ((err = insert(table, grant)) != ATH_OK)

@@ -86,7 +86,8 @@ make(struct creation *creation, struct why *why)
     ath_err err;
 
     if (grant_table_find(tenant->grants, method_param(request, "name")) != NULL)
-        return why_set(why, ATH_ERR_GRANT_EXISTS, "there is a grant \"%s\" already",
+        return why_set(why, ATH_ERR_GRANT_EXISTS,
+                       "there is a grant \"%s\" already: revoke it, or take another name",
                        method_param(request, "name"));
     err = grant_new(request->params, tenant->uid, request->caller->through, tenant->keys,
                     clock_now(), why, &grant);
