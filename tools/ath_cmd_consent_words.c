@@ -349,4 +349,8 @@ consent_words_while(const struct consent_while *remember, struct ath_buf *out)
         ath_buf_put_string(out, "for ");
         cmd_print_duration(remember->seconds, out);
     }
+    if (remember->seconds == 0)
+        ath_buf_printf(out, ", within %d h", CONSENT_SECONDS_MAX / 3600);
+    if (remember->uses == 0)
+        ath_buf_printf(out, ", at most %d times", CONSENT_USES_MAX);
 }

@@ -43,7 +43,7 @@ void consent_words_scopes(const struct json *scopes, size_t columns, struct ath_
  * its number from 1, or its id. Nothing where there is nothing. */
 void consent_words_rules(const struct json *list, bool numbered, int64_t now, size_t columns,
                          struct ath_buf *out);
-/* "20 times, for 2 h" */
+/* "20 times, for 2 h"; what was not said is athd's maximum. */
 void consent_words_while(const struct consent_while *remember, struct ath_buf *out);
 
 /* "20 2h", "20" or "2h": how often, for how long, or both; each once. False: anything else, or

@@ -202,9 +202,11 @@ look_at_prompter(struct doctor *doctor)
               "no pinentry in $PATH: unless athd was given another prompter it cannot ask you, and "
               "what needs your yes ends as NO_PROMPTER");
     else if (!window && (gpg_tty == NULL || *gpg_tty == '\0') && terminal)
-        found(doctor, HINT, "prompter",
-              "export GPG_TTY=$(tty) before athd is started, so that pinentry knows your terminal",
-              "%s, without a window system and without GPG_TTY", candidate);
+        found(
+            doctor, HINT, "prompter",
+            "export GPG_TTY=$(tty); ath consent environment: then pinentry knows your terminal; or "
+            "answer in another one with ath consent",
+            "%s, without a window system and without GPG_TTY", candidate);
     else
         found(doctor, FINE, "prompter", NULL, "%s (unless athd was given another)", candidate);
 }

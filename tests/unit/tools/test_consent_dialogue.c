@@ -382,8 +382,7 @@ test_what_a_question_does_not_allow_is_not_offered(void **state)
     size_t i;
 
     list(scene, PLAIN("1"));
-    assert_false(shows(scene, "s scopes") || shows(scene, "w while") ||
-                 shows(scene, "freeze"));
+    assert_false(shows(scene, "s scopes") || shows(scene, "w while") || shows(scene, "freeze"));
     for (i = 0; i < 3; i++) {
         wait_and_type(scene, keys[i]);
         assert_false(consent_dialogue_wants_line(scene->dialogue));

@@ -165,6 +165,26 @@ test_how_often_and_how_long_are_read_in_any_order(void **state)
 }
 
 static void
+check_while(int64_t uses, int64_t seconds, const char *expected)
+{
+    const struct consent_while remember = {uses, seconds};
+    struct ath_buf out = {0};
+
+    consent_words_while(&remember, &out);
+    assert_string_equal(ath_buf_text(&out), expected);
+    ath_buf_done(&out);
+}
+
+static void
+test_a_while_is_told_with_what_was_not_said(void **state)
+{
+    (void)state;
+    check_while(20, 7200, "20 times, for 2 h");
+    check_while(1, 0, "1 time, within 24 h");
+    check_while(0, 5400, "for 1 h 30 min, at most 10000 times");
+}
+
+static void
 test_numbers_are_those_of_the_list_and_nothing_else(void **state)
 {
     static const char *const bad[] = {"",  " ",  "0",  "4",   "1 4",
@@ -192,6 +212,7 @@ main(void)
         cmocka_unit_test(test_a_heading_says_how_often_and_how_long),
         cmocka_unit_test(test_rules_are_numbered_through_both_kinds_or_named),
         cmocka_unit_test(test_how_often_and_how_long_are_read_in_any_order),
+        cmocka_unit_test(test_a_while_is_told_with_what_was_not_said),
         cmocka_unit_test(test_numbers_are_those_of_the_list_and_nothing_else),
     };
 
