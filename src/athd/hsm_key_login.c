@@ -3,127 +3,21 @@
 #include <stdlib.h>
 
 #include "athd/athd.h"
+#include "athd/hsm_key_login_list.h"
 #include "athd/hsm_record.h"
 #include "base/clock.h"
 
 #define GRACE_MS 5000u /* after a person's time is up */
 
-struct hsm_key_login {
-    TAILQ_ENTRY(hsm_key_login) of_unit;
-    struct hsm_unit *unit;
-    uint32_t key;
-    char *key_name;                /* for records; NULL: not said */
-    struct hsm_throttle *throttle; /* borrowed from the pool's list */
-    struct hsm_jobs waiting;
-    enum hsm_login_stage stage;
-    uint32_t id; /* of the request */
-    uint64_t asked_by;
-    uint64_t limit_ms; /* the helper hangs when it has not answered by then */
-    struct pin_dialogue *dialogue;
-    bool is_in;
-    bool is_abandoned; /* nobody waits for what was asked any more */
-    bool is_timed_out;
-    uint64_t since_ms;          /* logged in */
-    struct hsm_outcome failure; /* NOTING: what all are told */
-};
+static const struct hsm_outcome shut = {.err = ATH_ERR_AGENT_LOCKED};
 
-/* ---- one for each key that somebody is logged in to, or wants to ---- */
-
-static struct hsm_key_login *
-find(const struct hsm_unit *unit, uint32_t key)
-{
-    struct hsm_key_login *login;
-
-    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
-        if (login->key == key)
-            return login;
-    return NULL;
-}
-
-static void
-login_free(struct hsm_key_login *login)
-{
-    TAILQ_REMOVE(&login->unit->key_logins, login, of_unit);
-    free(login->key_name);
-    free(login);
-}
-
-static void
-free_if_unused(struct hsm_key_login *login)
-{
-    if (login->stage == HSM_LOGIN_IDLE && !login->is_in && TAILQ_EMPTY(&login->waiting))
-        login_free(login);
-}
-
-static struct hsm_key_login *
-add(struct hsm_unit *unit, const struct hsm_job *job)
-{
-    struct hsm_key_login *login = calloc(1, sizeof(*login));
-
-    if (login == NULL)
-        return NULL;
-    login->unit = unit;
-    login->key = job->key;
-    TAILQ_INIT(&login->waiting);
-    login->throttle = hsm_throttle_of_key(hsm_pool_throttles(unit->pool), job->jkt);
-    if (login->throttle == NULL ||
-        (job->key_name != NULL && (login->key_name = ath_strdup(job->key_name)) == NULL)) {
-        free(login);
-        return NULL;
-    }
-    TAILQ_INSERT_TAIL(&unit->key_logins, login, of_unit);
-    return login;
-}
-
-/* ---- who waits ---- */
-
-static void
-put_waiting(struct hsm_key_login *login, struct hsm_job *job)
-{
-    job->key_login = login;
-    TAILQ_INSERT_TAIL(&login->waiting, job, flying);
-    login->unit->waiting_count++;
-}
-
-static void
-take_waiting(struct hsm_job *job)
-{
-    struct hsm_key_login *login = job->key_login;
-
-    job->key_login = NULL;
-    TAILQ_REMOVE(&login->waiting, job, flying);
-    login->unit->waiting_count--;
-}
-
-/* In the order they came, before everybody else. */
-static void
-requeue_all(struct hsm_key_login *login)
-{
-    struct hsm_job *job;
-
-    while ((job = TAILQ_LAST(&login->waiting, hsm_jobs)) != NULL) {
-        take_waiting(job);
-        hsm_job_go_on(job);
-        hsm_queue_push_front(&login->unit->queue, &job->item);
-    }
-}
+/* ---- the end of a question ---- */
 
 static void
 end_dialogue(struct hsm_key_login *login)
 {
     pin_dialogue_end(login->dialogue);
     login->dialogue = NULL;
-}
-
-static void
-fail_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
-{
-    struct hsm_job *job;
-
-    while ((job = TAILQ_FIRST(&login->waiting)) != NULL) {
-        take_waiting(job);
-        hsm_job_fail_with(job, failure);
-    }
 }
 
 /* Everybody who waits is told, and the login is over. */
@@ -135,43 +29,8 @@ refuse_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
     log_warning("event=login hsm=%s key=%s err=%s reason=\"%s\"", login->unit->name,
                 login->key_name == NULL ? "" : login->key_name, ath_err_reason(failure->err),
                 why_text(&failure->why, failure->err));
-    fail_all(login, failure);
-    free_if_unused(login);
-}
-
-unsigned
-hsm_key_login_count(const struct hsm_unit *unit)
-{
-    return unit->waiting_count;
-}
-
-unsigned
-hsm_key_login_count_of(const struct hsm_unit *unit, uint64_t identity)
-{
-    const struct hsm_key_login *login;
-    const struct hsm_job *job;
-    unsigned count = 0;
-
-    TAILQ_FOREACH (login, &unit->key_logins, of_unit)
-        TAILQ_FOREACH (job, &login->waiting, flying)
-            count += job->item.identity == identity;
-    return count;
-}
-
-void
-hsm_key_login_each_waiting(struct hsm_unit *unit,
-                           void (*each)(struct hsm_job *job, uint64_t now_ms), uint64_t now_ms)
-{
-    struct hsm_key_login *login, *next_login;
-    struct hsm_job *job, *next;
-
-    for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next_login) {
-        next_login = TAILQ_NEXT(login, of_unit);
-        for (job = TAILQ_FIRST(&login->waiting); job != NULL; job = next) {
-            next = TAILQ_NEXT(job, flying); /* `login` goes with its last job at most */
-            each(job, now_ms);
-        }
-    }
+    key_login_fail_all(login, failure);
+    key_login_free_if_unused(login);
 }
 
 static void
@@ -183,7 +42,7 @@ leave(struct hsm_key_login *login)
     if (login->stage == HSM_LOGIN_ASKING)
         login->stage = HSM_LOGIN_IDLE;
     login->is_abandoned = true;
-    free_if_unused(login);
+    key_login_free_if_unused(login);
 }
 
 void
@@ -191,7 +50,7 @@ hsm_key_login_leave(struct hsm_job *job)
 {
     struct hsm_key_login *login = job->key_login;
 
-    take_waiting(job);
+    key_login_take(job);
     leave(login);
 }
 
@@ -320,7 +179,7 @@ on_logout(uv_timer_t *timer)
         left_ms = login->is_in ? ttl_left_ms(login) : UINT64_MAX;
         if (left_ms == 0) {
             log_out(login);
-            free_if_unused(login);
+            key_login_free_if_unused(login);
         } else if (left_ms < next_ms) {
             next_ms = left_ms;
         }
@@ -345,7 +204,9 @@ join(struct hsm_key_login *login, struct hsm_job *job)
     struct why why;
     ath_err err;
 
-    if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
+    if (hsm_pool_is_shut(unit->pool)) {
+        hsm_job_fail_with(job, &shut);
+    } else if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
         hsm_job_fail_later(job, err, &why);
     } else if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
         hsm_job_fail_with(job, &failure);
@@ -353,27 +214,27 @@ join(struct hsm_key_login *login, struct hsm_job *job)
                count_questions(unit, job->item.identity) >= HSM_PIN_QUESTIONS_CALLER_MAX) {
         hsm_pin_question_refuse(job);
     } else {
-        put_waiting(login, job);
+        key_login_put(login, job);
         if (login->stage == HSM_LOGIN_IDLE)
             start(login);
         else if (login->stage != HSM_LOGIN_NOTING)
             hsm_job_wait_for_person(job, login->limit_ms);
         return;
     }
-    free_if_unused(login);
+    key_login_free_if_unused(login);
 }
 
 bool
 hsm_key_login_takes(struct hsm_unit *unit, struct hsm_job *job)
 {
-    struct hsm_key_login *login = find(unit, job->key);
+    struct hsm_key_login *login = key_login_find(unit, job->key);
     bool is_in = login != NULL && is_logged_in(login);
 
     if (is_in && job->op != HSM_OP_LOGIN)
         return false;
     if (is_in)
         hsm_job_fail_later(job, ATH_OK, NULL); /* that was all it was for */
-    else if (login == NULL && (login = add(unit, job)) == NULL)
+    else if (login == NULL && (login = key_login_add(unit, job)) == NULL)
         hsm_job_fail_later(job, ATH_ERR_NOMEM, NULL);
     else
         join(login, job);
@@ -410,12 +271,12 @@ take_success(struct hsm_key_login *login)
     login->since_ms = clock_boot_ms();
     if (TAILQ_EMPTY(&login->waiting)) { /* what nobody waits for is not kept */
         log_out(login);
-        free_if_unused(login);
+        key_login_free_if_unused(login);
         return;
     }
     if (unit->login.ttl_s > 0 && !uv_is_active((uv_handle_t *)&unit->logout))
         uv_timer_start(&unit->logout, on_logout, (uint64_t)unit->login.ttl_s * 1000, 0);
-    requeue_all(login);
+    key_login_requeue(login);
 }
 
 static void
@@ -504,28 +365,35 @@ hsm_key_login_hangs(const struct hsm_unit *unit, uint64_t now_ms)
 void
 hsm_key_login_is_lost(struct hsm_unit *unit, uint32_t key)
 {
-    struct hsm_key_login *login = find(unit, key);
+    struct hsm_key_login *login = key_login_find(unit, key);
 
     if (login == NULL || !login->is_in)
         return;
     log_out(login);
-    free_if_unused(login);
+    key_login_free_if_unused(login);
+}
+
+/* An answer of the helper's, or of the disk, may still be to come. */
+static void
+fail(struct hsm_key_login *login, const struct hsm_outcome *failure)
+{
+    end_dialogue(login);
+    key_login_fail_all(login, failure);
+    login->is_abandoned = true;
+    if (login->stage == HSM_LOGIN_ASKING)
+        login->stage = HSM_LOGIN_IDLE;
+    key_login_free_if_unused(login);
 }
 
 void
 hsm_key_login_fails(struct hsm_unit *unit, uint32_t key, const struct hsm_outcome *failure)
 {
-    struct hsm_key_login *login = find(unit, key);
-    bool is_trying = login != NULL && login->stage == HSM_LOGIN_TRYING;
+    struct hsm_key_login *login = key_login_find(unit, key);
 
-    if (login == NULL || login->stage == HSM_LOGIN_NOTING)
+    if (login == NULL)
         return;
     login->is_in = false;
-    end_dialogue(login);
-    fail_all(login, failure);
-    login->is_abandoned = true;
-    login->stage = is_trying ? HSM_LOGIN_TRYING : HSM_LOGIN_IDLE; /* its answer is still to come */
-    free_if_unused(login);
+    fail(login, failure);
 }
 
 static void
@@ -540,10 +408,10 @@ lose(struct hsm_key_login *login)
     end_dialogue(login);
     if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
         login->stage = HSM_LOGIN_IDLE;
-        requeue_all(login);
+        key_login_requeue(login);
     }
     if (login->stage != HSM_LOGIN_TRYING) {
-        free_if_unused(login);
+        key_login_free_if_unused(login);
         return;
     }
     why_set(&failure.why, failure.err, "the process that holds %s was lost while a PIN was entered",
@@ -567,13 +435,15 @@ hsm_key_login_lose(struct hsm_unit *unit)
 }
 
 void
-hsm_key_login_end_all(struct hsm_unit *unit)
+hsm_key_login_shut(struct hsm_unit *unit)
 {
     struct hsm_key_login *login, *next;
 
     for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
         next = TAILQ_NEXT(login, of_unit);
-        hsm_key_login_is_lost(unit, login->key);
+        if (login->is_in)
+            log_out(login);
+        fail(login, &shut);
     }
 }
 
@@ -590,5 +460,5 @@ void
 hsm_key_login_done(struct hsm_unit *unit)
 {
     while (!TAILQ_EMPTY(&unit->key_logins))
-        login_free(TAILQ_FIRST(&unit->key_logins));
+        key_login_free(TAILQ_FIRST(&unit->key_logins));
 }

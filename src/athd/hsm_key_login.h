@@ -14,8 +14,7 @@
 bool hsm_key_login_takes(struct hsm_unit *unit, struct hsm_job *job);
 /* A job that was taken is cancelled: the question goes if it was the last. */
 void hsm_key_login_leave(struct hsm_job *job);
-/* Jobs that were taken and wait; those of one caller. */
-unsigned hsm_key_login_count(const struct hsm_unit *unit);
+/* How many of one caller's were taken and wait. */
 unsigned hsm_key_login_count_of(const struct hsm_unit *unit, uint64_t identity);
 /* `each` may end the job. */
 void hsm_key_login_each_waiting(struct hsm_unit *unit,
@@ -36,8 +35,8 @@ void hsm_key_login_is_lost(struct hsm_unit *unit, uint32_t key);
 void hsm_key_login_fails(struct hsm_unit *unit, uint32_t key, const struct hsm_outcome *failure);
 /* The helper is gone, and all PINs with it. */
 void hsm_key_login_lose(struct hsm_unit *unit);
-/* All PINs are forgotten; who waits goes on waiting. */
-void hsm_key_login_end_all(struct hsm_unit *unit);
+/* The pool is shut: all PINs are forgotten, who waits is told. */
+void hsm_key_login_shut(struct hsm_unit *unit);
 /* Takes the questions from the screen; who waits is the caller's to end. */
 void hsm_key_login_close(struct hsm_unit *unit);
 void hsm_key_login_done(struct hsm_unit *unit); /* frees what there is; after the loop */

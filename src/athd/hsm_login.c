@@ -362,13 +362,6 @@ hsm_login_is_lost(struct hsm_unit *unit)
         log_out(unit);
 }
 
-void
-hsm_login_end(struct hsm_unit *unit)
-{
-    if (unit->login.is_in && unit->process != NULL && !unit->is_leaving)
-        expire(unit);
-}
-
 /* A PIN that the helper is trying is answered: take_success logs out then. */
 void
 hsm_login_shut(struct hsm_unit *unit)

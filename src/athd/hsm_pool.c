@@ -171,10 +171,12 @@ hsm_pool_shut(struct hsm_pool *pool, bool is_shut)
 {
     pool->is_shut = is_shut;
     for (size_t i = 0; i < pool->count; i++) {
-        if (is_shut)
+        if (is_shut) {
             hsm_login_shut(&pool->units[i]);
-        else
+            hsm_key_login_shut(&pool->units[i]);
+        } else {
             hsm_unit_pump(&pool->units[i]);
+        }
     }
 }
 
@@ -326,24 +328,6 @@ hsm_pool_key_login(struct hsm_pool *pool, const struct hsm_key_ref *key,
     job->key_blob = key->blob;
     job->jkt = key->jkt;
     return submit(pool, key->hsm, job, ret_job);
-}
-
-void
-hsm_pool_key_logout(struct hsm_pool *pool, const struct hsm_key_ref *key)
-{
-    struct hsm_unit *unit = find_unit(pool, key->hsm);
-
-    if (unit != NULL)
-        hsm_key_login_is_lost(unit, key->number);
-}
-
-void
-hsm_pool_logout_all(struct hsm_pool *pool)
-{
-    for (size_t i = 0; i < pool->count; i++) {
-        hsm_login_end(&pool->units[i]);
-        hsm_key_login_end_all(&pool->units[i]);
-    }
 }
 
 ath_err

@@ -98,10 +98,6 @@ ath_err hsm_pool_key_create_with_pin(struct hsm_pool *pool, const char *hsm, uin
 ath_err hsm_pool_key_login(struct hsm_pool *pool, const struct hsm_key_ref *key,
                            const struct hsm_job_params *params,
                            struct hsm_job **ret_job) ATH_MUST_USE;
-/* Forgets its PIN. */
-void hsm_pool_key_logout(struct hsm_pool *pool, const struct hsm_key_ref *key);
-/* Logs out of all tokens and forgets the PINs of all keys. Jobs on their way are finished. */
-void hsm_pool_logout_all(struct hsm_pool *pool);
 /* Steps (`steps` 1) or reads (0) the monotonic counter that `blob` names and has it certified by
  * `key`, an audit key; an empty blob makes a counter, whose blob is the outcome's. The nonce is in
  * what is certified. A step is never repeated: where a helper is lost on the way, the job fails.

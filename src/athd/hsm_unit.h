@@ -233,8 +233,6 @@ void hsm_login_note_leaver(struct hsm_unit *unit);
 void hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *response);
 /* A job was refused with PIN_REQUIRED: somebody logged out. */
 void hsm_login_is_lost(struct hsm_unit *unit);
-/* Logs out, if somebody is logged in. */
-void hsm_login_end(struct hsm_unit *unit);
 /* The pool is shut: nobody is logged in any more, the helper keeps no PIN, no prompter asks. */
 void hsm_login_shut(struct hsm_unit *unit);
 /* The helper is gone. */

@@ -486,6 +486,43 @@ class Lost(PinTest):
         self.attest("new")
 
 
+class Lock(PinTest):
+    """agent.lock, whose passphrase the person enters at the same prompter."""
+
+    def setUp(self):
+        self.athd = self.new_athd()
+        self.athd.create()
+        self.again()
+        with open(os.path.join(self.athd.dir, "pin-"), "w", encoding="utf-8") as file:
+            file.write("a passphrase of theirs")
+
+    def test_lock_forgets_the_pin(self):
+        self.attest()
+        helper, needle = process(self.athd, "ath-hsm-helper"), self.athd.pins["agent"].encode()
+        self.assertTrue(memory_has(helper, needle)[0])
+        self.athd.answers_pin('echo "D a passphrase of theirs"; echo OK')
+        self.athd.call("agent.lock")
+        self.assertEqual(self.reason(), "AGENT_LOCKED")
+        wait_for(lambda: not memory_has(helper, needle)[0])
+        self.athd.call("agent.unlock")
+        self.athd.answers_pin(GOOD)
+        asked = self.athd.pins_asked()
+        self.attest()
+        self.assertEqual(self.athd.pins_asked() - asked, 1)
+
+    def test_who_waits_for_a_pin_is_locked_out(self):
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire, Wire(self.athd.socket) as other:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: any(is_running(pid) for pid in self.athd.prompters()))
+            self.athd.answers_pin('echo "D a passphrase of theirs"; echo OK')
+            other.send(request(1, "agent.lock"))
+            kill(self.athd.prompters()[-1])  # the person turns the question away
+            self.assertIn(reason(wire.line()), ("NO_PROMPTER", "AGENT_LOCKED"))
+            self.assertIn("result", other.line())
+        self.assertEqual(self.reason(), "AGENT_LOCKED")
+
+
 class Nowhere(PinTest):
     """The PIN is in the helper while it is needed, and nowhere else."""
 
