@@ -22,31 +22,42 @@ carry_out(struct request *request)
         request_fail(request, err, &why);
 }
 
-void
-dispatch(struct request *request)
+static void
+decide(struct request *request, const struct policy_question *question)
 {
-    struct policy_asked asked;
-    struct policy_answer answer;
+    struct policy_answer answer = policy_decide(request->tenant, request->caller, question, false);
     struct json *data = NULL;
     struct why why = {{0}};
     ath_err err;
 
-    clock_watch_look(&request->athd->clock);
-    policy_question_of_call(request->tenant, request->caller, request->method, request->params,
-                            &asked);
-    answer = policy_decide(request->tenant, request->caller, &asked.question, false);
     request->rule = answer.rule;
-    if (answer.is_observed && !asked.question.is_preliminary) /* else when it is put again */
-        policy_record_denied(request, &asked.question, &answer);
+    if (answer.is_observed && !question->is_preliminary) /* else when it is put again */
+        policy_record_denied(request, question, &answer);
     if (answer.verdict == POLICY_ALLOW || /* nobody is asked what will be refused */
         (answer.verdict == POLICY_ASK && lock_admits(request, &why) != ATH_OK)) {
         carry_out(request);
     } else if (answer.verdict == POLICY_ASK) {
-        policy_consent_ask(request, &asked.question, &answer.memo, carry_out);
+        policy_consent_ask(request, question, &answer.memo, carry_out);
     } else {
-        err = policy_refusal(request, &asked.question, &answer, &why, &data);
+        err = policy_refusal(request, question, &answer, &why, &data);
         request_fail_data(request, err, &why, data);
     }
+}
+
+void
+dispatch(struct request *request)
+{
+    struct policy_asked asked;
+    ath_err err;
+
+    clock_watch_look(&request->athd->clock);
+    err = policy_question_of_call(request->tenant, request->caller, request->method,
+                                  request->params, &asked);
+    if (err == ATH_OK)
+        decide(request, &asked.question);
+    else
+        request_fail(request, err, NULL);
+    policy_asked_done(&asked);
 }
 
 /* ---- calls ---- */

@@ -229,6 +229,8 @@ on_approved(void *ctx, ath_err err)
         return;
     }
     handshake->approved = true;
+    if (handshake->asks_first)
+        policy_remember(handshake->request->athd->policy, &handshake->memo);
     sign(handshake);
 }
 
@@ -271,8 +273,8 @@ need_signature(struct handshake *handshake)
 
     if ((err = method_policy(handshake->request, &question, &why, &data, &ask)) != ATH_OK)
         handshake_step_fail_data(handshake, err, &why, data);
-    else if (!handshake->approved && method_would_ask(handshake->key, ask))
-        ask_to_sign(handshake, ask);
+    else if (!handshake->approved && method_would_ask(handshake->key, ask || handshake->asks_first))
+        ask_to_sign(handshake, ask || handshake->asks_first);
     else
         sign(handshake);
 }
@@ -329,8 +331,7 @@ need_failed(struct handshake *handshake)
         handshake_end(handshake, err);
     }
     if (need->refused_by_message) {
-        step_answer(handshake,
-                    answer_new(handshake, "failed", handshake_answer_error(err, &why)));
+        step_answer(handshake, answer_new(handshake, "failed", handshake_answer_error(err, &why)));
         return;
     }
     data = handshake_answer_data(need);

@@ -46,6 +46,8 @@ struct handshake { /* counted: the table, and the request that works on it */
     struct scope_list scopes;
     int64_t ttl;
     char *origin, *wanted_did; /* one of them: how the caller named the server */
+    bool asks_first;         /* the rule that allowed the start wants a yes before a signature */
+    struct policy_memo memo; /* what that yes is remembered as */
 
     /* server */
     struct service_entry *service; /* counted; NULL for a client */

@@ -22,6 +22,7 @@ struct start { /* what start's params come to; all borrowed but scopes */
     struct scope_list scopes;
     int64_t ttl;
     const struct json *credential; /* NULL: the machine will ask for a grant */
+    bool asks;                     /* before the first signature */
 };
 
 static ath_err
@@ -116,13 +117,39 @@ start_machine(const struct request *request, struct start *start, struct handsha
         return err;
     handshake->user_key = start->user_key == NULL ? NULL : key_ref(start->user_key);
     handshake->ttl = start->ttl;
+    handshake->asks_first = start->asks;
+    handshake->memo = request->memo;
     handshake->caller_identity = request->caller->identity;
     handshake->scopes = start->scopes;
     start->scopes = (struct scope_list){0};
-    if ((err = handshake_table_add(request->tenant->handshakes, handshake)) == ATH_ERR_LIMIT_EXCEEDED)
+    if ((err = handshake_table_add(request->tenant->handshakes, handshake)) ==
+        ATH_ERR_LIMIT_EXCEEDED)
         return why_set(why, err, "%u handshakes that you started are still under way",
                        HANDSHAKES_PER_CALLER);
     return err;
+}
+
+/* M1 alone is no signature, but its scopes are what is asked for with the next one. */
+static ath_err
+ask_policy(struct request *request, struct start *start, struct why *why, struct json **ret_data)
+{
+    static const enum sign_purpose purpose = PURPOSE_CLIENT_HELLO;
+    const char *audience = start->origin != NULL ? start->origin : start->wanted_did;
+
+    return method_policy(request,
+                         &(struct policy_question){
+                             .method = request->method->name,
+                             .key = start->key->name,
+                             .also_key = method_param(request, "user_key"),
+                             .purpose = &purpose,
+                             .audiences = &audience,
+                             .audience_count = 1,
+                             .peers = &start->wanted_did,
+                             .peer_count = start->wanted_did != NULL,
+                             .scopes = &start->scopes,
+                             .ttl = start->ttl,
+                         },
+                         why, ret_data, &start->asks);
 }
 
 void
@@ -131,10 +158,12 @@ method_handshake_start(struct request *request)
     struct handshake *handshake = NULL;
     struct handshake_need need = {0};
     struct start start = {0};
+    struct json *data = NULL;
     struct why why = {""};
     ath_err err;
 
-    if ((err = decode_start(request, &why, &start)) != ATH_OK)
+    if ((err = decode_start(request, &why, &start)) != ATH_OK ||
+        (err = ask_policy(request, &start, &why, &data)) != ATH_OK)
         goto out;
     if ((handshake = handshake_new(start.key, request->trace)) == NULL) {
         err = ATH_ERR_NOMEM;
@@ -149,7 +178,7 @@ out:
     handshake_free(handshake);
     scope_list_done(&start.scopes);
     if (err != ATH_OK)
-        request_fail(request, err, &why);
+        request_fail_data(request, err, &why, data);
 }
 
 /* ---- handshake.receive ---- */
@@ -160,7 +189,8 @@ named_handshake(struct request *request)
 {
     struct handshake *handshake;
 
-    handshake = handshake_table_find(request->tenant->handshakes, method_param(request, "handshake"));
+    handshake =
+        handshake_table_find(request->tenant->handshakes, method_param(request, "handshake"));
     if (handshake != NULL && !caller_sees(request->caller, handshake->caller_identity))
         handshake = NULL; /* another grant's: there is none */
     if (handshake == NULL)

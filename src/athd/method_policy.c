@@ -111,8 +111,7 @@ put_decision(struct request *request, const struct policy_decision *decision,
     json_put_string(&result, "rule",
                     is_frozen ? POLICY_RULE_FROZEN : policy_decision_rule(decision));
     if (is_frozen)
-        json_put_string(&result, "missing",
-                        "the key signs nothing until `ath unfreeze` ends that");
+        json_put_string(&result, "missing", "the key signs nothing until `ath unfreeze` ends that");
     else if (decision->allowing == NULL)
         json_put_string(&result, "missing", missing);
     else
@@ -155,7 +154,7 @@ method_policy_check(struct request *request)
         policy_subject_of(request->caller, &subject);
     if (err == ATH_OK)
         err = policy_question_of_check(request->tenant, request->caller, method,
-                                       method_param_json(request, "params"), &why, &asked);
+                                       method_param_json(request, "params"), &asked);
     if (err == ATH_OK) {
         asked.question.now = clock_now();
         decision =

@@ -16,27 +16,24 @@ struct asking {
 };
 
 /* The user said yes: to what the rules may not allow any more. */
-static void
-decide_again(struct request *request, void (*goes_on)(struct request *))
+static ath_err
+decide_again(struct request *request, struct why *why, struct json **ret_data)
 {
     struct policy_asked asked;
     struct policy_answer answer;
-    struct json *data = NULL;
-    struct why why = {{0}};
-    ath_err err;
+    ath_err err = policy_question_of_call(request->tenant, request->caller, request->method,
+                                          request->params, &asked);
 
-    policy_question_of_call(request->tenant, request->caller, request->method, request->params,
-                            &asked);
-    answer = policy_decide(request->tenant, request->caller, &asked.question, true);
-    request->rule = answer.rule;
-    if (answer.is_observed)
-        policy_record_denied(request, &asked.question, &answer);
-    if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK) {
-        goes_on(request);
-        return;
+    if (err == ATH_OK) {
+        answer = policy_decide(request->tenant, request->caller, &asked.question, true);
+        request->rule = answer.rule;
+        if (answer.is_observed)
+            policy_record_denied(request, &asked.question, &answer);
+        if (answer.verdict != POLICY_ALLOW && answer.verdict != POLICY_ASK)
+            err = policy_refusal(request, &asked.question, &answer, why, ret_data);
     }
-    err = policy_refusal(request, &asked.question, &answer, &why, &data);
-    request_fail_data(request, err, &why, data);
+    policy_asked_done(&asked);
+    return err;
 }
 
 static void
@@ -45,8 +42,12 @@ on_answer(void *ctx, ath_err err)
     struct asking *asking = ctx;
     struct request *request = asking->request;
     void (*goes_on)(struct request *) = asking->goes_on;
+    struct json *data = NULL;
+    struct why why = {{0}};
 
     request->asked_key = NULL;
+    if (err == ATH_OK)
+        err = decide_again(request, &why, &data);
     if (err == ATH_OK) {
         policy_remember(request->athd->policy, &asking->memo);
         /* the method gets its usual time after the person took theirs */
@@ -55,9 +56,9 @@ on_answer(void *ctx, ath_err err)
     free(asking->key);
     free(asking);
     if (err == ATH_OK)
-        decide_again(request, goes_on);
+        goes_on(request);
     else
-        request_fail(request, err, NULL);
+        request_fail_data(request, err, why.text[0] != '\0' ? &why : NULL, data);
 }
 
 void

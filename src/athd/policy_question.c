@@ -40,7 +40,9 @@ look_at_handshake(const struct tenant *tenant, const struct caller *caller, cons
         add_audience(asked, handshake_server_client_did(handshake->server));
         return;
     }
-    add_audience(asked, handshake->origin);
+    add_audience(asked, handshake->origin != NULL ? handshake->origin : handshake->wanted_did);
+    asked->question.scopes = &handshake->scopes;
+    asked->question.ttl = handshake->ttl;
     set_peer(asked, handshake->wanted_did != NULL ? handshake->wanted_did
                     : handshake->client != NULL   ? handshake_client_server_did(handshake->client)
                                                   : NULL);
@@ -136,7 +138,33 @@ look_at_audience(const struct rpc_method *method, const struct json *params,
         set_peer(asked, json_get_string(params, "did"));
 }
 
-void
+static void
+put_defaults(const struct rpc_method *method, struct policy_question *question)
+{
+    if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)
+        question->ttl = ATTESTATION_TTL_DEFAULT_S;
+    if (question->ttl == 0 && method->id == RPC_HANDSHAKE_START)
+        question->ttl = HANDSHAKE_TTL_DEFAULT_S;
+}
+
+/* What is wrong with them the method says. */
+static ath_err
+look_at_scopes(const struct rpc_method *method, const struct json *params,
+               struct policy_asked *asked)
+{
+    bool has_scopes = method->id == RPC_HANDSHAKE_START || method->id == RPC_CREDENTIAL_ISSUE;
+    const struct json *scopes = has_scopes ? json_get(params, "scopes") : NULL;
+    struct why why;
+    ath_err err;
+
+    if (scopes == NULL)
+        return ATH_OK;
+    if ((err = scope_list_decode(scopes, 1, &why, &asked->scopes)) == ATH_OK)
+        asked->question.scopes = &asked->scopes;
+    return err == ATH_ERR_NOMEM ? err : ATH_OK;
+}
+
+ath_err
 policy_question_of_call(const struct tenant *tenant, const struct caller *caller,
                         const struct rpc_method *method, const struct json *params,
                         struct policy_asked *ret_asked)
@@ -150,6 +178,8 @@ policy_question_of_call(const struct tenant *tenant, const struct caller *caller
     look_at_key(tenant, caller, method, params, asked);
     look_at_audience(method, params, asked);
     (void)json_get_int(params, "ttl", &asked->question.ttl);
+    put_defaults(method, &asked->question);
+    return look_at_scopes(method, params, asked);
 }
 
 /* ---- as if all were known ---- */
@@ -187,34 +217,16 @@ is_open(const struct rpc_method *method, const struct json *params)
            (method->id == RPC_HANDSHAKE_START && json_get(params, "user_key") != NULL);
 }
 
-static void
-put_defaults(const struct rpc_method *method, struct policy_question *question)
-{
-    if (question->ttl == 0 && method->id == RPC_ATTESTATION_CREATE)
-        question->ttl = ATTESTATION_TTL_DEFAULT_S;
-    if (question->ttl == 0 && method->id == RPC_HANDSHAKE_START)
-        question->ttl = HANDSHAKE_TTL_DEFAULT_S;
-}
-
 ath_err
 policy_question_of_check(const struct tenant *tenant, const struct caller *caller,
                          const struct rpc_method *method, const struct json *params,
-                         struct why *why, struct policy_asked *ret_asked)
+                         struct policy_asked *ret_asked)
 {
-    bool has_scopes = method->id == RPC_HANDSHAKE_START || method->id == RPC_CREDENTIAL_ISSUE;
-    const struct json *scopes = has_scopes ? json_get(params, "scopes") : NULL;
-    struct policy_question *question = &ret_asked->question;
-    ath_err err = ATH_OK;
+    ath_err err = policy_question_of_call(tenant, caller, method, params, ret_asked);
 
-    policy_question_of_call(tenant, caller, method, params, ret_asked);
-    question->is_preliminary = is_open(method, params);
-    question->purpose = purpose_of(method);
-    put_defaults(method, question);
-    if (scopes != NULL) {
-        err = scope_list_decode(scopes, 1, why, &ret_asked->scopes);
-        question->scopes = &ret_asked->scopes;
-    }
-    return err == ATH_ERR_PARSE ? ATH_ERR_INVALID_PARAMS : err;
+    ret_asked->question.is_preliminary = is_open(method, params);
+    ret_asked->question.purpose = purpose_of(method);
+    return err;
 }
 
 void

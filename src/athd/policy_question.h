@@ -16,16 +16,16 @@ struct policy_asked {
     struct scope_list scopes; /* owned */
 };
 
-/* Before the method: what is not known yet, and is put to policy again when it is, makes the
- * question preliminary. Params have been checked. Valid until the loop's next turn. */
-void policy_question_of_call(const struct tenant *tenant, const struct caller *caller,
-                             const struct rpc_method *method, const struct json *params,
-                             struct policy_asked *ret_asked);
+/* Before the method: what signs is a preliminary question, put again when all is known. Valid until
+ * the loop's next turn; ended by policy_asked_done, also after an error. ATH_ERR_NOMEM. */
+ath_err policy_question_of_call(const struct tenant *tenant, const struct caller *caller,
+                                const struct rpc_method *method, const struct json *params,
+                                struct policy_asked *ret_asked) ATH_MUST_USE;
 /* As if all were known, for policy.check; what is read from a message only leaves it preliminary.
- * ATH_ERR_INVALID_PARAMS, ATH_ERR_NOMEM. */
+ * As policy_question_of_call. */
 ath_err policy_question_of_check(const struct tenant *tenant, const struct caller *caller,
                                  const struct rpc_method *method, const struct json *params,
-                                 struct why *why, struct policy_asked *ret_asked) ATH_MUST_USE;
+                                 struct policy_asked *ret_asked) ATH_MUST_USE;
 void policy_asked_done(struct policy_asked *asked);
 
 /* A copy of a question, for when somebody has answered: what it pointed to may be gone then.

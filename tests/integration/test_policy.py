@@ -6,8 +6,12 @@ import subprocess
 import sys
 import unittest
 
-from peer.agent import BIN, Failed
-from peer.scene import NO, YES, CheckedAthd
+import random
+import threading
+import time
+
+from peer.agent import BIN, Connection, Failed
+from peer.scene import NO, YES, CheckedAthd, Scene
 
 ID = "https://agent.example/.well-known/agent.json"
 ROOT = os.getuid() == 0
@@ -152,6 +156,264 @@ class Rules(Case):
             athd.rules(rule(may=["policy.*", "agent.*"]), observe=True)
             athd.call("key.list")
             self.assertEqual(athd.last_record("policy_would_deny")["method"], "key.list")
+
+
+def rules_of(athd, *rules):
+    """For any athd: the policy beside its configuration."""
+    with open(os.path.join(athd.dir, "ath", "policy.json"), "w", encoding="utf-8") as file:
+        json.dump({"rules": list(rules)}, file)
+    athd.call("policy.reload")
+
+
+class Details(Case):
+    """What is said before a method begins is never enough to sign: it asks again when all is known."""
+
+    def refused(self, athd, narrow, missing, method, /, again=False, **params):
+        """`again`: nothing in the params fails the rule `narrow`, but what is signed does."""
+        narrow = rule("narrow", may=[method], **narrow)
+        rules_of(athd, narrow, rule("rest", may=["policy.*", "agent.status", "audit.*"]))
+        before = athd.signatures()
+        data = self.denied(athd, method, **params)
+        self.assertEqual((data["rule"], data["missing"].split(":")[0]), ("narrow", missing), method)
+        self.assertEqual(athd.signatures(), before, method)
+        athd.call("audit.checkpoint")
+        self.assertEqual("purpose" in athd.last_record("policy_denied"), again, method)
+        rules_of(athd, rule())
+
+    def test_no_method_signs_what_its_rule_does_not_allow(self):
+        with Scene(require_user_confirmation=True) as scene:
+            os.makedirs(os.path.join(scene.me.dir, "ath"), exist_ok=True)
+            os.makedirs(os.path.join(scene.app.dir, "ath"), exist_ok=True)
+            no_scope, nobody = {"scopes": ["none"]}, {"audiences": ["did:ath:nobody"]}
+            self.refused(scene.me, {"max_ttl": 1}, "max_ttl", "attestation.create", key="agent",
+                         audience="https://mail.example")
+            self.refused(scene.me, no_scope, "scopes", "credential.issue", key="alice", client=scene.agent["did"],
+                         scopes=["mail:read"], ttl=600)
+            scene.issue()
+            start = {"key": "agent", "scopes": ["mail:read"], "server": {"did": scene.shop["did"]}}
+            self.refused(scene.me, no_scope, "scopes", "handshake.start", **start)
+            self.refused(scene.me, no_scope, "scopes", "handshake.start", user_key="alice", **start)
+            m1 = scene.start()
+            self.refused(scene.app, nobody, "audiences", "handshake.accept", service="mail", message=m1, again=True)
+            m2 = scene.accept(m1)
+            self.refused(scene.me, no_scope, "scopes", "handshake.receive", handshake=scene.client, message=m2)
+            m2 = scene.accept(scene.start(server={"origin": "https://mail.example"}))
+            self.refused(scene.me, {"peers": ["did:ath:nobody"]}, "peers", "handshake.receive", handshake=scene.client,
+                         message=m2, again=True)
+            last = scene.to_server(scene.until_m5())
+            self.refused(scene.me, no_scope, "scopes", "confirmation.answer", key="alice", message=last["confirm"],
+                         server=scene.shop["did"], again=True)
+            scene.answer(last["confirm"])
+
+    def test_a_users_key_is_asked_for_by_its_own_name(self):
+        with Scene() as scene:
+            os.makedirs(os.path.join(scene.me.dir, "ath"), exist_ok=True)
+            rules_of(scene.me, rule("agent-only", keys=["agent"]))
+            start = {"key": "agent", "scopes": ["mail:read"], "server": {"did": scene.shop["did"]}, "user_key": "alice"}
+            self.assertEqual(self.denied(scene.me, "handshake.start", **start)["missing"], "keys: alice")
+
+    def test_a_session_is_for_those_whom_its_signature_was_for(self):
+        with Scene() as scene:
+            os.makedirs(os.path.join(scene.me.dir, "ath"), exist_ok=True)
+            scene.issue()
+            session = scene.run()[0]["session"]
+            rules_of(scene.me, rule(audiences=["https://other.example"]))
+            self.assertEqual(self.denied(scene.me, "session.token", session=session)["missing"].split(":")[0], "audiences")
+            rules_of(scene.me, rule(audiences=[scene.shop["did"]]))
+            scene.me.call("session.token", session=session)
+
+    def test_keys_hold_also_for_calls_about_all_of_them_and_for_what_is_replaced(self):
+        with Scene() as scene:
+            os.makedirs(os.path.join(scene.app.dir, "ath"), exist_ok=True)
+            scene.app.call("key.create", name="mine", role="server")
+            rules_of(scene.app, rule("mine", keys=["mine"]))
+            for method, params in (("policy.freeze", {"all": True}), ("policy.unfreeze", {"all": True}), ("audit.query", {})):
+                self.assertEqual(self.denied(scene.app, method, **params)["missing"], "keys: all of them")
+            scene.app.call("audit.query", key="mine")
+            with self.assertRaises(Failed) as caught:
+                scene.put_service(key="mine")  # it would end the other one
+            self.assertEqual(caught.exception.data["missing"], "keys: shop")
+
+
+class Answers(Case):
+    """What the user said yes to is decided once more then."""
+    ASK = {"key": "k", "audience": "https://a.example"}
+    FIRST = dict(may=["attestation.create", "key.export"], consent="always")
+
+    def ask(self, athd, method, **params):
+        """Begins the call; gives what its end is put into, once the question is there."""
+        athd.answers("$(while [ ! -e '%s/go' ]; do sleep 0.05; done; echo OK)" % athd.dir)
+        told, came = len(athd.prompters()), {}
+
+        def call():
+            try:
+                came["result"] = Connection(athd.socket).call(method, **params)
+            except Failed as failed:
+                came["error"] = failed
+
+        came["thread"] = threading.Thread(target=call)
+        came["thread"].start()
+        deadline = time.monotonic() + 20
+        while len(athd.prompters()) == told:
+            self.assertLess(time.monotonic(), deadline)
+            time.sleep(0.01)
+        return came
+
+    def say_yes(self, athd, came):
+        with open(os.path.join(athd.dir, "go"), "w", encoding="utf-8"):
+            pass
+        came["thread"].join(60)
+        os.unlink(os.path.join(athd.dir, "go"))
+        return came.get("error")
+
+    def test_a_yes_does_not_outlive_a_rule_that_was_taken_away(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=ID)
+            for method, params in (("attestation.create", self.ASK), ("key.export", {"name": "k", "format": "did"})):
+                athd.rules(rule("ask", **self.FIRST), rule("rest", may=["policy.*", "agent.*", "audit.*"]))
+                came = self.ask(athd, method, **params)
+                before = athd.signatures()
+                athd.rules(rule("rest", may=["policy.*", "agent.*", "audit.*"]))
+                error = self.say_yes(athd, came)
+                self.assertEqual(error.reason, "POLICY_DENIED")
+                self.assertEqual((error.data["rule"], error.data["missing"]), ("rest", "may: " + method))
+                self.assertEqual(athd.signatures(), before)
+                athd.rules(rule("ask", **self.FIRST), rule("rest", may=["policy.*", "agent.*", "audit.*"]))
+                came = self.ask(athd, method, **params)
+                athd.call("policy.reload")  # the same rules
+                self.assertIsNone(self.say_yes(athd, came))
+
+    def test_a_yes_that_a_key_wants_does_not_outlive_its_rule_either(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=ID, confirm="always")
+            athd.rules(rule())
+            came = self.ask(athd, "attestation.create", **self.ASK)
+            athd.rules(rule(audiences=["https://b.example"]))
+            self.assertEqual(self.say_yes(athd, came).data["missing"], "audiences: https://a.example")
+
+    def test_a_key_that_is_frozen_while_the_user_is_asked_signs_nothing(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=ID, confirm="always")
+            came = self.ask(athd, "attestation.create", **self.ASK)
+            athd.call("policy.freeze", key="k")
+            self.assertEqual(self.say_yes(athd, came).data["rule"], "frozen")
+
+    def test_a_yes_is_forgotten_with_the_key_the_rule_and_the_side_it_was_for(self):
+        with WithPolicy() as athd:
+            rest = rule("rest", may=["policy.*", "key.*", "agent.*"])
+            make = dict(name="k", role="client", agent_id=ID)
+            athd.call("key.create", **make)
+            for consent in ("first-audience", "once:600"):
+                first = rule("ask", may=["attestation.create"], consent=consent, max_ttl=300)
+                athd.rules(first, rest)
+                athd.answers(YES)
+                athd.call("attestation.create", **self.ASK)
+                athd.answers(NO)
+                athd.call("attestation.create", **self.ASK)
+                athd.call("policy.reload")
+                athd.call("attestation.create", **self.ASK)
+                athd.rules({**first, "max_ttl": 400}, rest)  # another rule
+                self.assert_asked(athd)
+                athd.rules(first, rest)
+                athd.call("attestation.create", **self.ASK)
+                athd.call("key.delete", name="k")
+                athd.call("key.create", **make)
+                self.assert_asked(athd)
+
+    def assert_asked(self, athd):
+        with self.assertRaises(Failed) as caught:
+            athd.call("attestation.create", **self.ASK)
+        self.assertEqual(caught.exception.reason, "USER_DENIED")
+
+    def test_a_yes_for_one_server_is_none_for_another(self):
+        with Scene() as scene:
+            os.makedirs(os.path.join(scene.me.dir, "ath"), exist_ok=True)
+            other = scene.app.call("key.create", name="other", role="server")
+            scene.put_service(name="mail2", key="other", origins=["https://mail2.example"])
+            scene.issue()
+            rules_of(scene.me, rule("ask", may=["group:handshake"], consent="first-audience"), rule())
+
+            def sign(key, service):
+                started = scene.me.call("handshake.start", key="agent", scopes=["mail:read"], server={"did": key["did"]})
+                m2 = scene.app.call("handshake.accept", service=service, message=started["send"])["send"]
+                scene.me.call("handshake.receive", handshake=started["handshake"], message=m2)
+
+            sign(scene.shop, "mail")
+            scene.me.answers(NO)
+            sign(scene.shop, "mail")
+            with self.assertRaises(Failed) as caught:
+                sign(other, "mail2")
+            self.assertEqual(caught.exception.reason, "USER_DENIED")
+
+    def test_a_rule_for_the_start_of_a_handshake_is_asked_about_before_its_first_signature(self):
+        with Scene(NO) as scene:
+            os.makedirs(os.path.join(scene.me.dir, "ath"), exist_ok=True)
+            rules_of(scene.me, rule("start", may=["handshake.start"], consent="always", rate="1/hour"), rule())
+            scene.me.answers(YES)
+            scene.issue()
+            scene.me.answers(NO)
+            m2 = scene.accept(scene.start())
+            with self.assertRaises(Failed) as caught:
+                scene.to_client(m2)
+            self.assertEqual(caught.exception.reason, "USER_DENIED")
+            with self.assertRaises(Failed) as caught:
+                scene.start()
+            self.assertEqual(caught.exception.reason, "RATE_LIMITED")
+
+
+class Check(Case):
+    """policy.check says what the call itself is then told."""
+
+    def random_rule(self, chance, name):
+        some = {"keys": ["a", "b", "a*", "*"], "audiences": ["https://a.example", "https://*.example", "did:web:x", "*"],
+                "peers": ["did:web:*", "did:web:x", "*"], "scopes": ["m:r", "m:*", "*"], "max_ttl": [60, 300, 4000]}
+        made = rule(name, may=chance.choice((["*"], ["attestation.create"], ["group:keys"], ["handshake.*", "service.*"],
+                                             ["credential.*", "peer.*"], ["policy.*", "audit.*"])))
+        for member in chance.sample(sorted(some), chance.randrange(3)):
+            made[member] = chance.choice(some[member])
+        return made
+
+    def random_call(self, chance, dids):
+        audience = [["https://a.example"], ["https://b.example/x"], ["did:web:x"], ["https://a.example", "did:web:x"]]
+        ttl = chance.choice(({}, {"ttl": 30}, {"ttl": 200}, {"ttl": 3600}))
+        return chance.choice((
+            ("attestation.create", {"key": chance.choice("ab"), "audience": chance.choice(audience), **ttl}),
+            ("handshake.start", {"key": chance.choice("ab"), "scopes": chance.choice((["m:r"], ["m:r", "m:w"], ["x"])),
+                                 "server": chance.choice(({"did": dids["s"]}, {"origin": "https://a.example"})), **ttl}),
+            ("credential.issue", {"key": "u", "client": dids["a"], "scopes": chance.choice((["m:r"], ["x"])), "ttl": 200,
+                                  **chance.choice(({}, {"audience": dids["s"]}))}),
+            ("key.get", {"name": chance.choice("ab")}), ("key.list", {}), ("key.export", {"name": "a", "format": "did"}),
+            ("service.list", {}), ("peer.list", {}), ("audit.query", chance.choice(({}, {"key": "a"}))),
+            ("policy.unfreeze", {"key": "b"}), ("policy.unfreeze", {"all": True}), ("session.list", {}),
+            ("handshake.list", {}), ("agent.hello", {}), ("credential.list", {})))
+
+    def test_check_and_call_agree(self):
+        chance = random.Random(20261123)
+        with WithPolicy() as athd:
+            dids = {name: athd.call("key.create", name=name, role=role, **more)["did"] for name, role, more in (
+                ("a", "client", {"agent_id": ID}), ("b", "client", {"agent_id": ID}), ("u", "user", {}), ("s", "server", {}))}
+            athd.call("credential.issue", key="u", client=dids["a"], scopes=["m:r", "m:w"], ttl=3600)
+            athd.call("credential.issue", key="u", client=dids["b"], scopes=["m:r", "m:w"], ttl=3600)
+            outcomes = {True: 0, False: 0}
+            for _ in range(40):
+                athd.rules(rule("check", may=["policy.check", "policy.reload"]),
+                           *(self.random_rule(chance, "r%d" % i) for i in range(1 + chance.randrange(3))))
+                for _ in range(12):
+                    method, params = self.random_call(chance, dids)
+                    said = athd.call("policy.check", method=method, params=params)
+                    failed = None
+                    try:
+                        athd.call(method, **params)
+                    except Failed as error:
+                        failed = error
+                    denied = failed is not None and failed.reason == "POLICY_DENIED"
+                    if failed is not None and failed.reason in ("INVALID_CREDENTIAL", "INVALID_PARAMS") and not said["allowed"]:
+                        continue  # it did not come as far as the signature
+                    self.assertEqual(said["allowed"], not denied, (method, params, said, failed))
+                    if denied:
+                        self.assertEqual((said["rule"], said["missing"]), (failed.data["rule"], failed.data["missing"]))
+                    outcomes[said["allowed"]] += 1
+            self.assertGreater(min(outcomes.values()), 40, outcomes)
 
 
 class Commands(Case):

@@ -4,6 +4,7 @@
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include "athd/freeze.h"
 #include "athd/signing.h"
 #include "base/clock.h"
 
@@ -155,6 +156,62 @@ assert_refused(const char *message, enum sign_purpose purpose, ath_err expected)
     assert_int_equal(result.err, expected);
     assert_int_equal(result.signature_len, 0);
     assert_int_equal(signature_records(), 0);
+}
+
+/* Whatever a method forgets: it is our mistake, and nobody's signature. */
+static void
+test_a_key_that_policy_was_not_asked_about_signs_nothing(void **state)
+{
+    static const char *const others[] = {"", "bo", "bott", "Bot"};
+    struct json_maker record;
+    struct result result;
+
+    (void)state;
+    begin("swtpm:");
+    log_set_level(LOG_LEVEL_ERROR);
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++) {
+        struct request *request = fixture_request(&fixture, RPC_HANDSHAKE_START);
+        int before = completions;
+
+        assert_non_null(request);
+        result = (struct result){.request = request};
+        assert_true(snprintf(request->allowed_key, sizeof(request->allowed_key), "%s", others[i]) >=
+                    0);
+        audit_record_begin(&record, "signature", request);
+        signing_start(request, key, PURPOSE_CLIENT_HELLO, ath_slice_of_string(hello),
+                      HSM_PRIORITY_NORMAL, &record, on_signed, &result);
+        fixture_run_until(&fixture, &completions, before + 1);
+        assert_int_equal(result.err, ATH_ERR_INTERNAL);
+        assert_int_equal(result.signature_len, 0);
+        assert_int_equal(signature_records(), 0);
+    }
+    end();
+}
+
+static void
+on_frozen(void *ctx, ath_err err, const struct why *why)
+{
+    (void)why;
+    assert_int_equal(err, ATH_OK);
+    ++*(int *)ctx;
+}
+
+static void
+test_a_key_that_is_frozen_on_the_way_gives_no_signature(void **state)
+{
+    struct result result;
+    int frozen = 0;
+
+    (void)state;
+    begin("swtpm:");
+    sign(hello, PURPOSE_CLIENT_HELLO, &result);
+    assert_int_equal(freeze_set(fixture.tenant->freeze, key->name, NULL, on_frozen, &frozen),
+                     ATH_OK);
+    fixture_run_until(&fixture, &completions, 1);
+    fixture_run_until(&fixture, &frozen, 1);
+    assert_int_equal(result.err, ATH_ERR_POLICY_DENIED);
+    assert_int_equal(result.signature_len, 0);
+    end();
 }
 
 static void
@@ -332,6 +389,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_signature_comes_with_its_record_on_disk),
         cmocka_unit_test(test_bytes_that_are_not_of_their_purpose_are_not_signed),
+        cmocka_unit_test(test_a_key_that_policy_was_not_asked_about_signs_nothing),
+        cmocka_unit_test(test_a_key_that_is_frozen_on_the_way_gives_no_signature),
         cmocka_unit_test(test_expired_key_does_not_sign),
         cmocka_unit_test(test_signature_without_its_record_does_not_leave),
         cmocka_unit_test(test_cancelled_signature_ends_with_the_given_error),
