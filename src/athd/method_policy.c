@@ -5,6 +5,7 @@
 #include "athd/audit_record.h"
 #include "athd/dispatch.h"
 #include "athd/freeze.h"
+#include "athd/grant.h"
 #include "athd/method_support.h"
 #include "athd/policy_question.h"
 #include "base/clock.h"
@@ -96,11 +97,32 @@ read_as(const struct json *as, struct why *why, struct policy_subject *subject, 
     return err;
 }
 
+/* The grant through which the call came may deny it, whatever the rules say: answered then. */
+static bool
+is_grants_no(struct request *request, const struct policy_subject *subject,
+             const struct policy_question *question)
+{
+    struct policy_answer answer = {.verdict = POLICY_DENY};
+    struct json_maker result;
+
+    if (grant_decide(request->caller->through, subject, question, request->tenant->keys, &answer))
+        return false;
+    json_object_begin(&result);
+    json_put_bool(&result, "allowed", false);
+    json_put_string(&result, "rule", answer.rule);
+    json_put_string(&result, "missing", answer.missing);
+    request_finish_maker(request, &result);
+    return true;
+}
+
 static void
-put_decision(struct request *request, const struct policy_decision *decision,
-             const struct policy_subject *subject, const struct policy_question *question)
+put_decision(struct request *request, const struct policy_subject *subject,
+             const struct policy_question *question)
 {
     const struct athd *athd = request->athd;
+    const struct policy_decision found =
+        policy_rules_decide(policy_rules(athd->policy), subject, question);
+    const struct policy_decision *decision = &found;
     bool is_frozen = policy_is_frozen(request->tenant, question);
     char missing[POLICY_MISSING_SIZE], consent[32];
     struct json_maker result;
@@ -141,7 +163,6 @@ method_policy_check(struct request *request)
 {
     const struct json *as = method_param_json(request, "as");
     const struct rpc_method *method = NULL;
-    struct policy_decision decision;
     struct policy_subject subject;
     struct policy_asked asked = {.question = {0}};
     struct why why = {{0}};
@@ -155,14 +176,11 @@ method_policy_check(struct request *request)
     if (err == ATH_OK)
         err = policy_question_of_check(request->tenant, request->caller, method,
                                        method_param_json(request, "params"), &asked);
-    if (err == ATH_OK) {
-        asked.question.now = clock_now();
-        decision =
-            policy_rules_decide(policy_rules(request->athd->policy), &subject, &asked.question);
-        put_decision(request, &decision, &subject, &asked.question);
-    } else {
+    asked.question.now = clock_now();
+    if (err != ATH_OK)
         request_fail(request, err, &why);
-    }
+    else if (as != NULL || !is_grants_no(request, &subject, &asked.question))
+        put_decision(request, &subject, &asked.question);
     policy_asked_done(&asked);
     free(groups);
 }

@@ -287,7 +287,7 @@ bool
 policy_observes(const struct policy *policy, const struct policy_subject *subject,
                 const struct policy_question *question)
 {
-    return policy->rules->observe && subject->grant == NULL &&
+    return policy->rules->observe &&
            policy_rules_decide(policy->owner, subject, question).allowing != NULL;
 }
 

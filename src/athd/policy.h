@@ -54,8 +54,8 @@ bool policy_is_built_in(const struct policy *policy);
 /* What policy knows of a caller now: the process counts only while it is the one that connected. */
 void policy_subject_of(const struct caller *caller, struct policy_subject *ret_subject);
 
-/* Is this, which the rules deny, allowed all the same, as `observe` wants it? To athd's own user
- * only, and never through a grant. */
+/* Is this, which the rules deny, allowed all the same, as `observe` wants it? Only what the built-in
+ * rules allow. */
 bool policy_observes(const struct policy *policy, const struct policy_subject *subject,
                      const struct policy_question *question);
 

@@ -218,8 +218,7 @@ ask(const struct policy_rules *rules, const struct policy_rules *owners,
                                 .consent_s = decision.allowing->consent_s,
                                 .rule = decision.allowing};
     decision = policy_rules_decide(owners, subject, question);
-    return (struct outcome){.is_allowed = rules->observe && subject->grant == NULL &&
-                                          decision.allowing != NULL,
+    return (struct outcome){.is_allowed = rules->observe && decision.allowing != NULL,
                             .is_observed = true,
                             .consent = POLICY_CONSENT_NEVER};
 }
