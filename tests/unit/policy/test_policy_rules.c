@@ -485,6 +485,8 @@ test_hours_are_those_of_the_clock_on_the_wall(void **state)
 static const char *const groups_of[RPC_METHOD_COUNT] = {
     [RPC_AGENT_HELLO] = "agent use",
     [RPC_AGENT_STATUS] = "agent use",
+    [RPC_AGENT_LOCK] = "", /* it stops everybody: for who is named, or may everything */
+    [RPC_AGENT_UNLOCK] = "",
     [RPC_EVENTS_SUBSCRIBE] = "agent use",
     [RPC_KEY_CREATE] = "keys",
     [RPC_KEY_LIST] = "keys keys-read use",
