@@ -21,7 +21,7 @@
                   "whom it may have handshakes with; * stands for any text"),                      \
         RUN_LIMIT("--scope", "SCOPE", CMD_LIST, "scopes",                                          \
                   "what it may ask for; * stands for any text"),                                   \
-        RUN_LIMIT("--ttl", "SECONDS", CMD_DURATION, "ttl", "how long it lives at most (8h)"),      \
+        RUN_LIMIT("--ttl", "SECONDS", CMD_DURATION, "ttl", "how long it lives at most: 30m, 8h"),  \
         RUN_LIMIT("--max-uses", "N", CMD_INT, "max_uses", "how many signatures at most")
 
 cmd_run_fn cmd_run_run, cmd_run_grant_show;

@@ -123,11 +123,10 @@ be_told(void)
 {
     struct ath_buf message = {.max = MESSAGE_MAX};
     char **words;
-    int fd = STAGE_FD;
 
     if (!read_message(&message) || (words = words_of(ath_buf_slice(&message))) == NULL)
         return EXIT_FAILURE;
-    fd_close(&fd);
+    fd_close_from(STAGE_FD); /* systemd-run's too, if it left any */
     return become(words);
 }
 
