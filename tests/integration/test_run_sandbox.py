@@ -3,6 +3,7 @@ with a real user manager and a real bubblewrap where they can run."""
 import json
 import os
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -164,7 +165,7 @@ class RealScope(WithAthd):
 
     @classmethod
     def end_manager(cls):
-        cls.manager.terminate()
+        cls.manager.send_signal(signal.SIGRTMIN + 24)  # leave at once: systemd(1)
         try:
             cls.manager.wait(20)
         except subprocess.TimeoutExpired:
