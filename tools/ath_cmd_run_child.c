@@ -83,24 +83,43 @@ read_message(struct ath_buf *message)
     return true;
 }
 
-/* The message's fields as strings, the last followed by NULL; NULL when out of memory. */
+static void
+free_words(char **words)
+{
+    char **word;
+
+    for (word = words; word != NULL && *word != NULL; word++)
+        free(*word);
+    free(words);
+}
+
+/* How many fields the message has; 0: they are not whole. */
+static size_t
+count_fields(struct ath_slice message)
+{
+    struct byte_reader reader = byte_reader_of(message);
+    size_t count = 0;
+
+    for (; !byte_reader_is_done(&reader) && !reader.bad; count++)
+        (void)byte_reader_field(&reader, MESSAGE_MAX);
+    return reader.bad ? 0 : count;
+}
+
+/* The socket and the words as strings, followed by NULL; NULL: they are not there. */
 static char **
 words_of(struct ath_slice message)
 {
     struct byte_reader reader = byte_reader_of(message);
-    char **words = NULL;
-    size_t count = 0;
+    size_t count = count_fields(message), i;
+    char **words = count < 2 ? NULL : calloc(count + 1, sizeof(*words));
 
-    while (!byte_reader_is_done(&reader) && !reader.bad) {
-        struct ath_slice field = byte_reader_field(&reader, MESSAGE_MAX);
-        char **more = reallocarray(words, count + 2, sizeof(*words));
-
-        if (more == NULL || (more[count] = ath_slice_dup(field)) == NULL)
-            return NULL; /* this process ends: the kernel frees */
-        words = more;
-        words[++count] = NULL;
+    for (i = 0; words != NULL && i < count; i++) {
+        if ((words[i] = ath_slice_dup(byte_reader_field(&reader, MESSAGE_MAX))) == NULL) {
+            free_words(words);
+            return NULL;
+        }
     }
-    return count < 2 || reader.bad ? NULL : words;
+    return words;
 }
 
 static int
@@ -122,12 +141,16 @@ static int
 be_told(void)
 {
     struct ath_buf message = {.max = MESSAGE_MAX};
-    char **words;
+    char **words = NULL;
+    int status = EXIT_FAILURE;
 
-    if (!read_message(&message) || (words = words_of(ath_buf_slice(&message))) == NULL)
-        return EXIT_FAILURE;
-    fd_close_from(STAGE_FD); /* systemd-run's too, if it left any */
-    return become(words);
+    if (read_message(&message) && (words = words_of(ath_buf_slice(&message))) != NULL) {
+        fd_close_from(STAGE_FD); /* systemd-run's too, if it left any */
+        status = become(words);
+    }
+    free_words(words);
+    ath_buf_done(&message);
+    return status;
 }
 
 int
