@@ -162,7 +162,7 @@ caller_of_socket(int fd, struct caller **ret_caller)
     caller->pid = peer.pid;
     caller->uid = peer.uid;
     caller->gid = peer.gid;
-    caller->identity = (uint64_t)peer.uid << 32 | (uint32_t)peer.pid;
+    caller->identity = caller->lane = (uint64_t)peer.uid << 32 | (uint32_t)peer.pid;
     caller->group_count = caller_kernel_groups(fd, &caller->groups);
     find_facts(caller, fd);
     *ret_caller = caller;
@@ -173,7 +173,7 @@ void
 caller_set_grant(struct caller *caller, struct grant *grant)
 {
     caller->through = grant_ref(grant);
-    caller->identity = grant_identity(grant);
+    caller->identity = caller->lane = grant_identity(grant);
     memcpy(caller->grant, grant->name, sizeof(caller->grant));
 }
 

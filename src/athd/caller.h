@@ -52,8 +52,11 @@ struct caller {
 
     char grant[NAME_MAX_LEN + 1]; /* the grant whose socket it came through; "": the owner's */
     struct grant *through;        /* the same; counted, NULL: the owner's */
-    uint64_t identity; /* fair queueing and limits are per identity: the uid and pid, or the grant; the
-                          uid alone where athd serves several */
+    uint64_t identity; /* whose handshakes and sessions it has, and whom limits count: the uid and
+                          pid, or the grant; at the owner's socket of an athd that serves several
+                          uids the uid alone */
+    uint64_t lane;     /* fair queueing is between lanes: the identity; where athd serves several
+                          uids each has two, one for all of its grants */
 };
 
 /* SO_PEERCRED of a connected socket, and what /proc says of that process now. ATH_ERR_IO,

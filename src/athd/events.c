@@ -27,7 +27,7 @@ events_wanted(const struct athd *athd, enum event_topic topic)
 }
 
 static void
-publish(struct athd *athd, const struct tenant *tenant, enum event_topic topic,
+publish(struct athd *athd, const struct listener_audience *audience, enum event_topic topic,
         struct json_maker *event)
 {
     struct ath_buf line = {.max = EVENT_MAX_LEN};
@@ -41,7 +41,7 @@ publish(struct athd *athd, const struct tenant *tenant, enum event_topic topic,
     rpc_put_notification(&line, "event", params);
     ath_buf_put_byte(&line, '\n');
     if (line.err == ATH_OK && athd->listener != NULL)
-        listener_publish(athd->listener, tenant, 1u << topic, ath_buf_slice(&line));
+        listener_publish(athd->listener, audience, 1u << topic, ath_buf_slice(&line));
     ath_buf_done(&line);
     json_free(params);
 }
@@ -49,11 +49,19 @@ publish(struct athd *athd, const struct tenant *tenant, enum event_topic topic,
 void
 events_publish(struct athd *athd, enum event_topic topic, struct json_maker *event)
 {
-    publish(athd, NULL, topic, event);
+    publish(athd, &(struct listener_audience){.tenant = NULL}, topic, event);
 }
 
 void
 events_publish_to(struct tenant *tenant, enum event_topic topic, struct json_maker *event)
 {
-    publish(tenant->athd, tenant, topic, event);
+    publish(tenant->athd, &(struct listener_audience){.tenant = tenant}, topic, event);
+}
+
+void
+events_publish_of(const struct request *request, enum event_topic topic, struct json_maker *event)
+{
+    const struct listener_audience audience = {request->tenant, request->caller->through};
+
+    publish(request->athd, &audience, topic, event);
 }

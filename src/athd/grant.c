@@ -388,7 +388,7 @@ decode_numbers(const struct json *object, struct grant *grant, struct why *why)
         !json_get_int(object, "uses", &grant->uses) || grant->uses < 0 ||
         grant->uses > grant->max_uses)
         return why_set(why, ATH_ERR_PARSE, "max_uses or uses are wrong");
-    grant->uses_on_disk = grant->uses;
+    grant->uses_sent = grant->uses_on_disk = grant->uses;
     return ATH_OK;
 }
 

@@ -42,6 +42,7 @@ struct grant_use_step {
 struct grant_use {
     struct grant_use_step steps[GRANT_DEPTH_MAX];
     unsigned waits;
+    bool is_sent;
     ath_err err;
     struct grant *grant; /* counted; NULL: nothing is counted */
     void (*done)(void *ctx, ath_err err);
@@ -63,7 +64,8 @@ struct grant { /* counted: the table, grants within it, callers at its socket, w
     struct grant_process *process;  /* NULL: none */
 
     int64_t max_uses;           /* signatures; 0: any number */
-    int64_t uses, uses_on_disk; /* never more were made than the file says */
+    int64_t uses;                    /* that were begun */
+    int64_t uses_sent, uses_on_disk; /* to the hardware; no more are given out than the file says */
     int64_t uses_being_written; /* 0: no write is under way */
     int64_t used_up_at;
     TAILQ_HEAD(, grant_use_step) waiting;
@@ -122,13 +124,13 @@ bool grant_decide(const struct grant *grant, const struct policy_subject *subjec
 
 /* grant_uses.c */
 
-/*
- * Counts a signature for the grant and all above it (NULL: nothing is counted). ATH_OK with
- * use->waits 0: it may be released; else done(ctx, err) is called, once and from the loop, when the
- * files say so. ATH_ERR_POLICY_DENIED with why: all are used.
- */
-ath_err grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why,
-                        void (*done)(void *ctx, ath_err err), void *ctx) ATH_MUST_USE;
+/* Counts a signature for the grant and all above it (NULL: nothing is counted).
+ * ATH_ERR_POLICY_DENIED with why: all are used. */
+ath_err grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why) ATH_MUST_USE;
+/* The hardware begins: now the files count it too. With use->waits 0 they do already; else done(ctx,
+ * err) is called when they do, once and from the loop. ATH_ERR_AUDIT_UNAVAILABLE: a file could not
+ * be written; ATH_ERR_POLICY_DENIED: the grant has ended. */
+void grant_use_send(struct grant_use *use, void (*done)(void *ctx, ath_err err), void *ctx);
 /* Was nothing signed after all, it is not counted. Every use is ended; one that still waits is told
  * nothing any more. */
 void grant_use_end(struct grant_use *use, bool is_signed);

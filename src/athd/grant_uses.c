@@ -1,7 +1,8 @@
 /*
  * How many signatures a grant has made. The file is ahead of them, so that no kill of athd makes
- * one more of them: before it is released, a signature waits until the file counts it. The file
- * counts a few in advance where many are left; those that a killed athd had not made yet are lost.
+ * one more of them: it is written while the hardware works, and before it is given out a signature
+ * waits until it is counted there. The file counts a few in advance where many are left; those that
+ * a killed athd had not made yet are lost.
  */
 #include <string.h>
 
@@ -16,9 +17,9 @@ static void write_uses(struct grant *grant);
 static int64_t
 ahead_of(const struct grant *grant)
 {
-    int64_t left = grant->max_uses - grant->uses, ahead = left / AHEAD_PART;
+    int64_t left = grant->max_uses - grant->uses_sent, ahead = left / AHEAD_PART;
 
-    return grant->uses + (ahead < AHEAD_MAX ? ahead : AHEAD_MAX);
+    return grant->uses_sent + (ahead < AHEAD_MAX ? ahead : AHEAD_MAX);
 }
 
 static void
@@ -73,27 +74,12 @@ write_uses(struct grant *grant)
     grant_table_write(grant, grant->uses_being_written, on_written, grant_ref(grant));
 }
 
-static void
-begin_step(struct grant *grant, struct grant_use *use, struct grant_use_step *step)
-{
-    if (++grant->uses == grant->max_uses)
-        grant_table_note_used_up(grant);
-    if (grant->uses <= grant->uses_on_disk)
-        return;
-    *step = (struct grant_use_step){.use = use, .grant = grant, .number = grant->uses};
-    TAILQ_INSERT_TAIL(&grant->waiting, step, entry);
-    use->waits++;
-    write_uses(grant);
-}
-
 ath_err
-grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why,
-                void (*done)(void *ctx, ath_err err), void *ctx)
+grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why)
 {
     struct grant *above;
-    size_t count = 0;
 
-    *use = (struct grant_use){.done = done, .ctx = ctx};
+    *use = (struct grant_use){.waits = 0};
     for (above = grant; above != NULL; above = above->parent) {
         if (above->table == NULL)
             return why_set(why, ATH_ERR_POLICY_DENIED, "the grant \"%s\" has ended", above->name);
@@ -104,9 +90,34 @@ grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why,
     }
     use->grant = grant_ref(grant);
     for (above = grant; above != NULL; above = above->parent)
-        if (above->max_uses != 0)
-            begin_step(above, use, &use->steps[count++]);
+        if (above->max_uses != 0 && ++above->uses == above->max_uses)
+            grant_table_note_used_up(above);
     return ATH_OK;
+}
+
+static void
+send_step(struct grant *grant, struct grant_use *use, struct grant_use_step *step)
+{
+    if (++grant->uses_sent <= grant->uses_on_disk)
+        return;
+    *step = (struct grant_use_step){.use = use, .grant = grant, .number = grant->uses_sent};
+    TAILQ_INSERT_TAIL(&grant->waiting, step, entry);
+    use->waits++;
+    write_uses(grant);
+}
+
+void
+grant_use_send(struct grant_use *use, void (*done)(void *ctx, ath_err err), void *ctx)
+{
+    struct grant *above;
+    size_t count = 0;
+
+    use->is_sent = true;
+    use->done = done;
+    use->ctx = ctx;
+    for (above = use->grant; above != NULL; above = above->parent)
+        if (above->max_uses != 0)
+            send_step(above, use, &use->steps[count++]);
 }
 
 void
@@ -120,8 +131,10 @@ grant_use_end(struct grant_use *use, bool is_signed)
             use->waits--;
         }
     for (above = use->grant; above != NULL && !is_signed; above = above->parent)
-        if (above->max_uses != 0)
+        if (above->max_uses != 0) {
             above->uses--;
+            above->uses_sent -= use->is_sent;
+        }
     grant_free(use->grant);
     use->grant = NULL;
 }
@@ -142,6 +155,6 @@ grant_uses_claimed(const struct grant *grant)
 void
 grant_uses_settle(struct grant *grant)
 {
-    if (grant->max_uses != 0 && grant->uses != grant->uses_on_disk)
-        grant_table_write(grant, grant->uses, NULL, NULL);
+    if (grant->max_uses != 0 && grant->uses_sent != grant->uses_on_disk)
+        grant_table_write(grant, grant->uses_sent, NULL, NULL);
 }

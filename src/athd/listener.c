@@ -110,10 +110,13 @@ admit(struct listener *listener, const struct listener_socket *socket,
 {
     struct caller *caller = connection->caller;
 
+    /* who starts more processes, or makes more grants, gets no larger share */
+    if (listener->athd->config->is_system)
+        caller->lane = (uint64_t)caller->uid << 32 | (socket->grant != NULL);
     if (socket->grant != NULL)
         return admit_through(listener, socket, connection, why);
-    if (listener->athd->config->is_system) /* who starts more processes gets no larger share */
-        caller->identity = (uint64_t)caller->uid << 32;
+    if (listener->athd->config->is_system)
+        caller->identity = caller->lane;
     if (count_of_uid(listener, caller->uid, false) > RPC_CONNECTIONS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
                        (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
@@ -165,15 +168,25 @@ listener_connections(const struct listener *listener)
     return listener->count;
 }
 
+static bool
+is_meant(const struct listener_audience *audience, const struct connection *connection)
+{
+    const struct grant *through = connection->caller->through;
+
+    if (audience->tenant != NULL && audience->tenant != connection->tenant)
+        return false;
+    return through == NULL || through == audience->grant;
+}
+
 void
-listener_publish(struct listener *listener, const struct tenant *tenant, unsigned topics,
-                 struct ath_slice line)
+listener_publish(struct listener *listener, const struct listener_audience *audience,
+                 unsigned topics, struct ath_slice line)
 {
     struct connection *connection;
 
     /* connections are taken from the list by the loop only, so it does not change under us */
     LIST_FOREACH (connection, &listener->connections, entry)
-        if ((connection->topics & topics) != 0 && (tenant == NULL || tenant == connection->tenant))
+        if ((connection->topics & topics) != 0 && is_meant(audience, connection))
             connection_send_or_lose(connection, line);
 }
 

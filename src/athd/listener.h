@@ -43,10 +43,15 @@ void listener_free(struct listener *listener);
 size_t listener_connections(const struct listener *listener);
 unsigned listener_connections_of(const struct listener *listener, const struct grant *grant);
 
-/* Sends the line to those, of this tenant or (NULL) of any, who have subscribed to one of the
- * topics (bits). */
-void listener_publish(struct listener *listener, const struct tenant *tenant, unsigned topics,
-                      struct ath_slice line);
+/* Whom a line is for: owner's sockets, of one tenant or (NULL) of any; and one grant's (NULL: none). */
+struct listener_audience {
+    const struct tenant *tenant;
+    const struct grant *grant;
+};
+
+/* Sends the line to those who have subscribed to one of the topics (bits). */
+void listener_publish(struct listener *listener, const struct listener_audience *audience,
+                      unsigned topics, struct ath_slice line);
 
 /* connection.c: one is gone; one has something that wants to be looked at again. */
 void listener_remove(struct listener *listener, struct connection *connection);

@@ -129,7 +129,7 @@ static void
 destroy_in_token(struct deletion *deletion)
 {
     struct request *request = deletion->request;
-    struct hsm_job_params params = {.caller_identity = request->caller->identity,
+    struct hsm_job_params params = {.caller_identity = request->caller->lane,
                                     .priority = HSM_PRIORITY_NORMAL,
                                     .deadline_ms = request->deadline_ms,
                                     .done = on_destroyed,

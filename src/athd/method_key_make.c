@@ -154,7 +154,7 @@ static struct hsm_job_params
 hsm_params(struct key_job *job, hsm_done_fn *done)
 {
     return (struct hsm_job_params){
-        .caller_identity = job->request->caller->identity,
+        .caller_identity = job->request->caller->lane,
         .priority = HSM_PRIORITY_NORMAL,
         .deadline_ms = job->request->deadline_ms,
         .done = done,

@@ -5,7 +5,7 @@
 #include "athd/audit_record.h"
 #include "athd/dispatch.h"
 #include "athd/freeze.h"
-#include "athd/grant.h"
+#include "athd/grant_table.h"
 #include "athd/method_support.h"
 #include "athd/policy_question.h"
 #include "base/clock.h"
@@ -97,7 +97,16 @@ read_as(const struct json *as, struct why *why, struct policy_subject *subject, 
     return err;
 }
 
-/* The grant through which the call came may deny it, whatever the rules say: answered then. */
+/* The caller's grant, or that of the caller who is described. NULL: none. */
+static const struct grant *
+grant_of(const struct request *request, const struct policy_subject *subject)
+{
+    if (request->caller->through != NULL || subject->grant == NULL)
+        return request->caller->through;
+    return grant_table_find(request->tenant->grants, subject->grant);
+}
+
+/* The grant may deny it, whatever the rules say: answered then. */
 static bool
 is_grants_no(struct request *request, const struct policy_subject *subject,
              const struct policy_question *question)
@@ -105,7 +114,7 @@ is_grants_no(struct request *request, const struct policy_subject *subject,
     struct policy_answer answer = {.verdict = POLICY_DENY};
     struct json_maker result;
 
-    if (grant_decide(request->caller->through, subject, question, request->tenant->keys, &answer))
+    if (grant_decide(grant_of(request, subject), subject, question, request->tenant->keys, &answer))
         return false;
     json_object_begin(&result);
     json_put_bool(&result, "allowed", false);
@@ -154,6 +163,9 @@ read_check(struct request *request, const struct rpc_method **ret_method, struct
 
     if (method == NULL)
         return why_set(why, ATH_ERR_INVALID_PARAMS, "athd has no method \"%.80s\"", name);
+    if (request->caller->through != NULL && method_param_json(request, "as") != NULL)
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "\"as\" asks about others: that is for the owner's socket");
     *ret_method = method;
     return ATH_OK;
 }
@@ -179,7 +191,7 @@ method_policy_check(struct request *request)
     asked.question.now = clock_now();
     if (err != ATH_OK)
         request_fail(request, err, &why);
-    else if (as != NULL || !is_grants_no(request, &subject, &asked.question))
+    else if (!is_grants_no(request, &subject, &asked.question))
         put_decision(request, &subject, &asked.question);
     policy_asked_done(&asked);
     free(groups);

@@ -46,7 +46,7 @@ publish(const struct signing *signing)
     json_put_string(&event, "key", signing->key->name);
     json_put_string(&event, "purpose", purpose_text(signing->purpose));
     json_put_int(&event, "hardware_us", signing->outcome.hardware_us);
-    events_publish_to(signing->request->tenant, EVENT_HSM, &event);
+    events_publish_of(signing->request, EVENT_HSM, &event);
 }
 
 /* The kill switch holds also for what was on its way. */
@@ -98,10 +98,8 @@ finish_if_all(struct signing *signing)
 /* Record and hardware start together: the record of a job that still queues waits, and is written
  * with the others. */
 static void
-on_sent(void *ctx)
+want_record(struct signing *signing)
 {
-    struct signing *signing = ctx;
-
     if (signing->record_is_wanted)
         return;
     signing->record_is_wanted = true;
@@ -110,12 +108,39 @@ on_sent(void *ctx)
 }
 
 static void
+on_counted(void *ctx, ath_err err)
+{
+    struct signing *signing = ctx;
+
+    signing->use_waits = false;
+    if (err != ATH_OK && signing->outcome.err == ATH_OK)
+        signing->outcome.err = err;
+    finish_if_all(signing);
+}
+
+/* So does the grant's file. */
+static void
+on_sent(void *ctx)
+{
+    struct signing *signing = ctx;
+
+    if (signing->record_is_wanted)
+        return;
+    want_record(signing);
+    grant_use_send(&signing->use, on_counted, signing);
+    signing->use_waits = signing->use.waits > 0;
+}
+
+static void
 on_signature(void *ctx, const struct hsm_outcome *hardware)
 {
     struct signing *signing = ctx;
     struct signing_outcome *outcome = &signing->outcome;
 
-    on_sent(signing); /* also where it ended in the queue */
+    if (hardware->err == ATH_OK)
+        on_sent(signing);
+    else
+        want_record(signing); /* also where it ended in the queue */
     signing->job = NULL;
     outcome->native = hardware->native;
     outcome->tries_left = hardware->tries_left;
@@ -140,17 +165,6 @@ on_record(void *ctx, ath_err err)
     struct signing *signing = ctx;
 
     signing->record_waits = false;
-    if (err != ATH_OK && signing->outcome.err == ATH_OK)
-        signing->outcome.err = err;
-    finish_if_all(signing);
-}
-
-static void
-on_counted(void *ctx, ath_err err)
-{
-    struct signing *signing = ctx;
-
-    signing->use_waits = false;
     if (err != ATH_OK && signing->outcome.err == ATH_OK)
         signing->outcome.err = err;
     finish_if_all(signing);
@@ -233,7 +247,7 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
       enum hsm_priority priority, struct json_maker *record)
 {
     struct request *request = signing->request;
-    struct hsm_job_params params = {.caller_identity = request->caller->identity,
+    struct hsm_job_params params = {.caller_identity = request->caller->lane,
                                     .priority = priority,
                                     .deadline_ms = request->deadline_ms,
                                     .done = on_signature,
@@ -247,15 +261,13 @@ begin(struct signing *signing, enum sign_purpose purpose, struct ath_slice messa
     /* the hardware first: the record is made while it works */
     if ((err = lock_admits(request, why)) != ATH_OK ||
         (err = check(request, signing->key, purpose, message, why)) != ATH_OK ||
-        (err = grant_use_begin(request->caller->through, &signing->use, why, on_counted,
-                               signing)) != ATH_OK ||
+        (err = grant_use_begin(request->caller->through, &signing->use, why)) != ATH_OK ||
         (err = hsm_pool_sign(request->athd->hsms, &signing->key->ref, message, &params,
                              &signing->job)) != ATH_OK) {
         grant_use_end(&signing->use, false);
         json_maker_done(record);
         return err;
     }
-    signing->use_waits = signing->use.waits > 0;
     append_record(signing, message, record);
     return ATH_OK;
 }

@@ -584,6 +584,12 @@ events_publish(struct athd *athd, enum event_topic topic, struct json_maker *eve
 }
 
 void
+events_publish_of(const struct request *request, enum event_topic topic, struct json_maker *event)
+{
+    events_publish(request->athd, topic, event);
+}
+
+void
 events_publish_to(struct tenant *tenant, enum event_topic topic, struct json_maker *event)
 {
     events_publish(tenant->athd, topic, event);
