@@ -229,7 +229,8 @@ insert(struct grant_table *table, struct grant *grant)
     if (err != ATH_OK)
         return err;
     grant->table = table;
-    LIST_INSERT_HEAD(&table->all, grant_ref(grant), of_table);
+    grant_ref(grant);
+    LIST_INSERT_HEAD(&table->all, grant, of_table);
     schedule(table, end_of(grant, clock_now(), &reason));
     return ATH_OK;
 }

@@ -124,7 +124,7 @@ answer_own_status(struct request *request)
     json_object_begin(&result);
     json_put_int(&result, "uptime",
                  (int64_t)((clock_monotonic_ms() - tenant->athd->started_ms) / 1000));
-    json_put_bool(&result, "locked", false);
+    lock_put_status(tenant->lock, &result);
     grant_put_own(request->caller->through, &result, "grant");
     json_put_int(&result, "keys", own.keys);
     json_put_int(&result, "handshakes", own.handshakes);
