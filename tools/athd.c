@@ -34,7 +34,8 @@ static const char usage[] =
     "  --check-config       read everything, say what is wrong, and end\n"
     "  --version, --help\n"
     "\n"
-    "exit status: 0 ended as asked, 1 failed or a wrong file, 64 wrong usage or nowhere to listen,\n"
+    "exit status: 0 ended as asked, 1 failed or a wrong file, 64 wrong usage or nowhere to "
+    "listen,\n"
     "69 no hardware\n"
     "\n"
     "examples:\n"
@@ -95,7 +96,8 @@ run(struct config *config)
     ath_err err;
 
     if ((err = config_settle(config, &why)) != ATH_OK ||
-        (err = config_check_helper(config, &why)) != ATH_OK)
+        (err = config_check_helper(config, &why)) != ATH_OK ||
+        (err = config_check_logind_watch(config, &why)) != ATH_OK)
         return fail(err, &why);
     if (config->check_only)
         return check(config);

@@ -3,13 +3,13 @@
 
 # What it takes to build athd, and to run it with a software TPM.
 packages_build=(build-essential cmake ninja-build pkg-config
-    libssl-dev libcjson-dev libuv1-dev libseccomp-dev libtss2-dev libp11-kit-dev)
+    libssl-dev libcjson-dev libuv1-dev libseccomp-dev libtss2-dev libp11-kit-dev libsystemd-dev)
 packages_run=(swtpm swtpm-tools pinentry-curses)
 
 # What the tests take besides: verifiers that are not ours, a bare client of the socket.
 packages_test=(libcmocka-dev python3 python3-cryptography python3-jsonschema openssl tpm2-openssl tpm2-tools socat
     softhsm2 libtpm2-pkcs11-1 p11-kit p11-kit-modules opensc opensc-pkcs11 openssh-client
-    gnutls-bin pcscd vsmartcard-vpcd bubblewrap)
+    gnutls-bin pcscd vsmartcard-vpcd dbus-daemon bubblewrap)
 
 say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2

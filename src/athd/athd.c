@@ -12,6 +12,7 @@
 #include "athd/consent.h"
 #include "athd/hsm_pool.h"
 #include "athd/listener.h"
+#include "athd/lock_watch.h"
 #include "athd/policy.h"
 #include "athd/sandbox.h"
 #include "athd/service_manager.h"
@@ -74,6 +75,8 @@ close_parts(struct athd *athd)
         athd->parts_ending++;
         hsm_pool_close(athd->hsms, on_part_ended, athd);
     }
+    athd->parts_ending++;
+    lock_watch_close(athd->lock_watch, on_part_ended, athd);
     if (athd->checkpoints != NULL) {
         athd->parts_ending++;
         audit_checkpoints_close(athd->checkpoints, on_part_ended, athd);
@@ -160,6 +163,7 @@ free_parts(struct athd *athd)
     athd->listener = NULL;
     consent_free(athd->consent);
     hsm_pool_free(athd->hsms);
+    lock_watch_free(athd->lock_watch);
     tenants_free(athd);
     policy_free(athd->policy);
     audit_checkpoints_free(athd->checkpoints);
@@ -287,7 +291,8 @@ start_parts(struct athd *athd, struct why *why)
         (err = clock_watch_init(&athd->clock, athd)) != ATH_OK ||
         (err = consent_new(athd, &athd->consent)) != ATH_OK)
         return err;
-    if ((err = listener_open(athd, why, &athd->listener)) != ATH_OK)
+    if ((err = lock_watch_open(athd, why, &athd->lock_watch)) != ATH_OK ||
+        (err = listener_open(athd, why, &athd->listener)) != ATH_OK)
         return err;
     athd_record_started(athd);
     athd_record_configuration(athd, ATH_OK, NULL);

@@ -39,6 +39,7 @@ struct athd {
     struct hsm_pool *hsms;
     struct policy *policy;
     struct tenant_list tenants;
+    struct lock_watch *lock_watch; /* NULL: lock_on asks for nothing */
     struct consent *consent;
     struct listener *listener;
 

@@ -9,6 +9,7 @@
 #include "base/file.h"
 
 #define HELPER_NAME "ath-hsm-helper"
+#define LOGIND_WATCH_NAME "ath-logind-watch"
 #define SYSTEM_CONFIG_DIR "/etc/ath"
 #define SYSTEM_STATE_DIR "/var/lib/ath"
 #define SYSTEM_SOCKET "/run/ath/agent.sock"
@@ -179,29 +180,44 @@ settle_state_dir(struct config *config, struct why *why)
 /* Beside athd's own program (a build directory), under the same prefix (what was installed may be
  * moved), else where this build is installed. */
 static ath_err
-settle_helper(struct config *config, struct why *why)
+find_program(const char *name, const char *installed, char **target)
 {
-    static const char *const places[] = {HELPER_NAME, "../libexec/ath/" HELPER_NAME};
+    static const char *const places[] = {"", "../libexec/ath/"};
+    struct ath_buf path = {0};
+    ath_err err = ATH_ERR_NOT_FOUND;
     char own[4096], *slash;
     ssize_t len;
 
-    if (config->helper != NULL)
-        return make_absolute(&config->helper, why);
     len = readlink("/proc/self/exe", own, sizeof(own) - 1);
     own[len > 0 ? len : 0] = '\0';
     if ((slash = strrchr(own, '/')) == NULL)
-        return config_replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
+        return config_replace(target, installed);
     *slash = '\0';
-    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++) {
-        char *path = file_path(own, places[i]);
-
-        if (path != NULL && access(path, X_OK) == 0) {
-            config->helper = path;
-            return ATH_OK;
-        }
-        free(path);
+    for (size_t i = 0; i < sizeof(places) / sizeof(places[0]) && err == ATH_ERR_NOT_FOUND; i++) {
+        ath_buf_clear(&path);
+        ath_buf_printf(&path, "%s/%s%s", own, places[i], name);
+        if (ath_buf_text(&path) == NULL)
+            err = path.err;
+        else if (access(ath_buf_text(&path), X_OK) == 0)
+            err = config_replace(target, ath_buf_text(&path));
     }
-    return config_replace(&config->helper, ATH_LIBEXEC_DIR "/" HELPER_NAME);
+    ath_buf_done(&path);
+    return err == ATH_ERR_NOT_FOUND ? config_replace(target, installed) : err;
+}
+
+static ath_err
+settle_programs(struct config *config, struct why *why)
+{
+    ath_err err = ATH_OK;
+
+    if (config->helper != NULL)
+        err = make_absolute(&config->helper, why);
+    else
+        err = find_program(HELPER_NAME, ATH_LIBEXEC_DIR "/" HELPER_NAME, &config->helper);
+    if (err == ATH_OK)
+        err = find_program(LOGIND_WATCH_NAME, ATH_LIBEXEC_DIR "/" LOGIND_WATCH_NAME,
+                           &config->logind_watch);
+    return err;
 }
 
 ath_err
@@ -212,7 +228,7 @@ config_settle(struct config *config, struct why *why)
     if ((err = read_files(config, why)) != ATH_OK || (err = settle_socket(config, why)) != ATH_OK ||
         (err = settle_socket_access(config, why)) != ATH_OK ||
         (err = settle_state_dir(config, why)) != ATH_OK ||
-        (err = settle_helper(config, why)) != ATH_OK ||
+        (err = settle_programs(config, why)) != ATH_OK ||
         (err = config_settle_hsms(config, why)) != ATH_OK)
         return err;
     return config->prompter == NULL ? config_replace(&config->prompter, CONFIG_PROMPTER_DEFAULT)
@@ -248,12 +264,11 @@ has_same_audit(const struct config_audit *a, const struct config_audit *b)
 bool
 config_needs_start(const struct config *running, const struct config *fresh)
 {
-    return !is_same(running->socket, fresh->socket) ||
-           running->socket_mode != fresh->socket_mode ||
+    return !is_same(running->socket, fresh->socket) || running->socket_mode != fresh->socket_mode ||
            !is_same(running->socket_group, fresh->socket_group) ||
            !is_same(running->state_dir, fresh->state_dir) ||
-           !is_same(running->helper, fresh->helper) || !has_same_hsms(running, fresh) ||
-           !has_same_audit(&running->audit, &fresh->audit);
+           !is_same(running->helper, fresh->helper) || running->lock_on != fresh->lock_on ||
+           !has_same_hsms(running, fresh) || !has_same_audit(&running->audit, &fresh->audit);
 }
 
 static void
@@ -285,8 +300,8 @@ config_reload(struct config *config, struct why *why)
         reload_audit(&config->audit, &fresh.audit);
         if (config_needs_start(config, &fresh))
             why_set(why, ATH_OK,
-                    "hsms, socket, state_dir, helper and the audit log's segments and hsm change "
-                    "at the next start only");
+                    "hsms, socket, state_dir, helper, lock_on and the audit log's segments and hsm "
+                    "change at the next start only");
     }
     config_done(&fresh);
     return err;
@@ -307,6 +322,7 @@ config_done(struct config *config)
     free(config->state_dir);
     free(config->prompter);
     free(config->helper);
+    free(config->logind_watch);
     free(config->policy_dir);
     free(config->file);
     free(config->audit.hsm);

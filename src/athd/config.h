@@ -32,6 +32,11 @@ struct config_source { /* a file that was read */
     uint8_t sha256[SHA256_LEN];
 };
 
+enum config_lock_on { /* bits */
+    CONFIG_LOCK_ON_SUSPEND = 1,
+    CONFIG_LOCK_ON_SESSION = 2,
+};
+
 struct config_audit {
     int64_t segment_size, segment_age_s; /* 0: any */
     int64_t checkpoint_interval_s;
@@ -50,6 +55,8 @@ struct config {
     char *prompter;
     char *helper;     /* path of ath-hsm-helper */
     char *policy_dir; /* where policy.json and policy.d are looked for; NULL: nowhere */
+    unsigned lock_on;  /* enum config_lock_on bits */
+    char *logind_watch; /* path of ath-logind-watch */
     int64_t consent_timeout_s;
     struct config_audit audit;
     enum log_level log_level;
@@ -82,6 +89,8 @@ void config_done(struct config *config);
 /* config_check.c: are the programs there that athd runs? ATH_ERR_INVALID_PARAMS with why. */
 ath_err config_check_helper(const struct config *config, struct why *why) ATH_MUST_USE;
 ath_err config_check_prompter(const struct config *config, struct why *why) ATH_MUST_USE;
+/* Is the program there that tells of logind, where lock_on wants it? Errors as above. */
+ath_err config_check_logind_watch(const struct config *config, struct why *why) ATH_MUST_USE;
 /* Are the files there that PKCS#11 URIs name: modules, PINs? Errors as above. */
 ath_err config_check_tokens(const struct config *config, struct why *why) ATH_MUST_USE;
 

@@ -61,6 +61,17 @@ config_check_prompter(const struct config *config, struct why *why)
                    prompter, is_path ? "" : " in $PATH");
 }
 
+ath_err
+config_check_logind_watch(const struct config *config, struct why *why)
+{
+    if (config->lock_on == 0 || is_program(config->logind_watch))
+        return ATH_OK;
+    return why_set(why, ATH_ERR_INVALID_PARAMS,
+                   "lock_on: there is no program %s, so nobody would tell of sleep and locked "
+                   "sessions (athd was built without libsystemd)",
+                   config->logind_watch);
+}
+
 static bool
 is_readable_file(const char *path)
 {

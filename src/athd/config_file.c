@@ -137,6 +137,27 @@ set_consent_timeout(const struct reading *reading, const struct json *value)
     return ATH_OK;
 }
 
+static ath_err
+set_lock_on(const struct reading *reading, const struct json *list)
+{
+    unsigned bits = 0;
+
+    if (!json_is_array(list))
+        return refuse(reading, "lock_on", "must be a list of \"suspend\" and \"session\"");
+    for (const struct json *item = json_first(list); item != NULL; item = json_next(item)) {
+        const char *text = json_string(item);
+
+        if (text != NULL && strcmp(text, "suspend") == 0)
+            bits |= CONFIG_LOCK_ON_SUSPEND;
+        else if (text != NULL && strcmp(text, "session") == 0)
+            bits |= CONFIG_LOCK_ON_SESSION;
+        else
+            return refuse(reading, "lock_on", "must be a list of \"suspend\" and \"session\"");
+    }
+    reading->config->lock_on = bits;
+    return ATH_OK;
+}
+
 /* Of the hsm that was added last. */
 static ath_err
 set_pin_ttl(const struct reading *reading, const struct json *value)
@@ -278,6 +299,8 @@ set_member(const struct reading *reading, const struct json *member)
         return set_path(reading, member, CONFIG_HELPER, &config->helper);
     if (strcmp(name, "consent_timeout") == 0)
         return set_consent_timeout(reading, member);
+    if (strcmp(name, "lock_on") == 0)
+        return set_lock_on(reading, member);
     if (strcmp(name, "log_level") == 0)
         return set_log_level(reading, member);
     if (strcmp(name, "audit") == 0)

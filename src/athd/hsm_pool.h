@@ -122,9 +122,9 @@ void hsm_pool_key_discard(struct hsm_pool *pool, const char *hsm, struct ath_sli
 void hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key);
 void hsm_job_cancel(struct hsm_job *job, ath_err err);
 
-/* The user of this athd has locked it: who is logged in is logged out, PINs that helpers keep are
- * forgotten, and until it is opened again nobody logs in, nor is asked for a PIN (AGENT_LOCKED),
- * athd itself neither. */
+/* The user of this athd has locked it: who is logged in is logged out, PINs of tokens and keys that
+ * helpers keep are forgotten, and until it is opened again nobody logs in to a token, nor is asked
+ * for its PIN (AGENT_LOCKED), athd itself neither. Jobs on their way are finished. */
 void hsm_pool_shut(struct hsm_pool *pool, bool is_shut);
 
 /* A fresh number for hsm_key_ref. */

@@ -14,6 +14,7 @@
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
 #include "athd/lock.h"
+#include "athd/lock_watch.h"
 #include "athd/session_table.h"
 #include "base/clock.h"
 
@@ -144,6 +145,7 @@ answer_status(struct request *request, const struct audit_head *head)
     json_object_begin(&result);
     json_put_int(&result, "uptime", (int64_t)((clock_monotonic_ms() - athd->started_ms) / 1000));
     lock_put_status(tenant->lock, &result);
+    lock_watch_put_status(athd->lock_watch, &result);
     if (hsm_pool_status(athd->hsms, &hsms) != ATH_OK ||
         key_store_report(tenant->keys, &report) != ATH_OK ||
         damage_report(&athd->damage, tenant->dir, &damaged) != ATH_OK)

@@ -21,6 +21,7 @@ allowed_layers() {
     hsm/pkcs11) echo ath base crypto hsm hsm/wire ;;
     tools/athd) echo ath base crypto protocol rpc policy athd ;;
     tools/ath-hsm-helper) echo ath base crypto hsm hsm/tpm hsm/pkcs11 ;;
+    tools/ath-logind-watch) echo ath base ;;
     tools/ath_bench) echo ath base crypto protocol rpc client hsm hsm/tpm ;;
     tools/ath) echo ath base crypto pinentry policy protocol rpc client ;;
     *) echo unknown ;;
@@ -37,6 +38,7 @@ allowed_users() {
     p11-kit/* | pkcs11*) echo hsm/pkcs11/ tools/ath_bench_cryptoki. ;;
     uv.h | uv/*) echo src/athd/ src/pinentry/ ;;
     seccomp.h) echo src/athd/ hsm/ ;;
+    systemd/*) echo tools/ath-logind-watch. ;;
     *) echo any ;;
     esac
 }
@@ -46,6 +48,7 @@ layer_of() {
     case $1 in
     tools/athd[._]*) echo tools/athd ;;
     tools/ath-hsm-helper.* | tools/ath_hsm_helper_*) echo tools/ath-hsm-helper ;;
+    tools/ath-logind-watch.*) echo tools/ath-logind-watch ;;
     tools/ath-bench.* | tools/ath_bench[._]*) echo tools/ath_bench ;;
     tools/*) echo tools/ath ;;
     *) echo "${1%/*}" ;;

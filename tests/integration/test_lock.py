@@ -1,0 +1,758 @@
+"""A locked athd: what it still does, what it does not, how it is unlocked, and where the passphrase is: nowhere."""
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import threading
+import time
+import unittest
+
+from peer.agent import BIN, Connection, Failed
+from peer.logind import Bus, Logind
+from peer.scene import CheckedAthd, NO, YES
+from peer.token import GOOD, WRONG
+from peer.token_case import TokenTest
+from peer.wire import Wire, children, is_running, kill, name_of, reason, request, wait_for
+from test_pkcs11_secrets import files_with, memory_has, processes, told_to
+
+ATH = os.path.join(BIN, "ath")
+PASSPHRASE = "correct horse 7531"
+AUDIENCE = "https://api.example"
+SIGN = {"key": "agent", "audience": AUDIENCE}
+AGENT_ID = "https://agent.example/a.json"
+OPEN = """agent.hello agent.status agent.unlock events.subscribe key.list key.get key.export handshake.list service.list
+    credential.list session.list peer.list policy.check policy.show policy.freeze grant.list grant.revoke consent.list
+    consent.environment consent.forget audit.query audit.checkpoint audit.proof audit.consistency""".split()
+# params that a method takes, so that it is the lock that refuses it
+PARAMS = {
+    "key.create": {"name": "k", "role": "user"}, "key.delete": {"name": "agent"},
+    "key.import": {"name": "k", "role": "user", "tss2_pem": "x"}, "attestation.create": SIGN,
+    "attestation.verify": {"jwt": "a.b.c", "audience": AUDIENCE},
+    "handshake.start": {"key": "agent", "scopes": ["a"], "server": {"did": "did:web:a.example"}},
+    "handshake.receive": {"handshake": "h", "message": "{}"}, "handshake.accept": {"service": "s", "message": "{}"},
+    "handshake.get": {"handshake": "h"}, "handshake.abort": {"handshake": "h"},
+    "confirmation.answer": {"key": "alice", "message": "{}"},
+    "service.put": {"name": "s", "key": "shop", "scopes_supported": ["a"], "token_max_ttl": 60,
+                    "require_user_confirmation": False, "agents": {}, "users": {}, "origins": []},
+    "service.delete": {"name": "s"}, "credential.put": {"credential": "a.b.c"},
+    "credential.issue": {"key": "alice", "client": "did:web:a.example", "scopes": ["a"], "ttl": 60},
+    "credential.verify": {"credential": "a.b.c"}, "session.seal": {"session": "s", "plaintext": "AA"},
+    "session.open": {"session": "s", "jwe": "a"}, "session.token": {"session": "s"}, "session.close": {"session": "s"},
+    "token.verify": {"service": "s", "token": "a.b.c"}, "peer.pin": {"did": "did:web:a.example"},
+    "peer.remove": {"did": "did:web:a.example"}, "policy.unfreeze": {"key": "agent"},
+    "grant.create": {"name": "g", "keys": ["agent"]}, "consent.answer": {"id": "x", "approve": True},
+}
+
+
+class LockTest(unittest.TestCase):
+    arguments = ()
+
+    def setUp(self):
+        self.athd = CheckedAthd(arguments=self.arguments)
+        self.addCleanup(self.end)
+        self.answers(PASSPHRASE)
+
+    def end(self):
+        try:
+            if self.athd.process and self.athd.process.poll() is None:
+                self.assertEqual(self.athd.stop(), 0, self.athd.read_log())
+            self.assertNotRegex(self.athd.read_log(), r"Sanitizer|runtime error")
+            for pid in self.athd.prompters():
+                wait_for(lambda pid=pid: not is_running(pid))
+        finally:
+            for pid in self.athd.prompters():
+                kill(pid)
+            self.athd.__exit__()
+
+    def start(self):
+        self.athd.start()
+        self.athd.call("key.create", name="agent", role="client", agent_id=AGENT_ID)
+
+    def answers(self, *passphrases, before=""):
+        """What the prompter gives, one for each question; the last for all others too."""
+        path = os.path.join(self.athd.dir, "getpin")
+        counter = os.path.join(self.athd.dir, "getpin.count")
+        if os.path.exists(counter):
+            os.unlink(counter)
+        cases = "".join(f"{i}) echo 'D {text}' ;;\n" for i, text in enumerate(passphrases[:-1]))
+        with open(path + ".new", "w", encoding="utf-8") as file:
+            file.write(f"{before}\nn=$(wc -l < {counter} 2>/dev/null || echo 0); echo >> {counter}\n"
+                       f"case $n in {cases} *) echo 'D {passphrases[-1]}' ;; esac; echo OK\n")
+        os.replace(path + ".new", path)
+
+    def says_at_getpin(self, line):
+        with open(os.path.join(self.athd.dir, "getpin"), "w", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def refused(self, expected, method, /, **params):
+        with self.assertRaises(Failed) as caught:
+            self.athd.call(method, **params)
+        self.assertEqual(caught.exception.reason, expected, f"{caught.exception}\n{self.athd.read_log()}")
+        return caught.exception
+
+    def status(self):
+        return self.athd.call("agent.status")
+
+    def is_locked(self, *by):
+        status = self.status()
+        self.assertEqual((status["locked"], sorted(status["lock"]["by"])), (True, sorted(by)))
+        self.refused("AGENT_LOCKED", "attestation.create", **SIGN)
+
+    def is_open(self):
+        status = self.status()
+        self.assertFalse(status["locked"])
+        self.assertNotIn("lock", status)
+        self.athd.call("attestation.create", **SIGN)
+
+    def kill(self):
+        self.athd.process.kill()
+        self.athd.process.wait()
+        self.athd.connection.close()
+        self.athd.log_seen = len(self.athd.read_log())
+        self.athd.start()
+
+    def file(self):
+        with open(os.path.join(self.athd.state, "lock.json"), encoding="utf-8") as file:
+            return json.load(file)
+
+
+class Locking(LockTest):
+    def test_passphrase_locks_and_unlocks(self):
+        self.start()
+        before = int(time.time())
+        self.assertEqual(self.athd.call("agent.lock")["lock"]["by"], ["passphrase"])
+        self.is_locked("passphrase")
+        self.assertTrue(before <= self.status()["lock"]["since"] <= time.time())
+        self.assertEqual(self.athd.call("agent.unlock"), {"locked": False})
+        self.is_open()
+        self.assertEqual(self.athd.call("agent.unlock"), {"locked": False}, "nobody is asked")
+        self.assertEqual(self.athd.questions().count("GETPIN"), 3)
+        self.assertFalse(os.path.exists(os.path.join(self.athd.state, "lock.json")))
+        self.assertEqual(self.athd.last_record("agent_locked")["by"], "passphrase")
+        unlocked = self.athd.last_record("agent_unlocked")
+        self.assertEqual((unlocked["by"], unlocked["locked"], unlocked["caller"]["pid"]),
+                         ("passphrase", False, os.getpid()))
+
+    def test_every_method_is_open_or_closed(self):
+        self.start()
+        self.athd.call("agent.lock")
+        for method in self.athd.call("agent.hello")["capabilities"]:
+            with self.subTest(method), Wire(self.athd.socket) as wire:
+                if method == "agent.unlock":
+                    continue
+                answer = wire.ask(request(1, method, **PARAMS.get(method, {})))
+                if method in OPEN:
+                    self.assertNotEqual(reason(answer), "AGENT_LOCKED", answer)
+                else:
+                    self.assertEqual((reason(answer), answer["error"]["code"]), ("AGENT_LOCKED", -32006), answer)
+        self.athd.call("policy.freeze", key="agent")
+
+    def test_neither_sigkill_nor_restart_unlocks(self):
+        self.start()
+        self.athd.call("agent.lock")
+        self.kill()
+        self.is_locked("passphrase")
+        self.assertEqual(self.athd.stop(), 0)
+        self.athd.start()
+        self.is_locked("passphrase")
+        self.athd.call("agent.unlock")
+        self.is_open()
+        self.kill()
+        self.is_open()
+
+    def test_wrong_passphrases_are_counted_over_restarts(self):
+        self.start()
+        self.athd.call("agent.lock")
+        self.answers("something else")
+        self.assertNotIn("retry_after", self.refused("PIN_INCORRECT", "agent.unlock").data)
+        self.assertEqual(self.refused("PIN_INCORRECT", "agent.unlock").data["retry_after"], 1)
+        self.assertEqual(self.refused("PIN_LOCKED", "agent.unlock").data["retry_after"], 1)
+        time.sleep(1.1)
+        self.kill()
+        self.assertEqual(self.refused("PIN_INCORRECT", "agent.unlock").data["retry_after"], 5)
+        self.kill()
+        asked = self.athd.questions().count("GETPIN")
+        self.answers(PASSPHRASE)
+        self.assertIn(self.refused("PIN_LOCKED", "agent.unlock").data["retry_after"], range(1, 6))
+        self.assertIn(self.status()["lock"]["retry_after"], range(1, 6))
+        self.assertEqual(self.athd.questions().count("GETPIN"), asked, "nobody is asked in a pause")
+        self.assertEqual(self.file()["wrong"], 3)
+        self.assertEqual(self.athd.last_record("unlock_refused")["denial_reason"], "PIN_LOCKED")
+        time.sleep(5.1)
+        self.athd.call("agent.unlock")
+        self.is_open()
+
+    def test_time_of_day_put_back_shortens_no_pause_and_put_forward_ends_it(self):
+        self.start()
+        self.athd.call("agent.lock")
+        self.athd.stop()
+        path = os.path.join(self.athd.state, "lock.json")
+        record = self.file()
+        for failed_at, expected in ((time.time() + 86400, 3600), (time.time() - 3601, None)):
+            with open(path, "w", encoding="utf-8") as file:
+                json.dump({**record, "wrong": 20, "failed_at": int(failed_at)}, file)
+            self.athd.start()
+            if expected:
+                self.assertIn(self.refused("PIN_LOCKED", "agent.unlock").data["retry_after"], range(3590, 3601))
+                self.athd.stop()
+        self.athd.call("agent.unlock")
+
+    def test_a_try_that_was_killed_counts(self):
+        self.start()
+        self.athd.call("agent.lock")
+        wrong = self.file()["wrong"]
+        self.answers("something else")
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "agent.unlock"))
+            wait_for(lambda: self.file()["wrong"] > wrong)
+            self.kill()
+        self.assertEqual(self.file()["wrong"], wrong + 1)
+        self.is_locked("passphrase")
+
+    def test_nobody_to_ask_is_no_lock(self):
+        self.start()
+        os.unlink(os.path.join(self.athd.dir, "prompter"))
+        self.refused("NO_PROMPTER", "agent.lock")
+        self.is_open()
+
+    def test_no_answer_is_no_lock(self):
+        self.start()
+        for says, expected in (("echo 'ERR 83886179 Operation cancelled <Pinentry>'", "USER_DENIED"),
+                               ("echo OK", "USER_DENIED"), ("exit", "NO_PROMPTER"),
+                               ("echo 'D short'; echo OK", "USER_DENIED")):
+            with self.subTest(says):
+                self.says_at_getpin(says)
+                self.refused(expected, "agent.lock")
+                self.is_open()
+        self.answers("passphrase 1", "passphrase 2", "passphrase 3", "passphrase 4", "passphrase 5", "passphrase 6")
+        self.refused("USER_DENIED", "agent.lock")
+        self.is_open()
+
+    def test_caller_that_leaves_takes_the_question_along(self):
+        self.start()
+        self.says_at_getpin("sleep 600 & wait")
+        wire = Wire(self.athd.socket)
+        wire.send(request(1, "agent.lock"))
+        wait_for(lambda: "GETPIN" in self.athd.questions())
+        self.refused("LIMIT_EXCEEDED", "agent.lock")
+        wire.close()
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.is_open()
+        self.answers(PASSPHRASE)
+        self.athd.call("agent.lock")
+
+    def test_damaged_file_is_a_lock_with_a_way_out(self):
+        self.start()
+        self.athd.stop()
+        path = os.path.join(self.athd.state, "lock.json")
+        for text, mode in (("", 0o600), ("{}", 0o600), ("x" * 5000, 0o600),
+                           ('{"version":1,"by":[],"since":0,"wrong":0,"failed_at":0}', 0o600),
+                           ('{"version":1,"by":["session"],"since":0,"wrong":0,"failed_at":0}', 0o666)):
+            with self.subTest(text[:60]):
+                with open(path, "w", encoding="utf-8") as file:
+                    file.write(text)
+                os.chmod(path, mode)
+                self.athd.start()
+                self.is_locked("damage")
+                self.assertIn("lock.json", self.refused("AGENT_LOCKED", "agent.unlock").message)
+                self.assertEqual([os.path.basename(entry["file"]) for entry in self.status()["damaged"]],
+                                 ["lock.json"])
+                self.assertEqual(self.athd.stop(), 0)
+                with open(path, encoding="utf-8") as file:
+                    self.assertEqual(file.read(), text, "it is left as it was")
+        os.unlink(path)
+        self.athd.start()
+        self.is_open()
+
+    def test_subscribers_are_told(self):
+        self.start()
+        with Wire(self.athd.socket) as wire:
+            self.assertIn("result", wire.ask(request(1, "events.subscribe", topics=["lock"])))
+            self.athd.call("agent.lock")
+            self.athd.call("agent.unlock")
+            events = [line["params"] for line in wire.lines(2)]
+        self.assertEqual(events, [{"state": "locked", "by": "passphrase", "topic": "lock"},
+                                  {"state": "unlocked", "by": "passphrase", "topic": "lock"}])
+
+    def test_policy_may_keep_it_from_programs(self):
+        with open(os.path.join(self.athd.dir, "policy.json"), "w", encoding="utf-8"):
+            pass
+        os.unlink(os.path.join(self.athd.dir, "policy.json"))
+        self.start()
+        answer = self.athd.call("policy.check", method="agent.unlock",
+                                **{"as": {"uid": 4000, "gid": 4000, "groups": [], "namespace": "same"}})
+        self.assertFalse(answer["allowed"])
+
+
+class UnderWay(LockTest):
+    """What had begun when the lock came."""
+
+    def setUp(self):
+        super().setUp()
+        self.start()
+        self.athd.call("key.create", name="alice", role="user")
+        agent = self.athd.call("key.get", name="agent")
+        self.issue = {"key": "alice", "client": agent["did"], "scopes": ["a"], "ttl": 60}
+
+    def test_open_questions_end(self):
+        self.athd.answers('" >/dev/null; sleep 600 & wait; echo "')
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "credential.issue", **self.issue))
+            wait_for(lambda: "CONFIRM" in self.athd.questions())
+            asking = self.athd.prompters()
+            self.athd.call("agent.lock")
+            answer = wire.line()
+        self.assertEqual((reason(answer), answer["error"]["code"]), ("AGENT_LOCKED", -32006), answer)
+        wait_for(lambda: not any(is_running(pid) for pid in asking))
+        self.assertEqual(self.athd.call("credential.list"), {"credentials": []})
+
+    def test_hundreds_of_requests_are_answered_with_it_or_before_it(self):
+        results = []
+
+        def flood():
+            with Wire(self.athd.socket) as wire:
+                for round_ in range(200):
+                    wire.send(*[request(round_ * 16 + i, "attestation.create", **SIGN) for i in range(16)])
+                    lines = wire.lines(16)
+                    results.extend(lines)
+                    if all(reason(line) == "AGENT_LOCKED" for line in lines):
+                        return
+
+        threads = [threading.Thread(target=flood) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        wait_for(lambda: len(results) > 64)
+        self.athd.call("agent.lock")
+        signed = self.status()["counters"]["signatures"]
+        for thread in threads:
+            thread.join(60)
+        self.assertEqual({reason(line) for line in results}, {None, "AGENT_LOCKED"})
+        self.assertLessEqual(sum(reason(line) is None for line in results), signed)
+        self.athd.call("agent.unlock")
+        self.is_open()
+
+    def test_session_confirmations_are_asked_anew(self):
+        self.athd.call("key.create", name="once", role="client", agent_id=AGENT_ID, confirm="session")
+        sign = {**SIGN, "key": "once"}
+        for _ in range(2):
+            self.athd.call("attestation.create", **sign)
+        self.assertEqual(self.athd.questions().count("CONFIRM"), 1)
+        self.athd.call("agent.lock")
+        self.athd.call("agent.unlock")
+        self.athd.call("attestation.create", **sign)
+        self.assertEqual(self.athd.questions().count("CONFIRM"), 2)
+
+
+class Tokens(TokenTest):
+    """Tokens are logged out; a signature that the hardware was making is not released."""
+
+    def setUp(self):
+        self.token = self.new_token()
+        self.athd = self.new_athd(self.token)
+        self.create(self.athd)
+        self.attest(self.athd)
+
+    def lock(self, pin=PASSPHRASE):
+        self.athd.answers_pin(f"echo 'D {pin}'; echo OK")
+        result = self.athd.call("agent.lock")
+        self.athd.answers_pin(GOOD)
+        return result
+
+    def unlock(self):
+        self.athd.answers_pin(f"echo 'D {PASSPHRASE}'; echo OK")
+        self.athd.call("agent.unlock")
+        self.athd.answers_pin(GOOD)
+
+    def test_token_is_logged_out_and_asked_for_anew(self):
+        self.token.fault()
+        self.lock()
+        wait_for(lambda: self.token.calls("C_Logout") > 0)
+        hsm = self.athd.call("agent.status")["hsms"][0]
+        self.assertEqual((hsm["state"], hsm["logged_in"], hsm["reason"]), ("locked", False, "PIN_REQUIRED"))
+        logins = len(self.token.logins())
+        self.attest_refused("AGENT_LOCKED", self.athd)
+        self.unlock()
+        self.attest(self.athd)
+        self.assertEqual(len(self.token.logins()), logins + 1)
+
+    def test_signature_in_the_hardware_is_not_released(self):
+        self.token.fault("C_Sign slow 2000")
+        with Wire(self.athd.socket) as wire:
+            for number in range(8):
+                wire.send(request(number, "attestation.create", key="agent", audience=AUDIENCE))
+            wait_for(lambda: self.token.calls("C_Sign") > 0)
+            signed = self.athd.call("agent.status")["counters"]["signatures"]
+            self.lock()
+            self.assertEqual({reason(wire.line()) for _ in range(8)}, {"AGENT_LOCKED"})
+        self.assertEqual(self.athd.call("agent.status")["counters"]["signatures"], signed)
+        self.token.fault()
+        self.unlock()
+        self.attest(self.athd)
+
+    def test_question_for_a_pin_ends(self):
+        self.athd.stop()
+        self.athd.answers_pin("case \"$(tail -n 40 {0}/questions)\" in *passphrase*) echo 'D {1}'; echo OK ;; "
+                              "*) sleep 600 & wait ;; esac".format(self.athd.dir, PASSPHRASE))
+        before = self.athd.pins_asked()
+        self.athd.start()
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", key="agent", audience=AUDIENCE))
+            wait_for(lambda: self.athd.pins_asked() > before)
+            asking = self.athd.prompters()
+            self.athd.call("agent.lock")
+            self.assertEqual(reason(wire.line()), "AGENT_LOCKED")
+        wait_for(lambda: not any(is_running(pid) for pid in asking))
+
+
+class Nowhere(LockTest):
+    """The passphrase is in the prompter, and for as long as it is worked on in athd."""
+
+    def look(self, when):
+        needle = PASSPHRASE.encode()
+        for pid in processes():
+            self.assertNotIn(needle, told_to(pid), (when, name_of(pid)))
+        self.assertEqual(files_with(self.athd.state, needle), [], when)
+        self.assertNotIn(PASSPHRASE, self.athd.read_log() + self.athd.questions(), when)
+        self.assertNotIn(PASSPHRASE, json.dumps(self.athd.audit()), when)
+        found, seen = memory_has(self.athd.process.pid, needle)
+        self.assertGreater(seen, 1 << 20)
+        self.assertFalse(found, f"{when}: in athd's memory")
+
+    def test_passphrase_is_in_no_file_argument_environment_or_memory(self):
+        self.athd.arguments += ["--log-level", "debug"]
+        self.start()
+        self.athd.call("agent.lock")
+        self.look("locked")
+        self.answers(PASSPHRASE + " and more")
+        self.refused("PIN_INCORRECT", "agent.unlock")
+        self.look("after a wrong one")
+        self.answers(PASSPHRASE)
+        self.athd.call("agent.unlock")
+        self.look("unlocked")
+        self.athd.call("agent.lock")
+        self.kill()
+        self.athd.call("agent.unlock")
+        self.look("unlocked after a restart")
+
+    def test_memory_that_is_searched_would_show_it(self):
+        self.start()
+        name = "found-in-memory-7531"
+        self.athd.call("key.create", name=name, role="client", agent_id=AGENT_ID)
+        self.assertTrue(memory_has(self.athd.process.pid, name.encode())[0])
+
+
+class CommandLine(LockTest):
+    def ath(self, *words):
+        return subprocess.run([ATH, *words], capture_output=True, text=True, timeout=60, check=False,
+                              stdin=subprocess.DEVNULL, env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket})
+
+    def test_exit_statuses_say_what_came_of_it(self):
+        self.start()
+        run = self.ath("lock")
+        self.assertEqual((run.returncode, run.stdout), (0, "locked by passphrase\n"), run.stderr)
+        self.assertEqual(self.ath("attest", "agent", "--audience", AUDIENCE).returncode, 77)
+        self.answers("something else")
+        run = self.ath("unlock")
+        self.assertEqual(run.returncode, 77)
+        self.assertIn("wrong", run.stderr)
+        self.ath("unlock")
+        self.assertEqual(self.ath("unlock").returncode, 75)
+        time.sleep(1.1)
+        self.answers(PASSPHRASE)
+        run = self.ath("unlock")
+        self.assertEqual((run.returncode, run.stdout), (0, "not locked\n"), run.stderr)
+        os.unlink(os.path.join(self.athd.dir, "prompter"))
+        self.assertEqual(self.ath("lock").returncode, 77)
+
+
+class RealPrompters(LockTest):
+    """pinentry-tty and pinentry-curses at a terminal of their own."""
+
+    def type_at(self, program, keys):
+        if shutil.which(program) is None:
+            self.skipTest(f"there is no {program} here")
+        master, slave = os.openpty()
+        self.addCleanup(os.close, master)
+        self.addCleanup(os.close, slave)
+        self.athd.environment = {"GPG_TTY": os.ttyname(slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
+        os.unlink(os.path.join(self.athd.dir, "prompter"))
+        os.symlink(shutil.which(program), os.path.join(self.athd.dir, "prompter"))
+        self.start()
+        os.set_blocking(master, False)
+        screen = []
+
+        def type_keys():
+            for shown, typed in keys:
+                seen, deadline = b"", time.monotonic() + 30
+                while shown not in seen and time.monotonic() < deadline:
+                    try:
+                        seen += os.read(master, 65536)
+                    except BlockingIOError:
+                        time.sleep(0.01)
+                screen.append(seen)
+                os.write(master, typed)
+
+        typist = threading.Thread(target=type_keys)
+        typist.start()
+        try:
+            self.athd.call("agent.lock")
+            self.is_locked("passphrase")
+            self.athd.call("agent.unlock")
+            self.is_open()
+        finally:
+            typist.join(60)
+        self.assertFalse(typist.is_alive(), screen)
+        self.assertNotIn(PASSPHRASE.encode(), b"".join(screen))
+
+    def test_pinentry_tty(self):
+        typed = PASSPHRASE.encode() + b"\r"
+        self.type_at("pinentry-tty", [(b"Passphrase: ", typed), (b"Once more: ", typed), (b"Passphrase: ", typed)])
+
+    def test_pinentry_curses(self):
+        typed = PASSPHRASE.encode() + b"\r"
+        self.type_at("pinentry-curses", [(b"Passphrase", typed), (b"Once more", typed), (b"Passphrase", typed)])
+
+
+class LogindTest(LockTest):
+    lock_on = ("suspend", "session")
+
+    def setUp(self):
+        self.bus = Bus()
+        self.addCleanup(self.bus.close)
+        self.bus.start()
+        self.logind = Logind(self.bus)
+        self.addCleanup(lambda: self.logind.close())
+        super().setUp()
+        self.athd.configure({"lock_on": list(self.lock_on)})
+        self.athd.environment = {"DBUS_SYSTEM_BUS_ADDRESS": self.bus.address}
+        self.uid = str(os.getuid())
+
+    def start(self):
+        super().start()
+        self.wait_until_watching()
+
+    def wait_until_watching(self):
+        wait_for(lambda: self.status()["lock_on"]["watching"])
+
+    def wait_until(self, locked):
+        wait_for(lambda: self.status()["locked"] == locked)
+
+    def watcher(self):
+        return [pid for pid in children(self.athd.process.pid) if name_of(pid) == "ath-logind-watc"]
+
+
+class Suspend(LogindTest):
+    def test_athd_is_locked_before_the_machine_sleeps(self):
+        self.start()
+        self.logind.wait_for("inhibited sleep athd delay")
+        self.logind.tell("sleep")
+        self.logind.wait_for("released")
+        self.assertEqual(self.file()["by"], ["suspend"], "on disk before the machine sleeps")
+        self.is_locked("suspend")
+        self.logind.tell("wake")
+        self.logind.wait_for("inhibited sleep athd delay")
+        self.is_locked("suspend")
+        self.kill()
+        self.is_locked("suspend")
+        self.athd.answers(NO)
+        self.refused("USER_DENIED", "agent.unlock")
+        self.is_locked("suspend")
+        self.athd.answers(YES)
+        self.athd.call("agent.unlock")
+        self.is_open()
+        self.assertEqual(self.athd.last_record("agent_locked")["by"], "suspend")
+        self.assertEqual(self.athd.last_record("agent_unlocked")["by"], "answer")
+
+    def test_passphrase_is_still_needed_after_sleep(self):
+        self.start()
+        self.athd.call("agent.lock")
+        self.logind.tell("sleep")
+        self.logind.wait_for("released")
+        self.is_locked("passphrase", "suspend")
+        self.answers("something else")
+        self.refused("PIN_INCORRECT", "agent.unlock")
+        self.is_locked("passphrase", "suspend")
+        self.answers(PASSPHRASE)
+        self.athd.call("agent.unlock")
+        self.is_open()
+
+    def test_unlocking_that_sleep_overtakes_stays_locked(self):
+        self.start()
+        self.athd.call("agent.lock")
+        wrong = self.file()["wrong"]
+        with Wire(self.athd.socket) as wire:
+            for _ in range(20):
+                wire.send(request(1, "agent.unlock"))
+                wait_for(lambda: not os.path.exists(os.path.join(self.athd.state, "lock.json")) or
+                         self.file()["wrong"] > wrong)
+                self.logind.tell("sleep")
+                answer = wire.line()
+                self.logind.wait_for("released")
+                self.assertTrue(self.status()["locked"], answer)
+                if reason(answer) == "AGENT_LOCKED":
+                    break
+                self.logind.tell("wake")
+                self.logind.wait_for("inhibited sleep athd delay")
+                if "passphrase" not in self.status()["lock"]["by"]:
+                    self.athd.call("agent.unlock")
+                    self.athd.call("agent.lock")
+                    wrong = self.file()["wrong"]
+        self.kill()
+        self.assertTrue(self.status()["locked"])
+
+
+class Session(LogindTest):
+    def test_session_of_the_owners_locks_and_unlocks(self):
+        self.logind.tell("session", "c1", self.uid)
+        self.logind.tell("session", "c2", str(os.getuid() + 1))
+        self.start()
+        self.logind.tell("lock", "c2")
+        self.logind.tell("lock", "c1")
+        self.wait_until(True)
+        self.is_locked("session")
+        self.logind.tell("unlock", "c2")
+        self.logind.tell("unlock", "c1")
+        self.wait_until(False)
+        self.is_open()
+        self.logind.tell("lock", "c2")
+        self.logind.tell("hint", "c1", "1")
+        self.wait_until(True)
+        self.logind.tell("hint", "c1", "0")
+        self.wait_until(False)
+        self.assertEqual(self.athd.last_record("agent_unlocked")["by"], "session")
+
+    def test_unlocked_session_ends_no_other_lock(self):
+        self.logind.tell("session", "c1", self.uid)
+        self.start()
+        self.athd.call("agent.lock")
+        self.logind.tell("lock", "c1")
+        wait_for(lambda: "session" in self.status()["lock"]["by"])
+        self.logind.tell("sleep")
+        self.logind.wait_for("released")
+        self.logind.tell("unlock", "c1")
+        wait_for(lambda: "session" not in self.status()["lock"]["by"])
+        self.is_locked("passphrase", "suspend")
+
+    def test_session_that_was_locked_before_athd_locks_it(self):
+        self.logind.tell("session", "c1", self.uid, "locked")
+        self.start()
+        self.wait_until(True)
+        self.is_locked_by_session()
+
+    def is_locked_by_session(self):
+        self.assertEqual(self.status()["lock"]["by"], ["session"])
+
+    def start(self):
+        try:
+            super().start()
+        except Failed as failed:  # it was locked before there was a key
+            self.assertEqual(failed.reason, "AGENT_LOCKED")
+
+    def test_killing_athd_in_a_locked_session_does_not_unlock(self):
+        self.logind.tell("session", "c1", self.uid)
+        self.start()
+        self.logind.tell("lock", "c1")  # and no hint: that is the locker's
+        self.wait_until(True)
+        wait_for(lambda: os.path.exists(os.path.join(self.athd.state, "lock.json")))
+        self.kill()
+        self.wait_until_watching()
+        self.is_locked_by_session()
+        self.logind.tell("unlock", "c1")
+        self.wait_until(False)
+
+    def test_watcher_that_ends_is_started_again(self):
+        self.logind.tell("session", "c1", self.uid)
+        self.start()
+        first = self.watcher()
+        self.assertEqual(len(first), 1)
+        kill(first[0])
+        wait_for(lambda: self.watcher() and self.watcher() != first)
+        self.wait_until_watching()
+        self.logind.tell("lock", "c1")
+        self.wait_until(True)
+        self.assertEqual(self.athd.stop(), 0)
+        self.assertFalse(any(is_running(pid) for pid in first))
+
+    def test_logind_that_is_started_again_is_watched_again(self):
+        self.logind.tell("session", "c1", self.uid)
+        self.start()
+        self.logind.close()
+        wait_for(lambda: not self.status()["lock_on"]["watching"])
+        self.logind = Logind(self.bus)
+        self.logind.tell("session", "c1", self.uid)
+        wait_for(lambda: self.status()["lock_on"]["watching"], 30)
+        self.logind.tell("lock", "c1")
+        self.wait_until(True)
+
+
+class Watcher(LockTest):
+    """A program in the place of ath-logind-watch that says what it should not."""
+
+    def watch_with(self, script, lock_on=("suspend", "session")):
+        programs = os.path.join(self.athd.dir, "bin")
+        os.makedirs(programs, exist_ok=True)
+        for name in ("athd", "ath-hsm-helper"):
+            if not os.path.exists(os.path.join(programs, name)):
+                shutil.copy2(os.path.join(BIN, name), programs)
+        path = os.path.join(programs, "ath-logind-watch")
+        with open(path, "w", encoding="utf-8") as file:
+            file.write("#!/bin/sh\necho $$ >> \"" + self.athd.dir + "/watchers\"\n" + script)
+        os.chmod(path, 0o700)
+        if os.path.exists(os.path.join(self.athd.dir, "watchers")):
+            os.unlink(os.path.join(self.athd.dir, "watchers"))
+        self.athd.programs = programs
+        self.athd.configure({"lock_on": list(lock_on)})
+
+    def watchers(self):
+        try:
+            with open(os.path.join(self.athd.dir, "watchers"), encoding="utf-8") as file:
+                return [int(line) for line in file]
+        except FileNotFoundError:
+            return []
+
+    def test_what_makes_no_sense_ends_it_and_locks_nothing(self):
+        for says in ("lock", "lock  0", f"lock {os.getuid()} ", "lock 4294967295", "lock -1", "lock 00", "unlock",
+                     "sleep now", "Lock 0", "", "x" * 5000):
+            with self.subTest(says[:40]):
+                self.watch_with(f"printf '%s\\n' '{says}'\nsleep 600 & wait\n")
+                self.athd.start()
+                wait_for(lambda: self.watchers() and not is_running(self.watchers()[-1]))
+                self.assertFalse(self.status()["locked"])
+                self.assertIn("makes no sense", self.athd.read_log()[self.athd.log_seen:])
+                self.assertEqual(self.athd.stop(), 0)
+
+    def test_what_it_was_not_asked_for_ends_it(self):
+        self.watch_with("echo sleep\nsleep 600 & wait\n", lock_on=["session"])
+        self.athd.start()
+        wait_for(lambda: self.watchers() and not is_running(self.watchers()[-1]))
+        self.assertFalse(self.status()["locked"])
+
+    def test_one_that_ends_at_once_is_started_with_pauses(self):
+        self.watch_with("exit 1\n")
+        self.athd.start()
+        time.sleep(2.5)
+        self.assertIn(len(self.watchers()), (1, 2))
+        self.assertEqual(self.athd.read_log().count("event=lock-watch"), 1)
+
+    def test_flapping_does_not_fill_the_log(self):
+        self.watch_with(f"i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo lock {os.getuid()}; "
+                        f"echo unlock {os.getuid()}; sleep 0.005; done; echo lock {os.getuid()}\nsleep 600 & wait\n")
+        self.athd.start()
+        wait_for(lambda: self.status()["locked"] and self.status()["lock"]["by"] == ["session"])
+        time.sleep(3)
+        self.assertTrue(self.status()["locked"])
+        wait_for(lambda: os.path.exists(os.path.join(self.athd.state, "lock.json")))
+        self.assertLessEqual(sum(record["event"].startswith("agent_") for record in self.athd.audit()), 41)
+
+    def test_no_program_to_watch_with_is_no_start(self):
+        self.watch_with("")
+        os.unlink(os.path.join(self.athd.programs, "ath-logind-watch"))
+        self.athd.spawn()
+        self.assertEqual(self.athd.process.wait(30), 1, self.athd.read_log())
+        self.assertIn("lock_on", self.athd.read_log())
+
+
+if __name__ == "__main__":
+    unittest.main()
