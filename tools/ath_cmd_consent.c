@@ -15,7 +15,10 @@ static const struct cmd_option attend_options[] = {
     {0},
 };
 
-static const struct cmd_option list_options[] = {{0}};
+static const struct cmd_option list_options[] = {
+    {NULL, "ID", CMD_TEXT, "id", false, NULL, "this question alone"},
+    {0},
+};
 
 static const struct cmd_option answer_options[] = {
     {NULL, "ID", CMD_TEXT, "id", true, NULL, "the question's, as `ath consent list` has it"},
@@ -58,8 +61,7 @@ put_question(const struct json *question, size_t columns, struct ath_buf *out)
 
     consent_words_heading(question, 0, clock_now(), out);
     ath_buf_put_byte(out, '\n');
-    consent_words_block(text == NULL ? "(`ath consent list` has too many to show this one's words)"
-                                     : text,
+    consent_words_block(text == NULL ? "(`ath consent list` and its id show its words)" : text,
                         columns, out);
     ath_buf_put_byte(out, '\n');
 }

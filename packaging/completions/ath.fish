@@ -70,7 +70,7 @@ function __ath_complete
         __ath_commands | string replace -r ' .*' '' | sort -u
     else if test "$given" = run; or string match -qr '^grant (show|revoke)$' "$given"
         __ath_names grant '"name":"([^"]*)"'
-    else if test "$given" = 'consent answer'
+    else if string match -qr '^consent (list|answer)$' "$given"
         __ath_questions questions
     else if test "$given" = 'consent forget'
         __ath_questions allowed refused
