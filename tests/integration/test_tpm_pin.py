@@ -1,12 +1,8 @@
 """Keys in a TPM with a PIN of their own: chosen once, asked for once, tried once, counted by athd; where the
 PIN is, and where it is not."""
-import glob
-import json
 import os
 import re
 import shutil
-import signal
-import subprocess
 import threading
 import time
 import unittest
@@ -14,10 +10,16 @@ import unittest
 from peer.agent import Connection, Failed
 from peer.pin_keys import CANCELLED, DIES, GOOD, HANGS, WRONG, PinAthd
 from peer.token_case import AUDIENCE, verified
-from peer.wire import Wire, children, is_running, kill, name_of, process, reason, request, wait_for
-from test_pkcs11_secrets import files_with, memory_has, processes, told_to
+from peer.wire import Wire, is_running, kill, name_of, process, reason, request, wait_for
+from test_pkcs11_secrets import HUGE, files_with, memory_has, processes, told_to
 
 SIGN = {"key": "agent", "audience": AUDIENCE}
+
+
+def is_sanitized(pid):
+    """A sanitizer's runtime makes mlock(2) do nothing."""
+    with open(f"/proc/{pid}/maps", encoding="utf-8") as file:
+        return "libasan" in (text := file.read()) or "libtsan" in text
 
 
 class PinTest(unittest.TestCase):
@@ -561,6 +563,43 @@ class Nowhere(PinTest):
         wait_for(lambda: any(record["event"] == "logout" for record in self.athd.audit()))
         wait_for(lambda: not memory_has(helper, needle)[0], 5)
         self.look(needle, "after its time")
+
+    def places(self, pid, needle):
+        """The flags (proc(5), smaps) of each mapping of the process that has the bytes."""
+        found, begin, end = [], 0, 0
+        try:
+            with open(f"/proc/{pid}/smaps", encoding="utf-8") as file:
+                lines = file.readlines()
+        except PermissionError:
+            self.skipTest("only root, with CAP_SYS_PTRACE, may look into the memory of the helper")
+        with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+            for line in lines:
+                head = re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line)
+                if head:
+                    begin, end = int(head[1], 16), int(head[2], 16)
+                elif line.startswith("VmFlags:") and end - begin < HUGE:
+                    try:
+                        memory.seek(begin)
+                        if needle in memory.read(end - begin):
+                            found.append(line.split()[1:])
+                    except (OSError, OverflowError, ValueError):
+                        pass
+        return found
+
+    def test_while_it_is_kept_it_is_in_locked_memory_that_is_in_no_core(self):
+        self.athd = self.new_athd()
+        self.athd.create()
+        for _ in range(3):
+            self.attest()
+        helper = process(self.athd, "ath-hsm-helper")
+        places = self.places(helper, self.athd.pins["agent"].encode())
+        self.assertNotEqual(places, [])
+        for flags in places:
+            self.assertIn("dd", flags)  # MADV_DONTDUMP
+            if not is_sanitized(helper):
+                self.assertIn("lo", flags)  # mlock(2)
+        with open(f"/proc/{helper}/limits", encoding="utf-8") as file:
+            self.assertRegex(file.read(), r"Max core file size +0 +0 ")
 
     def test_wrong_pin_is_in_no_log_either(self):
         self.athd = self.new_athd(arguments=("--log-level", "debug"))
