@@ -122,18 +122,40 @@ words_of(struct ath_slice message)
     return words;
 }
 
+/* Is there such a file in a directory of PATH that access(2) allows to be used so? */
+static bool
+is_in_path(const char *program, int mode)
+{
+    const char *path = getenv("PATH");
+    char candidate[4096];
+
+    while (path != NULL && *path != '\0') {
+        size_t len = strcspn(path, ":");
+
+        snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)len, path, program);
+        if (access(candidate, mode) == 0)
+            return true;
+        path += len + (path[len] == ':' ? 1 : 0);
+    }
+    return false;
+}
+
 static int
 become(char **words)
 {
+    bool is_path = strchr(words[1], '/') != NULL;
     int error;
 
     if (setenv("ATH_AUTH_SOCK", words[0], 1) != 0)
         return CANNOT_RUN;
     execvp(words[1], words + 1);
     error = errno;
-    cmd_error("%s: %s", words[1],
-              error == ENOENT && strchr(words[1], '/') == NULL ? "there is no such command in PATH"
-                                                               : strerror(error));
+    /* EACCES may be that of a directory in PATH that has no such file */
+    if (!is_path && (error == ENOENT || !is_in_path(words[1], F_OK))) {
+        cmd_error("%s: there is no such command in PATH", words[1]);
+        return NOT_FOUND;
+    }
+    cmd_error("%s: %s", words[1], strerror(error));
     return error == ENOENT || error == ENOTDIR ? NOT_FOUND : CANNOT_RUN;
 }
 
@@ -230,27 +252,10 @@ manager_listens(void)
     return listens;
 }
 
-static bool
-is_in_path(const char *program)
-{
-    const char *path = getenv("PATH");
-    char candidate[4096];
-
-    while (path != NULL && *path != '\0') {
-        size_t len = strcspn(path, ":");
-
-        snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)len, path, program);
-        if (access(candidate, X_OK) == 0)
-            return true;
-        path += len + (path[len] == ':' ? 1 : 0);
-    }
-    return false;
-}
-
 bool
 run_scope_is_possible(void)
 {
-    return is_in_path("systemd-run") && manager_listens();
+    return is_in_path("systemd-run", X_OK) && manager_listens();
 }
 
 /* "ath-run-travel-Zk3…x.scope". '@' would make it an instance of a template. */
