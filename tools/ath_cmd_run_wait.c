@@ -126,6 +126,18 @@ take_signal(struct waiting *waiting, const siginfo_t *info)
         kill(waiting->pid, info->si_signo);
 }
 
+/* COMMAND's end may be seen before the signal that ended it. */
+static void
+look_for_interrupt(struct waiting *waiting, const sigset_t *set)
+{
+    const struct timespec now = {0};
+    siginfo_t info;
+
+    while (sigtimedwait(set, &info, &now) > 0)
+        waiting->interrupted =
+            waiting->interrupted || (info.si_signo == SIGINT && info.si_code > 0);
+}
+
 int
 run_wait(pid_t pid, bool *ret_interrupted)
 {
@@ -141,6 +153,7 @@ run_wait(pid_t pid, bool *ret_interrupted)
         else if (errno != EINTR)
             break;
     }
+    look_for_interrupt(&waiting, &set);
     if (waiting.terminal >= 0)
         fd_close(&waiting.terminal);
     *ret_interrupted = waiting.interrupted && end.si_code != CLD_EXITED && end.si_status == SIGINT;
