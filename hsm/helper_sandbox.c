@@ -148,7 +148,7 @@ add_threads(scmp_filter_ctx filter)
                               SCMP_A0(SCMP_CMP_MASKED_EQ, CLONE_THREAD, CLONE_THREAD));
     if (rc == 0)
         rc = seccomp_rule_add(filter, SCMP_ACT_ALLOW, SCMP_SYS(ioctl), 1,
-                              SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ));
+                              SCMP_A1(SCMP_CMP_EQ, SIOCOUTQ, 0));
     return rc;
 }
 

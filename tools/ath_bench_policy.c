@@ -57,10 +57,8 @@ now_us(void)
 static ath_err
 measure(const struct policy_rules *rules, double seconds, const char *const *asked, double *ret_us)
 {
-    const struct policy_subject subject = {.uid = OWNER,
-                                           .exe = "/usr/bin/node",
-                                           .unit = "travel.service",
-                                           .name_space = POLICY_SAME};
+    const struct policy_subject subject = {
+        .uid = OWNER, .exe = "/usr/bin/node", .unit = "travel.service", .name_space = POLICY_SAME};
     const enum sign_purpose purpose = PURPOSE_ATTESTATION;
     const struct policy_question question = {.method = "attestation.create",
                                              .key = key,

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "policy/policy_quick.h"
 #include "policy/policy_rules.h"
 
 #define AUDIENCES_MAX 64u
@@ -280,12 +281,24 @@ find_for_caller(const struct policy_rules *rules, const struct asked *asked,
     }
 }
 
+/* Neither does it hold, nor come nearer than the nearest one. */
+static bool
+is_passed_over(const struct policy_rules *rules, size_t rule, const struct policy_quick *asked,
+               const struct policy_decision *decision)
+{
+    enum policy_condition failed =
+        rules->quick == NULL ? POLICY_COND_COUNT : policy_quick_fails(&rules->quick[rule], asked);
+
+    return decision->nearest != NULL && failed != POLICY_COND_COUNT && failed <= decision->failed;
+}
+
 struct policy_decision
 policy_rules_decide(const struct policy_rules *rules, const struct policy_subject *subject,
                     const struct policy_question *question)
 {
     const struct rpc_method *method = method_find(question->method);
     struct policy_decision decision = {.failed = POLICY_COND_UID};
+    struct policy_quick quick;
     struct asked asked;
 
     asked.question = question;
@@ -296,10 +309,15 @@ policy_rules_decide(const struct policy_rules *rules, const struct policy_subjec
     asked.peer_count = read_audiences(question->peers, question->peer_count, asked.peers);
     asked.is_too_much =
         asked.audience_count < question->audience_count || asked.peer_count < question->peer_count;
+    policy_quick_of_question(subject, question, asked.audiences, asked.audience_count, &quick);
     for (size_t i = 0; method != NULL && i < rules->of_method_count[method->id]; i++) {
-        const struct policy_rule *rule = &rules->rules[rules->of_method[method->id][i]];
-        enum policy_condition failed = first_failure(rule, &asked);
+        size_t at = rules->of_method[method->id][i];
+        const struct policy_rule *rule = &rules->rules[at];
+        enum policy_condition failed;
 
+        if (is_passed_over(rules, at, &quick, &decision))
+            continue;
+        failed = first_failure(rule, &asked);
         if (failed == POLICY_COND_COUNT)
             return (struct policy_decision){rule, NULL, POLICY_COND_COUNT};
         if (decision.nearest == NULL || failed > decision.failed) {

@@ -275,10 +275,11 @@ is_host_below(struct ath_slice end, struct ath_slice host)
 static bool
 is_url_within(const struct policy_audience *pattern, const struct policy_audience *url)
 {
-    return is_word(pattern->scheme, url->scheme) && pattern->port == url->port &&
+    return pattern->port == url->port && /* the host next: in it most differ */
            (pattern->is_below ? is_host_below(pattern->host, url->host)
                               : is_word(pattern->host, url->host)) &&
-           (pattern->path.len <= 1 || !url->is_crooked) && is_path_below(pattern->path, url->path);
+           is_word(pattern->scheme, url->scheme) && (pattern->path.len <= 1 || !url->is_crooked) &&
+           is_path_below(pattern->path, url->path);
 }
 
 bool

@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "policy/policy_quick.h"
+
 struct policy_rules *
 policy_rules_new(uid_t owner)
 {
@@ -44,6 +46,7 @@ policy_rules_free(struct policy_rules *rules)
         json_free(rules->files[i].tree);
         free(rules->files[i].path);
     }
+    free(rules->quick);
     free(rules->rules);
     free(rules);
 }
@@ -79,8 +82,13 @@ list_conditions(struct policy_rule *rule)
 ath_err
 policy_rules_index(struct policy_rules *rules)
 {
-    for (size_t i = 0; i < rules->count; i++)
+    free(rules->quick);
+    if ((rules->quick = calloc(rules->count + 1, sizeof(*rules->quick))) == NULL)
+        return ATH_ERR_NOMEM;
+    for (size_t i = 0; i < rules->count; i++) {
         list_conditions(&rules->rules[i]);
+        policy_quick_of_rule(&rules->rules[i], &rules->quick[i]);
+    }
     for (size_t method = 0; method < RPC_METHOD_COUNT; method++) {
         size_t count = 0;
         uint16_t *list;
@@ -110,8 +118,7 @@ static const char machine_rules[] =
     "\"audit.*\", \"policy.check\", \"policy.show\", \"policy.freeze\", \"policy.unfreeze\"]}]}";
 
 ath_err
-policy_rules_built_in(uid_t owner, bool is_system, struct why *why,
-                      struct policy_rules **ret_rules)
+policy_rules_built_in(uid_t owner, bool is_system, struct why *why, struct policy_rules **ret_rules)
 {
     struct policy_rules *rules = policy_rules_new(owner);
     const char *text = machine_rules;

@@ -111,6 +111,8 @@ struct policy_rule {
     uint8_t condition_count;
 };
 
+struct policy_quick;
+
 struct policy_file { /* that was read */
     char *path;
     uint8_t sha256[SHA256_LEN];
@@ -123,6 +125,7 @@ struct policy_rules {
     bool observe;
     struct policy_rule *rules;
     size_t count;
+    struct policy_quick *quick; /* of each rule; NULL: every rule is looked at (policy_quick.h) */
     uint16_t *of_method[RPC_METHOD_COUNT]; /* which rules name it, in their order */
     size_t of_method_count[RPC_METHOD_COUNT];
     uid_t owner;
@@ -139,8 +142,8 @@ ath_err policy_rules_add(struct policy_rules *rules, struct ath_slice text, cons
 /* When all are added, before the first decision. */
 ath_err policy_rules_index(struct policy_rules *rules) ATH_MUST_USE;
 /* The policy of an athd that has no policy file: its owner may do everything. Of one that serves a
- * machine (--system): every uid may work with its own things, but neither adopt keys that others may
- * have put into the hardware nor have files read again. */
+ * machine (--system): every uid may work with its own things, but neither adopt keys that others
+ * may have put into the hardware nor have files read again. */
 ath_err policy_rules_built_in(uid_t owner, bool is_system, struct why *why,
                               struct policy_rules **ret_rules) ATH_MUST_USE;
 /* {"observe", "rules"}: all of it as one valid policy file. The caller's. ATH_ERR_NOMEM. */

@@ -22,7 +22,7 @@ allowed_layers() {
     tools/athd) echo ath base crypto protocol rpc policy athd ;;
     tools/ath-hsm-helper) echo ath base crypto hsm hsm/tpm hsm/pkcs11 ;;
     tools/ath-logind-watch) echo ath base ;;
-    tools/ath_bench) echo ath base crypto protocol rpc client hsm hsm/tpm ;;
+    tools/ath_bench) echo ath base crypto policy protocol rpc client hsm hsm/tpm ;;
     tools/ath) echo ath base crypto pinentry policy protocol rpc client ;;
     *) echo unknown ;;
     esac

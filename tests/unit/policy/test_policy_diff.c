@@ -242,6 +242,21 @@ is_more_often(const struct outcome *before, const struct outcome *after)
                (uint64_t)before->rule->rate * after->rule->rate_s;
 }
 
+/* Passing rules over must change nothing, not even which one comes nearest. */
+static void
+check_quick(const struct policy_rules *rules, const struct policy_subject *subject,
+            const struct policy_question *question)
+{
+    struct policy_rules all = *rules;
+    struct policy_decision quick = policy_rules_decide(rules, subject, question), slow;
+
+    all.quick = NULL;
+    slow = policy_rules_decide(&all, subject, question);
+    assert_ptr_equal(quick.allowing, slow.allowing);
+    assert_ptr_equal(quick.nearest, slow.nearest);
+    assert_int_equal(quick.failed, slow.failed);
+}
+
 static void
 compare_one(struct compared *compared, const struct policy_subject *subject,
             const struct policy_question *question)
@@ -254,6 +269,7 @@ compare_one(struct compared *compared, const struct policy_subject *subject,
                          : is_more_often(&before, &after) ? "it was allowed less often"
                                                           : NULL;
 
+    check_quick(compared->to, subject, question);
     compared->allowed += before.is_allowed && after.is_allowed;
     if (gained != NULL)
         (void)snprintf(compared->what, sizeof(compared->what),
