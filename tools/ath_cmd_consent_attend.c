@@ -124,15 +124,34 @@ take_keys(struct attending *attending)
     consent_dialogue_keys(attending->dialogue, bytes, len, &now);
 }
 
-/* Until a new list may be asked for; -1: until something happens. */
+/* Until a new list may be asked for; -1: none is wanted. */
 static int
-pause_ms(const struct attending *attending)
+list_pause_ms(const struct attending *attending)
 {
     uint64_t gone_ms = clock_monotonic_ms() - attending->listed_ms;
 
     if (!attending->is_stale)
         return -1;
     return gone_ms >= CONSENT_LIST_PAUSE_MS ? 0 : (int)(CONSENT_LIST_PAUSE_MS - gone_ms);
+}
+
+/* -1: until something happens. */
+static int
+pause_ms(const struct attending *attending)
+{
+    struct consent_moment now = moment();
+    int list_ms = list_pause_ms(attending);
+    int tick_ms = consent_dialogue_tick_ms(attending->dialogue, &now);
+
+    return list_ms < 0 || (tick_ms >= 0 && tick_ms < list_ms) ? tick_ms : list_ms;
+}
+
+static void
+tick(struct attending *attending)
+{
+    struct consent_moment now = moment();
+
+    consent_dialogue_tick(attending->dialogue, &now);
 }
 
 /* Who is stopped shows nothing: questions go elsewhere until we go on. */
@@ -182,8 +201,9 @@ talk(struct attending *attending)
     attending->is_stale = true;
     while (err == ATH_OK && attending->has_terminal &&
            !consent_dialogue_is_over(attending->dialogue)) {
-        if ((err = make_calls(attending)) == ATH_OK && pause_ms(attending) == 0)
+        if ((err = make_calls(attending)) == ATH_OK && list_pause_ms(attending) == 0)
             err = renew_list(attending);
+        tick(attending);
         if (err == ATH_OK && (err = take_events(attending)) == ATH_OK &&
             (err = show(attending)) == ATH_OK)
             err = wait_and_take(attending);

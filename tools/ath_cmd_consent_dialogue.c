@@ -1,11 +1,13 @@
 #include "ath_cmd_consent_dialogue.h"
 
+#include <limits.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "ath_cmd_consent_state.h"
 
 #define NOTE_PAUSE_MS 2000u /* between remarks about questions that come */
+#define WARN_S 20           /* before its time is over this is said */
 
 /* ---- the list ---- */
 
@@ -82,6 +84,16 @@ put_away(struct consent_dialogue *dialogue)
     dialogue_drop_draft(dialogue);
 }
 
+/* INT64_MAX: for ever. */
+static int64_t
+seconds_left(const struct consent_dialogue *dialogue, const struct consent_moment *moment)
+{
+    int64_t expires_at;
+
+    return json_get_int(dialogue->shown, "expires_at", &expires_at) ? expires_at - moment->now
+                                                                    : INT64_MAX;
+}
+
 /* `question` may be of the list. Where it cannot be shown for want of memory, none is. */
 static void
 take_up(struct consent_dialogue *dialogue, const struct json *question,
@@ -92,6 +104,7 @@ take_up(struct consent_dialogue *dialogue, const struct json *question,
     put_away(dialogue);
     if ((dialogue->shown = copy) == NULL)
         return;
+    dialogue->has_warned = seconds_left(dialogue, moment) <= WARN_S; /* the heading says it */
     dialogue->waiting = dialogue_waiting(dialogue);
     dialogue->rings = true;
     dialogue_show(dialogue, moment);
@@ -121,6 +134,12 @@ say_gone(struct consent_dialogue *dialogue)
     put_away(dialogue);
 }
 
+static bool
+has_prompt(const struct consent_dialogue *dialogue)
+{
+    return dialogue->mode == MODE_ASKING || dialogue->mode == MODE_PAGES;
+}
+
 /* Remarks that do not take the question from under the person's finger. */
 static void
 note_changes(struct consent_dialogue *dialogue, const struct json *question,
@@ -131,8 +150,7 @@ note_changes(struct consent_dialogue *dialogue, const struct json *question,
     bool has_more = now_waiting > dialogue->waiting,
          is_repeated = count > count_of(dialogue->shown);
 
-    if ((!has_more && !is_repeated) ||
-        (dialogue->mode != MODE_ASKING && dialogue->mode != MODE_PAGES))
+    if ((!has_more && !is_repeated) || !has_prompt(dialogue))
         return;
     if (dialogue->has_noted && moment->ms - dialogue->noted_ms < NOTE_PAUSE_MS)
         return;
@@ -150,6 +168,29 @@ note_changes(struct consent_dialogue *dialogue, const struct json *question,
         put_away(dialogue);
     else
         dialogue_put_prompt(dialogue);
+}
+
+int
+consent_dialogue_tick_ms(const struct consent_dialogue *dialogue,
+                         const struct consent_moment *moment)
+{
+    int64_t left = seconds_left(dialogue, moment);
+
+    if (dialogue->shown == NULL || dialogue->has_warned || left > INT_MAX / 1000)
+        return -1;
+    return left <= WARN_S ? 0 : (int)(left - WARN_S) * 1000;
+}
+
+void
+consent_dialogue_tick(struct consent_dialogue *dialogue, const struct consent_moment *moment)
+{
+    if (consent_dialogue_tick_ms(dialogue, moment) != 0)
+        return;
+    dialogue->has_warned = true;
+    if (!has_prompt(dialogue))
+        return;
+    ath_buf_printf(&dialogue->out, "\n(%d s left)\n", WARN_S);
+    dialogue_put_prompt(dialogue);
 }
 
 void

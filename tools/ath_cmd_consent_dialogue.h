@@ -37,6 +37,11 @@ void consent_dialogue_event(struct consent_dialogue *dialogue, const struct json
 /* What one read gave: keys, or in entry mode a line. len 0: no line was given after all. */
 void consent_dialogue_keys(struct consent_dialogue *dialogue, const char *bytes, size_t len,
                            const struct consent_moment *moment);
+/* Says that time runs out, where it does; in so many milliseconds it is to be called (-1: at no
+ * time). */
+void consent_dialogue_tick(struct consent_dialogue *dialogue, const struct consent_moment *moment);
+int consent_dialogue_tick_ms(const struct consent_dialogue *dialogue,
+                             const struct consent_moment *moment);
 /* The screen was not ours for a while: shows what is asked anew. */
 void consent_dialogue_redraw(struct consent_dialogue *dialogue,
                              const struct consent_moment *moment);

@@ -44,6 +44,7 @@ struct consent_dialogue {
     bool is_called;   /* the call was taken, its end is not known */
     const char *fate; /* what became of the question that stands there; NULL: not known */
     size_t waiting;   /* at the last remark */
+    bool has_warned;  /* that the time of what stands there runs out */
     bool has_noted;
     uint64_t noted_ms;
     bool rings, flushes, is_over;

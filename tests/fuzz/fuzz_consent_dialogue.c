@@ -86,7 +86,7 @@ put_question(struct json_maker *all, const struct play *play, unsigned number)
     json_put_bool(&question, "can_remember", number % 4 < 2);
     put_words(&question, number + 1 == QUESTIONS ? play->words : ath_slice_of(NULL, 0));
     json_put_int(&question, "count", number + 1);
-    json_put_int(&question, "expires_at", play->moment.now + number);
+    json_put_int(&question, "expires_at", play->moment.now + number * 10);
     json_put_maker(all, NULL, &question);
 }
 
@@ -211,6 +211,9 @@ step(struct play *play)
         break;
     case 'T':
         play->moment.ms += take(play) * 10u;
+        play->moment.now += take(play) % 30;
+        consent_dialogue_tick(play->dialogue, &play->moment);
+        assert(consent_dialogue_tick_ms(play->dialogue, &play->moment) != 0);
         break;
     case 'S':
         play->moment.columns = take(play);

@@ -537,6 +537,27 @@ test_details_and_help_keep_the_question(void **state)
 }
 
 static void
+test_that_time_runs_out_is_said_once(void **state)
+{
+    struct scene *scene = *state;
+
+    list(scene, QUESTION("1", "A?"));
+    assert_int_equal(consent_dialogue_tick_ms(scene->dialogue, &scene->moment), 100000);
+    consent_dialogue_tick(scene->dialogue, &scene->moment);
+    assert_false(shows(scene, "20 s left"));
+    scene->moment.now += 100;
+    scene->moment.ms += 100000;
+    assert_int_equal(consent_dialogue_tick_ms(scene->dialogue, &scene->moment), 0);
+    consent_dialogue_tick(scene->dialogue, &scene->moment);
+    assert_true(shows(scene, "(20 s left)"));
+    assert_int_equal(consent_dialogue_tick_ms(scene->dialogue, &scene->moment), -1);
+    type(scene, "y");
+    check_call(scene, YES("1"));
+    called(scene, ATH_OK, "");
+    assert_int_equal(consent_dialogue_tick_ms(scene->dialogue, &scene->moment), -1);
+}
+
+static void
 test_q_leaves(void **state)
 {
     struct scene *scene = *state;
@@ -612,6 +633,7 @@ main(void)
         IN_SCENE(test_a_question_waits_while_rules_are_looked_at),
         IN_SCENE(test_what_athd_does_not_take_is_said_and_the_question_comes_again),
         IN_SCENE(test_details_and_help_keep_the_question),
+        IN_SCENE(test_that_time_runs_out_is_said_once),
         IN_SCENE(test_q_leaves),
         IN_SCENE(test_each_failing_allocation_is_survived),
     };
