@@ -15,6 +15,7 @@
 
 #define PROC_MAX 4096u /* of a text: what we look for stands in the first lines */
 #define PROC_PATH_SIZE 40
+#define ANCESTORS_MAX 256u
 
 static const char *
 proc_path(pid_t pid, const char *name, char ret_path[PROC_PATH_SIZE])
@@ -216,6 +217,28 @@ caller_is_still(const struct caller *caller)
          !is_same_file(&running, &caller->exe_file)))
         return false;
     return caller_kernel_is_alive(caller->pidfd); /* so the number was its own until now */
+}
+
+/* A number that was given away while we looked is a process that began later. */
+bool
+caller_descends(const struct caller *caller, const struct caller *ancestor)
+{
+    pid_t pid = caller->pid;
+    uint8_t text[PROC_MAX];
+    struct ath_slice stat;
+    unsigned depth;
+    int proc;
+
+    for (depth = 0; pid > 0 && ancestor->pid > 0 && depth < ANCESTORS_MAX; depth++) {
+        proc = open_proc(pid);
+        stat = read_proc(proc, "stat", text);
+        fd_close(&proc);
+        if (depth > 0 && pid == ancestor->pid &&
+            (ancestor->start_ticks == 0 || caller_start_of_stat(stat) == ancestor->start_ticks))
+            return true;
+        pid = caller_parent_of_stat(stat);
+    }
+    return false;
 }
 
 /* ---- telling ---- */

@@ -74,6 +74,10 @@ void caller_free(struct caller *caller);
  * use its connection, and nothing that was said of the process holds. Two system calls. */
 bool caller_is_still(const struct caller *caller);
 
+/* Is `ancestor` among those that the caller's process comes from, as far as these live? A process
+ * that has cut itself loose (its parent ended) comes from nobody. */
+bool caller_descends(const struct caller *caller, const struct caller *ancestor);
+
 /* "same", "other", "unseen" */
 const char *caller_namespace_name(enum caller_namespace name_space);
 
@@ -97,6 +101,8 @@ void caller_unit_of_cgroup(struct ath_slice cgroup, struct caller_unit *ret_unit
 /* Field 22 of /proc/PID/stat, counted behind the program's name, which may hold anything; 0: not
  * such a line. */
 uint64_t caller_start_of_stat(struct ath_slice stat);
+/* Field 4, its parent; 0: none, or not such a line. */
+pid_t caller_parent_of_stat(struct ath_slice stat);
 /* NSpid in /proc/PID/status: one number for each namespace from that of /proc inwards. */
 enum caller_namespace caller_namespace_of_status(struct ath_slice status);
 

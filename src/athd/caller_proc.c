@@ -5,27 +5,43 @@
 #include "base/utf8.h"
 
 #define START_FIELD 22u
+#define PARENT_FIELD 4u
 #define FIELD_BEHIND_NAME 3u
 
-uint64_t
-caller_start_of_stat(struct ath_slice stat)
+/* The number in a field behind the program's name; 0: not such a line. */
+static uint64_t
+number_of_stat(struct ath_slice stat, unsigned wanted)
 {
     unsigned field = FIELD_BEHIND_NAME;
-    uint64_t ticks = 0;
+    uint64_t number = 0;
     size_t at = stat.len;
 
     while (at > 0 && stat.data[at - 1] != ')')
         at--;
     if (at == 0 || at == stat.len || stat.data[at++] != ' ')
         return 0;
-    for (; at < stat.len && field < START_FIELD; at++)
+    for (; at < stat.len && field < wanted; at++)
         field += stat.data[at] == ' ';
     for (; at < stat.len && stat.data[at] >= '0' && stat.data[at] <= '9'; at++) {
-        if (ticks > (UINT64_MAX - 9) / 10)
+        if (number > (UINT64_MAX - 9) / 10)
             return 0;
-        ticks = ticks * 10 + (uint64_t)(stat.data[at] - '0');
+        number = number * 10 + (uint64_t)(stat.data[at] - '0');
     }
-    return ticks;
+    return number;
+}
+
+uint64_t
+caller_start_of_stat(struct ath_slice stat)
+{
+    return number_of_stat(stat, START_FIELD);
+}
+
+pid_t
+caller_parent_of_stat(struct ath_slice stat)
+{
+    uint64_t number = number_of_stat(stat, PARENT_FIELD);
+
+    return number <= INT32_MAX ? (pid_t)number : 0;
 }
 
 enum caller_namespace

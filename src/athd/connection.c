@@ -6,6 +6,7 @@
 
 #include "athd/athd.h"
 #include "athd/batch.h"
+#include "athd/consent.h"
 #include "athd/dispatch.h"
 #include "athd/listener.h"
 #include "base/clock.h"
@@ -77,6 +78,7 @@ connection_close(struct connection *connection)
     if (connection->is_closing)
         return;
     connection->is_closing = true;
+    consent_leave(connection);
     (void)try_write(connection); /* answers of this turn, if it still reads */
     deferred_remove(&connection->athd->deferred, &connection->next_turn);
     deferred_remove(&connection->athd->deferred, &connection->turn_end);
@@ -229,8 +231,12 @@ connection_send(struct connection *connection, struct ath_buf *line)
 void
 connection_send_or_lose(struct connection *connection, struct ath_slice line)
 {
-    if (!connection->is_closing && !connection->is_draining && backlog(connection) < LOSE_EVENTS_AT)
+    if (connection->is_closing || connection->is_draining)
+        return;
+    if (backlog(connection) < LOSE_EVENTS_AT)
         send_line(connection, line);
+    else
+        consent_leave(connection); /* what it is not told it does not show to anybody */
 }
 
 void

@@ -22,6 +22,8 @@ struct connection {
     struct caller *caller;
     struct tenant *tenant; /* whose things it works with; borrowed */
     unsigned topics; /* 1 << enum event_topic; set by events.subscribe */
+    bool attends;    /* consent.attend; set by consent_attend and consent_leave */
+    LIST_ENTRY(connection) attending;
 
     /* private to connection.c, request.c (requests, in_flight) and listener.c (entry) */
     LIST_HEAD(, request) requests;

@@ -70,10 +70,14 @@ consent_text_line(struct consent_text *text, const char *label, const char *valu
 void
 consent_text_caller(struct consent_text *text, const struct caller *caller)
 {
-    if (caller->pid != 0)
-        ath_buf_printf(&text->text, "Asked by: process %ld", (long)caller->pid);
-    else
+    if (caller->pid != 0) {
+        ath_buf_put_string(&text->text, "Asked by: process ");
+        text->pid_at = text->text.len;
+        ath_buf_printf(&text->text, "%ld", (long)caller->pid);
+        text->pid_len = text->text.len - text->pid_at;
+    } else {
         ath_buf_put_string(&text->text, "Asked by: a process that cannot be seen from here");
+    }
     if (caller->exe[0] != '\0') {
         ath_buf_put_string(&text->text, ", ");
         put_words(&text->text, caller->exe, CONSENT_STRANGER); /* a path anybody may choose */

@@ -1,5 +1,7 @@
 #include "athd/dispatch.h"
 
+#include <string.h>
+
 #include "athd/athd.h"
 #include "athd/batch.h"
 #include "athd/connection.h"
@@ -22,6 +24,12 @@ carry_out(struct request *request)
         request_fail(request, err, &why);
 }
 
+static bool
+is_about_consent(const struct rpc_method *method)
+{
+    return strncmp(method->name, "consent.", strlen("consent.")) == 0;
+}
+
 static void
 decide(struct request *request, const struct policy_question *question)
 {
@@ -36,6 +44,14 @@ decide(struct request *request, const struct policy_question *question)
     if (answer.verdict == POLICY_ALLOW || /* nobody is asked what will be refused */
         (answer.verdict == POLICY_ASK && lock_admits(request, &why) != ATH_OK)) {
         carry_out(request);
+    } else if (answer.verdict == POLICY_ASK && is_about_consent(request->method)) {
+        /* whoever answers questions would be asked whether it may */
+        request_fail(request,
+                     why_set(&why, ATH_ERR_POLICY_DENIED,
+                             "rule \"%s\" wants the user's consent; consent.* needs a rule that "
+                             "wants none",
+                             answer.rule),
+                     &why);
     } else if (answer.verdict == POLICY_ASK) {
         policy_consent_ask(request, question, &answer.memo, carry_out);
     } else {

@@ -118,13 +118,24 @@ put_record(const struct issuing *issuing, struct json_maker *record)
     json_put_int(record, "expires_at", grant->expires_at);
 }
 
+/* What the user took away is not signed. */
+static ath_err
+narrow(struct user_grant *grant, const struct scope_list *narrowed)
+{
+    scope_list_done(&grant->scopes);
+    grant->scopes = (struct scope_list){0};
+    return scope_list_copy(narrowed, &grant->scopes);
+}
+
 static void
-on_consent(void *ctx, ath_err err)
+on_consent(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct issuing *issuing = ctx;
     struct user_grant *grant = &issuing->grant;
     struct json_maker record;
 
+    if (err == ATH_OK && narrowed != NULL)
+        err = narrow(grant, narrowed);
     if (err == ATH_OK) {
         grant->issued_at = clock_now(); /* not before the user's yes */
         grant->expires_at = grant->issued_at + issuing->ttl;
@@ -229,5 +240,11 @@ grant_issue(struct request *request, struct key *user_key, const struct grant_or
         return;
     }
     put_question(issuing, order, &text);
-    method_confirm(request, user_key, ask, &text, "Grant", order->timeout_s, on_consent, issuing);
+    method_confirm(request, ask, &text,
+                   &(struct consent_order){.ok_label = "Grant",
+                                           .timeout_s = order->timeout_s,
+                                           .about = &question,
+                                           .can_narrow = true,
+                                           .can_remember = true},
+                   user_key, on_consent, issuing);
 }

@@ -220,10 +220,11 @@ sign(struct handshake *handshake)
 }
 
 static void
-on_approved(void *ctx, ath_err err)
+on_approved(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct handshake *handshake = ctx;
 
+    (void)narrowed; /* what is asked for stands in the messages already */
     if (err != ATH_OK || handshake->ended_at != 0) {
         handshake_step_fail(handshake, handshake->ended_at != 0 ? handshake->ended_err : err, NULL);
         return;
@@ -235,7 +236,7 @@ on_approved(void *ctx, ath_err err)
 }
 
 static void
-ask_to_sign(struct handshake *handshake, bool ask)
+ask_to_sign(struct handshake *handshake, bool ask, const struct policy_question *question)
 {
     struct consent_text text = {0};
 
@@ -247,8 +248,12 @@ ask_to_sign(struct handshake *handshake, bool ask)
         consent_text_scopes(&text, "Asks for", &handshake->scopes);
         consent_text_duration(&text, "For", handshake->ttl);
     }
-    method_confirm(handshake->request, handshake->key, ask, &text, "Allow", FIRST_CONTACT_LIFE_S,
-                   on_approved, handshake);
+    method_confirm(handshake->request, ask, &text,
+                   &(struct consent_order){.ok_label = "Allow",
+                                           .timeout_s = FIRST_CONTACT_LIFE_S,
+                                           .about = question,
+                                           .can_remember = true},
+                   handshake->key, on_approved, handshake);
 }
 
 static void
@@ -274,7 +279,7 @@ need_signature(struct handshake *handshake)
     if ((err = method_policy(handshake->request, &question, &why, &data, &ask)) != ATH_OK)
         handshake_step_fail_data(handshake, err, &why, data);
     else if (!handshake->approved && method_would_ask(handshake->key, ask || handshake->asks_first))
-        ask_to_sign(handshake, ask || handshake->asks_first);
+        ask_to_sign(handshake, ask || handshake->asks_first, &question);
     else
         sign(handshake);
 }

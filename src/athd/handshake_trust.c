@@ -95,10 +95,11 @@ is_settled(struct handshake *handshake)
 }
 
 static void
-on_trust_answer(void *ctx, ath_err err)
+on_trust_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct handshake *handshake = ctx;
 
+    (void)narrowed; /* nothing is approved but the server */
     if (has_ended(handshake))
         return;
     if (err == ATH_ERR_USER_DENIED) {
@@ -130,9 +131,11 @@ handshake_need_trust(struct handshake *handshake)
                       CONSENT_OURS);
     consent_text_scopes(&text, "Will be asked for", &handshake->scopes);
     consent_text_duration(&text, "For", handshake->ttl);
-    handshake->request->asked_key = handshake->key->name;
-    consent_ask(handshake->request, &text, "Trust", seconds_left(handshake), on_trust_answer,
-                handshake);
+    consent_ask(handshake->request, &text,
+                &(struct consent_order){.ok_label = "Trust",
+                                        .timeout_s = seconds_left(handshake),
+                                        .key = handshake->key},
+                on_trust_answer, handshake);
 }
 
 /* ---- grant ---- */

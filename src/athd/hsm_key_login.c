@@ -72,6 +72,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     TAILQ_FOREACH (job, &login->waiting, flying)
         others += job != first;
     hsm_pin_text_make(login->throttle->wrong, first, others, &words, &pin);
+    hsm_pin_text_place(unit, &pin);
     if (hsm_process_send_fd(unit->process, login->id, fd) == ATH_OK) {
         login->stage = HSM_LOGIN_TRYING;
         hsm_pool_want_ticks(unit->pool);

@@ -193,6 +193,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
         return; /* the next helper asks anew (hsm_login_lose) */
     hsm_pin_text_make(unit->login.throttle->wrong, first == NULL ? NULL : job_of(first),
                       unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
+    hsm_pin_text_place(unit, &pin);
     if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
         send_login(unit, &pin);
     else

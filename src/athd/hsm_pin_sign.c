@@ -56,6 +56,7 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
         return; /* the next helper asks anew (hsm_unit_lose_flying) */
     hsm_pin_text_make(job->op == HSM_OP_SIGN ? unit->login.throttle->wrong : 0, job, 0, &words,
                       &pin);
+    hsm_pin_text_place(unit, &pin);
     if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
         leave_asking(unit, job);
         job->id = id;

@@ -33,7 +33,7 @@ void
 hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
                   struct ath_buf *words, struct hsm_pin_request *pin)
 {
-    struct consent_text text = {{.max = HSM_WIRE_MAX_TEXT}};
+    struct consent_text text = {.text = {.max = HSM_WIRE_MAX_TEXT}};
 
     put_wrong(&text, wrong);
     put_asker(&text, first);
@@ -42,9 +42,16 @@ hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
     ath_buf_put_slice(words, ath_buf_slice(&text.text));
     consent_text_done(&text);
     pin->text = ath_buf_slice(words);
-    pin->ttyname = ath_slice_of_string(consent_ttyname());
-    pin->ttytype = ath_slice_of_string(consent_ttytype());
-    pin->lc_ctype = ath_slice_of_string(consent_lc_ctype());
+}
+
+void
+hsm_pin_text_place(const struct hsm_unit *unit, struct hsm_pin_request *pin)
+{
+    const struct consent *consent = unit->athd->consent;
+
+    pin->ttyname = ath_slice_of_string(consent_ttyname(consent));
+    pin->ttytype = ath_slice_of_string(consent_ttytype(consent));
+    pin->lc_ctype = ath_slice_of_string(consent_lc_ctype(consent));
 }
 
 /* ---- time that a person takes ---- */

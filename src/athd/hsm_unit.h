@@ -263,10 +263,11 @@ bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
                        const struct hsm_response *response, const struct hsm_outcome *outcome);
 
 /* ---- hsm_pin_text.c: the words of a PIN question ---- */
-/* Fills in text and terminal; `words` holds the text and is the caller's to free. `wrong`: PINs in
- * a row before this. */
+/* Fills in the text; `words` holds it and is the caller's to free. `wrong`: PINs in a row before
+ * this. place: the terminal and the language, where the user is now. */
 void hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
                        struct ath_buf *words, struct hsm_pin_request *pin);
+void hsm_pin_text_place(const struct hsm_unit *unit, struct hsm_pin_request *pin);
 /* Does it wait for a person, and whatever was sent behind it goes on? */
 bool hsm_job_holds_nobody_up(const struct hsm_job *job);
 /* A job's deadlines, and its request's, stand still until a person has answered, or start anew. */

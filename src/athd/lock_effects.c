@@ -1,6 +1,7 @@
 /* What a lock ends, and who is told of it. */
 #include "athd/athd.h"
 #include "athd/audit_record.h"
+#include "athd/consent.h"
 #include "athd/events.h"
 #include "athd/hsm_pool.h"
 #include "athd/key_store.h"
@@ -60,6 +61,7 @@ lock_take_effect(struct tenant *tenant)
     lock_out(tenant);
     cancel_locked_out(tenant);
     policy_forget(tenant->athd->policy, tenant);
+    consent_end_windows_of(tenant->athd->consent, tenant->uid);
     key_store_each(tenant->keys, forget_yes, NULL);
     shut_hsms(tenant, true);
 }

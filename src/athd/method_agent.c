@@ -237,7 +237,8 @@ method_events_subscribe(struct request *request)
     for (topic = json_first(topics); topic != NULL; topic = json_next(topic))
         bits |= topic_bit(json_string(topic));
     if (request->connection != NULL)
-        request->connection->topics = bits;
+        request->connection->topics =
+            bits | (request->connection->attends ? 1u << EVENT_CONSENT : 0);
     request->athd->topics_wanted |= bits;
     json_object_begin(&result);
     json_put_copy(&result, "topics", topics);

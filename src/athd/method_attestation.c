@@ -124,12 +124,13 @@ make_input(struct creation *creation)
 }
 
 static void
-on_confirmed(void *ctx, ath_err err)
+on_confirmed(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct creation *creation = ctx;
     struct request *request = creation->request;
     struct json_maker record;
 
+    (void)narrowed; /* it has no scopes */
     if (err == ATH_OK)
         err = make_input(creation);
     if (err != ATH_OK) {
@@ -157,6 +158,18 @@ find_key(const struct request *request, struct why *why, struct key **ret_key)
     return err;
 }
 
+/* What else is in it: a yes to an attestation of less is none to one of more. */
+static void
+put_rest(const struct request *request, struct ath_buf *rest)
+{
+    const struct json *capabilities = method_param_json(request, "capabilities");
+    const char *issuer = method_param(request, "issuer");
+
+    ath_buf_printf(rest, "%s ", issuer != NULL ? issuer : "agent_id");
+    if (capabilities != NULL)
+        json_write(capabilities, rest);
+}
+
 /* All of it: what the question leaves out could be what the attestation is wanted for. */
 static void
 ask(struct creation *creation, bool policy_asks, const struct policy_question *question)
@@ -164,9 +177,10 @@ ask(struct creation *creation, bool policy_asks, const struct policy_question *q
     const struct json *capability =
         json_first(method_param_json(creation->request, "capabilities"));
     struct consent_text text = {0};
+    struct ath_buf rest = {0};
 
     if (!method_would_ask(creation->key, policy_asks)) { /* the usual case: no text for nobody */
-        on_confirmed(creation, ATH_OK);
+        on_confirmed(creation, ATH_OK, NULL);
         return;
     }
     consent_text_title(&text, "Let an agent prove who it is?");
@@ -178,8 +192,16 @@ ask(struct creation *creation, bool policy_asks, const struct policy_question *q
     for (; capability != NULL; capability = json_next(capability))
         consent_text_line(&text, "As one who can", json_string(capability), CONSENT_STRANGER);
     consent_text_duration(&text, "For", question->ttl);
-    method_confirm(creation->request, creation->key, policy_asks, &text, "Allow", 0, on_confirmed,
-                   creation);
+    put_rest(creation->request, &rest);
+    if (rest.err != ATH_OK)
+        text.text.err = rest.err; /* told like any other */
+    method_confirm(creation->request, policy_asks, &text,
+                   &(struct consent_order){.ok_label = "Allow",
+                                           .about = question,
+                                           .rest = ath_buf_text(&rest),
+                                           .can_remember = true},
+                   creation->key, on_confirmed, creation);
+    ath_buf_done(&rest);
 }
 
 void

@@ -12,12 +12,14 @@ struct answering {
     struct confirmation *confirmation; /* owned */
     struct ath_buf to_sign;
     bool approved;
+    struct json *narrowed; /* the scopes that were approved, where the user took some away; owned */
 };
 
 static void
 answering_free(struct answering *answering)
 {
     answering->request->handshake_t5 = answering->request->handshake_trace = NULL;
+    json_free(answering->narrowed);
     ath_buf_done(&answering->to_sign);
     confirmation_free(answering->confirmation);
     key_free(answering->key);
@@ -58,7 +60,7 @@ on_signed(void *ctx, const struct signing_outcome *outcome)
 }
 
 static void
-put_record(const struct answering *answering, struct json_maker *record)
+put_record(struct answering *answering, struct json_maker *record)
 {
     struct confirmation_view view;
     struct json *requested = NULL;
@@ -73,12 +75,15 @@ put_record(const struct answering *answering, struct json_maker *record)
     if (scope_list_encode(view.scopes, &requested) != ATH_OK)
         requested = NULL;
     json_put_take(record, "requested_scopes", requested);
+    if (answering->narrowed != NULL)
+        json_put_take(record, "effective_scopes", answering->narrowed);
+    answering->narrowed = NULL;
     if (!answering->approved)
         json_put_string(record, "denial_reason", ath_err_reason(ATH_ERR_USER_DENIED));
 }
 
 static void
-on_answer(void *ctx, ath_err err)
+on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct answering *answering = ctx;
     struct json_maker record;
@@ -86,9 +91,11 @@ on_answer(void *ctx, ath_err err)
     answering->approved = err == ATH_OK;
     if (err == ATH_OK || err == ATH_ERR_USER_DENIED) {
         answering->to_sign.max = 1024;
-        err = confirmation_answer(answering->confirmation, answering->approved, NULL, clock_now(),
-                                  &answering->to_sign);
+        err = confirmation_answer(answering->confirmation, answering->approved, narrowed,
+                                  clock_now(), &answering->to_sign);
     }
+    if (err == ATH_OK && narrowed != NULL)
+        err = scope_list_encode(narrowed, &answering->narrowed);
     if (err != ATH_OK) {
         answering_fail(answering, err, NULL, NULL);
         return;
@@ -114,7 +121,7 @@ time_for(const struct answering *answering, const struct confirmation_view *view
 }
 
 static void
-ask(struct answering *answering, bool policy_asks)
+ask(struct answering *answering, bool policy_asks, const struct policy_question *question)
 {
     const struct tenant *tenant = answering->request->tenant;
     struct consent_text text = {0};
@@ -135,8 +142,13 @@ ask(struct answering *answering, bool policy_asks)
         consent_text_line(&text, "and its developer", view.client_developer, CONSENT_STRANGER);
     if (view.context != NULL)
         consent_text_line(&text, "The agent says", view.context, CONSENT_STRANGER);
-    method_confirm(answering->request, answering->key, policy_asks, &text, "Confirm",
-                   time_for(answering, &view), on_answer, answering);
+    method_confirm(answering->request, policy_asks, &text,
+                   &(struct consent_order){.ok_label = "Confirm",
+                                           .timeout_s = time_for(answering, &view),
+                                           .about = question,
+                                           .can_narrow = true,
+                                           .can_remember = true},
+                   answering->key, on_answer, answering);
 }
 
 /* ---- the method ---- */
@@ -166,33 +178,13 @@ open_message(struct answering *answering, struct why *why)
     return ATH_OK;
 }
 
-static ath_err
-ask_policy(const struct answering *answering, struct why *why, struct json **ret_data,
-           bool *ret_ask)
-{
-    const enum sign_purpose purpose = PURPOSE_USER_CONFIRMATION;
-    struct confirmation_view view;
-
-    confirmation_view(answering->confirmation, &view);
-    return method_policy(answering->request,
-                         &(struct policy_question){
-                             .method = answering->request->method->name,
-                             .key = answering->key->name,
-                             .purpose = &purpose,
-                             .audiences = &view.server_did,
-                             .audience_count = 1,
-                             .peers = &view.client_did,
-                             .peer_count = 1,
-                             .scopes = view.scopes,
-                             .ttl = view.ttl,
-                         },
-                         why, ret_data, ret_ask);
-}
-
 void
 method_confirmation_answer(struct request *request)
 {
+    const enum sign_purpose purpose = PURPOSE_USER_CONFIRMATION;
+    struct policy_question question = {.method = request->method->name, .purpose = &purpose};
     struct answering *answering = calloc(1, sizeof(*answering));
+    struct confirmation_view view;
     struct json *data = NULL;
     struct why why = {""};
     bool policy_asks = false;
@@ -203,9 +195,18 @@ method_confirmation_answer(struct request *request)
         return;
     }
     answering->request = request;
-    if ((err = open_message(answering, &why)) != ATH_OK ||
-        (err = ask_policy(answering, &why, &data, &policy_asks)) != ATH_OK)
+    if ((err = open_message(answering, &why)) == ATH_OK) {
+        confirmation_view(answering->confirmation, &view);
+        question.key = answering->key->name;
+        question.audiences = &view.server_did;
+        question.peers = &view.client_did;
+        question.audience_count = question.peer_count = 1;
+        question.scopes = view.scopes;
+        question.ttl = view.ttl;
+        err = method_policy(request, &question, &why, &data, &policy_asks);
+    }
+    if (err != ATH_OK)
         answering_fail(answering, err, &why, data);
     else
-        ask(answering, policy_asks);
+        ask(answering, policy_asks, &question);
 }

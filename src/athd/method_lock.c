@@ -308,11 +308,12 @@ on_opened(void *ctx, ath_err err, const struct why *why)
 
 /* What came while the person thought needs an answer of its own. */
 static void
-on_yes(void *ctx, ath_err err)
+on_yes(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct request *request = ctx;
     struct lock *lock = request->tenant->lock;
 
+    (void)narrowed;
     if (err != ATH_OK)
         refuse_unlock(request, err, NULL, 0);
     else
@@ -331,7 +332,8 @@ ask_yes(struct request *request, unsigned reasons)
         consent_text_line(&text, "Locked because", "the machine slept", CONSENT_OURS);
     if ((reasons & LOCK_BY_SESSION) != 0)
         consent_text_line(&text, "Locked because", "a session of yours is locked", CONSENT_OURS);
-    consent_ask(request, &text, "Unlock", 0, on_yes, request);
+    consent_ask(request, &text,
+                &(struct consent_order){.ok_label = "Unlock", .only_prompter = true}, on_yes, request);
 }
 
 void

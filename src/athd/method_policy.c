@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "athd/audit_record.h"
+#include "athd/consent.h"
 #include "athd/dispatch.h"
 #include "athd/freeze.h"
 #include "athd/grant_table.h"
@@ -318,6 +319,8 @@ method_policy_freeze(struct request *request)
         err = why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", key);
     if (err == ATH_OK)
         err = freeze_set(request->tenant->freeze, key, &why, on_frozen, request);
+    if (err == ATH_OK)
+        consent_end_frozen(request->athd->consent, request->tenant->uid, key);
     if (err != ATH_OK)
         request_fail(request, err, &why);
 }

@@ -162,42 +162,44 @@ method_would_ask(const struct key *key, bool ask)
 }
 
 static void
-on_answer(void *ctx, ath_err err)
+on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct asking *asking = ctx;
 
     if (err == ATH_OK)
         err = decide_again(asking->request);
-    if (err == ATH_OK) {
+    if (err == ATH_OK && narrowed == NULL) { /* a yes to less is none to the next of the same */
         asking->key->confirmed = true;
         policy_remember(asking->request->athd->policy, &asking->request->memo);
-        /* the hardware gets its usual time after the person took theirs */
-        request_set_deadline(asking->request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     }
-    asking->done(asking->ctx, err);
+    /* the hardware gets its usual time after the person took theirs */
+    if (err == ATH_OK)
+        request_set_deadline(asking->request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
+    asking->done(asking->ctx, err, narrowed);
     key_free(asking->key);
     free(asking);
 }
 
 void
-method_confirm(struct request *request, struct key *key, bool ask, struct consent_text *taken_text,
-               const char *ok_label, int64_t timeout_s, consent_done_fn *done, void *ctx)
+method_confirm(struct request *request, bool ask, struct consent_text *taken_text,
+               const struct consent_order *order, struct key *key, consent_done_fn *done, void *ctx)
 {
+    struct consent_order about_key = *order;
     struct asking *asking;
 
     if (!method_would_ask(key, ask)) {
         consent_text_done(taken_text);
-        done(ctx, ATH_OK);
+        done(ctx, ATH_OK, NULL);
         return;
     }
     if ((asking = calloc(1, sizeof(*asking))) == NULL) {
         consent_text_done(taken_text);
-        done(ctx, ATH_ERR_NOMEM);
+        done(ctx, ATH_ERR_NOMEM, NULL);
         return;
     }
     *asking = (struct asking){request, key_ref(key), done, ctx};
-    request->asked_key = asking->key->name;
-    consent_ask(request, taken_text, ok_label, timeout_s, on_answer, asking);
+    about_key.key = key;
+    consent_ask(request, taken_text, &about_key, on_answer, asking);
 }
 
 void

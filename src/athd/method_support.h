@@ -42,10 +42,10 @@ ath_err method_policy(struct request *request, const struct policy_question *que
                       struct why *why, struct json **ret_data, bool *ret_ask) ATH_MUST_USE;
 
 /* Asks the user if policy (`ask`) or the key's `confirm` want it, else goes on at once: done may be
- * called from inside. */
-void method_confirm(struct request *request, struct key *key, bool ask,
-                    struct consent_text *taken_text, const char *ok_label, int64_t timeout_s,
-                    consent_done_fn *done, void *ctx);
+ * called from inside. The order's key is this one. */
+void method_confirm(struct request *request, bool ask, struct consent_text *taken_text,
+                    const struct consent_order *order, struct key *key, consent_done_fn *done,
+                    void *ctx);
 /* Would method_confirm ask? */
 bool method_would_ask(const struct key *key, bool ask);
 

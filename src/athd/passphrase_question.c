@@ -156,14 +156,15 @@ on_granted(void *ctx)
         .ok = question->words.ok,
         .not_ok = NOT_OK_LABEL,
         .timeout_s = seconds_left(question),
-        .ttyname = consent_ttyname(),
-        .ttytype = consent_ttytype(),
-        .lc_ctype = consent_lc_ctype(),
+        .ttyname = consent_ttyname(athd->consent),
+        .ttytype = consent_ttytype(athd->consent),
+        .lc_ctype = consent_lc_ctype(athd->consent),
     };
     const struct prompter_events events = {on_answer, question, on_prompter_gone, question};
     ath_err err;
 
-    err = prompter_start(athd->loop, athd->config->prompter, &words, &events, &question->prompter);
+    err = prompter_start(athd->loop, athd->config->prompter, consent_environment(athd->consent),
+                         &words, &events, &question->prompter);
     if (err == ATH_OK)
         athd->counters.prompts++;
     else

@@ -125,7 +125,8 @@ on_granted(void *ctx)
     ath_err err;
     int fd = -1;
 
-    err = prompter_start_for_other(athd->loop, athd->config->prompter, &events, &dialogue->prompter,
+    err = prompter_start_for_other(athd->loop, athd->config->prompter,
+                                   consent_environment(athd->consent), &events, &dialogue->prompter,
                                    &fd);
     if (err != ATH_OK) {
         log_warning("event=prompter program=\"%s\" reason=\"it cannot be started\"",

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/consent.h"
 #include "athd/freeze.h"
 #include "athd/grant.h"
 #include "athd/key_store.h"
@@ -141,6 +142,7 @@ policy_reload(struct policy *policy, struct why *why)
     }
     say_loaded(policy);
     policy_record_loaded(policy->athd);
+    consent_end_windows(policy->athd->consent); /* the new rules may want another yes */
     return ATH_OK;
 }
 

@@ -4,13 +4,13 @@
 
 #include "athd/athd.h"
 #include "athd/consent.h"
+#include "athd/key_store.h"
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "base/clock.h"
 
 struct asking {
     struct request *request;
-    char *key; /* NULL: none */
     struct policy_memo memo;
     void (*goes_on)(struct request *request);
 };
@@ -37,7 +37,7 @@ decide_again(struct request *request, struct why *why, struct json **ret_data)
 }
 
 static void
-on_answer(void *ctx, ath_err err)
+on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct asking *asking = ctx;
     struct request *request = asking->request;
@@ -45,7 +45,7 @@ on_answer(void *ctx, ath_err err)
     struct json *data = NULL;
     struct why why = {{0}};
 
-    request->asked_key = NULL;
+    (void)narrowed; /* it is the whole call or none of it */
     if (err == ATH_OK)
         err = decide_again(request, &why, &data);
     if (err == ATH_OK) {
@@ -53,12 +53,41 @@ on_answer(void *ctx, ath_err err)
         /* the method gets its usual time after the person took theirs */
         request_set_deadline(request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     }
-    free(asking->key);
     free(asking);
     if (err == ATH_OK)
         goes_on(request);
     else
         request_fail_data(request, err, why.text[0] != '\0' ? &why : NULL, data);
+}
+
+static void
+put_question(const struct request *request, const struct policy_question *question,
+             struct consent_text *text)
+{
+    consent_text_title(text, "Let a program do this?");
+    consent_text_caller(text, request->caller);
+    consent_text_line(text, "What", request->method->name, CONSENT_OURS);
+    consent_text_line(text, "Key", question->key, CONSENT_STRANGER);
+    for (size_t i = 0; i < question->audience_count; i++)
+        consent_text_line(text, "For", question->audiences[i], CONSENT_STRANGER);
+    for (size_t i = 0; i < question->peer_count; i++)
+        consent_text_line(text, "With", question->peers[i], CONSENT_STRANGER);
+    consent_text_line(text, "Asked because of the rule", request->rule, CONSENT_OURS);
+}
+
+/* The words say little of the params: a yes to one call is none to another. */
+static void
+put_params(const struct request *request, struct ath_buf *rest)
+{
+    struct json *params = json_clone(request->params);
+
+    if (params == NULL) {
+        rest->err = ATH_ERR_NOMEM;
+        return;
+    }
+    json_remove(params, "trace");
+    json_canonical(params, rest);
+    json_free(params);
 }
 
 void
@@ -67,21 +96,26 @@ policy_consent_ask(struct request *request, const struct policy_question *questi
 {
     struct asking *asking = calloc(1, sizeof(*asking));
     struct consent_text text = {0};
+    struct ath_buf rest = {0};
 
     if (asking == NULL) {
         request_fail(request, ATH_ERR_NOMEM, NULL);
         return;
     }
-    *asking = (struct asking){request, ath_strdup(question->key), *memo, goes_on};
-    consent_text_title(&text, "Let a program do this?");
-    consent_text_caller(&text, request->caller);
-    consent_text_line(&text, "What", request->method->name, CONSENT_OURS);
-    consent_text_line(&text, "Key", question->key, CONSENT_STRANGER);
-    for (size_t i = 0; i < question->audience_count; i++)
-        consent_text_line(&text, "For", question->audiences[i], CONSENT_STRANGER);
-    for (size_t i = 0; i < question->peer_count; i++)
-        consent_text_line(&text, "With", question->peers[i], CONSENT_STRANGER);
-    consent_text_line(&text, "Asked because of the rule", request->rule, CONSENT_OURS);
-    request->asked_key = asking->key;
-    consent_ask(request, &text, "Allow", 0, on_answer, asking);
+    *asking = (struct asking){request, *memo, goes_on};
+    put_question(request, question, &text);
+    put_params(request, &rest);
+    if (rest.err != ATH_OK)
+        text.text.err = rest.err; /* told like any other */
+    consent_ask(request, &text,
+                &(struct consent_order){
+                    .ok_label = "Allow",
+                    .about = question,
+                    .key = question->key == NULL
+                               ? NULL
+                               : key_store_find(request->tenant->keys, question->key),
+                    .rest = ath_buf_text(&rest),
+                },
+                on_answer, asking);
+    ath_buf_done(&rest);
 }

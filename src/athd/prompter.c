@@ -220,11 +220,12 @@ init_handles(uv_loop_t *loop, struct prompter *prompter)
 }
 
 static ath_err
-start_child(uv_loop_t *loop, struct prompter *prompter, const char *program, int input, int output)
+start_child(uv_loop_t *loop, struct prompter *prompter, const char *program,
+            char *const *environment, int input, int output)
 {
     const char *arguments[] = {program, NULL};
     struct child_params params = {.program = program,
-                                  .environment = environ,
+                                  .environment = environment,
                                   .input = input,
                                   .output = output,
                                   .own_group = true};
@@ -257,8 +258,8 @@ on_nothing(void *gone_ctx)
 }
 
 ath_err
-prompter_start(uv_loop_t *loop, const char *program, const struct pinentry_question *question,
-               const struct prompter_events *events, struct prompter **ret_prompter)
+prompter_start(uv_loop_t *loop, const char *program, char *const *environment,
+               const struct pinentry_question *question, const struct prompter_events *events, struct prompter **ret_prompter)
 {
     struct prompter *prompter = calloc(1, sizeof(*prompter));
     int to[2] = {-1, -1}, from[2] = {-1, -1};
@@ -273,7 +274,7 @@ prompter_start(uv_loop_t *loop, const char *program, const struct pinentry_quest
     err = ATH_ERR_NO_PROMPTER;
     if (pipe2(to, O_CLOEXEC) != 0 || pipe2(from, O_CLOEXEC) != 0 ||
         (err = open_pipes(prompter, &to[1], &from[0])) != ATH_OK ||
-        (err = start_child(loop, prompter, program, to[0], from[1])) != ATH_OK)
+        (err = start_child(loop, prompter, program, environment, to[0], from[1])) != ATH_OK)
         goto out;
     *ret_prompter = prompter;
     prompter = NULL;
@@ -292,8 +293,9 @@ out:
 }
 
 ath_err
-prompter_start_for_other(uv_loop_t *loop, const char *program, const struct prompter_events *events,
-                         struct prompter **ret_prompter, int *ret_fd)
+prompter_start_for_other(uv_loop_t *loop, const char *program, char *const *environment,
+                         const struct prompter_events *events, struct prompter **ret_prompter,
+                         int *ret_fd)
 {
     struct prompter *prompter = calloc(1, sizeof(*prompter));
     int fds[2] = {-1, -1};
@@ -309,7 +311,7 @@ prompter_start_for_other(uv_loop_t *loop, const char *program, const struct prom
         goto out;
     prompter->events = *events;
     snprintf(prompter->program, sizeof(prompter->program), "%s", program);
-    if ((err = start_child(loop, prompter, program, fds[0], fds[0])) != ATH_OK)
+    if ((err = start_child(loop, prompter, program, environment, fds[0], fds[0])) != ATH_OK)
         goto out;
     *ret_prompter = prompter;
     *ret_fd = fds[1];

@@ -1,4 +1,5 @@
-/* One run of the prompter for one question: a process of its own group, with athd's environment. */
+/* One run of the prompter for one question: a process of its own group, with the environment
+ * that it is given (consent_environment). */
 #ifndef ATHD_PROMPTER_H
 #define ATHD_PROMPTER_H
 
@@ -20,7 +21,7 @@ struct prompter_events {
 
 /* ATH_ERR_LIMIT_EXCEEDED (too long a question), ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER: nothing runs
  * and no event comes. */
-ath_err prompter_start(uv_loop_t *loop, const char *program,
+ath_err prompter_start(uv_loop_t *loop, const char *program, char *const *environment,
                        const struct pinentry_question *question,
                        const struct prompter_events *events,
                        struct prompter **ret_prompter) ATH_MUST_USE;
@@ -29,7 +30,7 @@ ath_err prompter_start(uv_loop_t *loop, const char *program,
  * of its standard input and output, the caller's to pass on and close. Of the events only on_gone
  * comes, also where it ends by itself. ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER. */
 ath_err prompter_start_for_other(uv_loop_t *loop, const char *program,
-                                 const struct prompter_events *events,
+                                 char *const *environment, const struct prompter_events *events,
                                  struct prompter **ret_prompter, int *ret_fd) ATH_MUST_USE;
 
 /* Inside on_answer with ATH_OK, where the question asks for a PIN: it, now the caller's. It came

@@ -185,15 +185,40 @@ send_answer(struct request *request, struct ath_buf *answer)
         connection_send(request->connection, answer);
 }
 
+/* What only consent knew when it refused. */
+static bool
+is_of_limit(const struct request *request, ath_err err)
+{
+    if (request->limit == NULL)
+        return false;
+    return err == ATH_ERR_LIMIT_EXCEEDED || err == ATH_ERR_NO_PROMPTER ||
+           err == ATH_ERR_POLICY_DENIED ||
+           (err == ATH_ERR_RATE_LIMITED && request->retry_after_s > 0);
+}
+
+static struct json *
+data_of_limit(const struct request *request)
+{
+    struct json_maker data;
+    struct json *object = NULL;
+
+    json_object_begin(&data);
+    json_put_int(&data, "retry_after", request->retry_after_s);
+    return json_maker_end(&data, &object) == ATH_OK ? object : NULL;
+}
+
 static void
 fail_with(struct request *request, ath_err err, const struct why *why, const struct json *data)
 {
     struct ath_buf answer = {.max = CONNECTION_ANSWER_MAX};
+    struct json *made = NULL;
     struct why limit;
 
-    if (err == ATH_ERR_LIMIT_EXCEEDED && request->limit != NULL) {
+    if (is_of_limit(request, err)) {
         why_set(&limit, err, "%s", request->limit);
         why = &limit;
+        if (err == ATH_ERR_RATE_LIMITED && data == NULL)
+            data = made = data_of_limit(request);
     }
     request->athd->counters.errors++;
     log_debug("event=refused method=%s caller=%ld/%lu err=%s", request->method->name,
@@ -205,6 +230,7 @@ fail_with(struct request *request, ath_err err, const struct why *why, const str
         else
             connection_close(request->connection); /* no memory even for the error */
     }
+    json_free(made);
     ath_buf_done(&answer);
 }
 

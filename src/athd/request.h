@@ -35,9 +35,9 @@ struct request {
     /* of which handshake its records are; borrowed while the request works on it, NULL: none */
     const struct handshake *handshake;
     const char *handshake_t5, *handshake_trace; /* of one that only a message tells of */
-    const char *asked_key; /* whose use the user is being asked for; borrowed, NULL: no question */
     bool has_consent;      /* the user was asked and said yes */
-    const char *limit;     /* which limit stood against a question; static, NULL: none */
+    const char *limit;     /* what stood against a question; static, NULL: nothing */
+    int64_t retry_after_s; /* after refusals; 0: nothing to tell */
     bool is_rated;         /* it has been counted for a rule's rate */
     bool is_locked_out;    /* its tenant was locked while it was under way: lock_releases */
     struct policy_memo memo;  /* what a yes to policy's question is remembered as */

@@ -31,6 +31,7 @@ class PrompterTest(unittest.TestCase):
         self.athd.call("key.create", name="alice", role="user")
         self.agent = self.athd.call("key.create", name="agent", role="client", agent_id="https://agent.example/a.json")
         self.issue = {"key": "alice", "client": self.agent["did"], "scopes": ["a"], "ttl": 60}
+        self.names = set()
         self.descriptors = descriptors(self.athd.process.pid)
 
     def end(self):
@@ -58,6 +59,19 @@ class PrompterTest(unittest.TestCase):
         except FileNotFoundError:
             return []
 
+    def forgive(self):
+        """Who was refused may ask at once again."""
+        for pause in self.athd.call("consent.list")["refused"]:
+            self.athd.call("consent.forget", id=pause["id"])
+
+    def issue_other(self, number):
+        """Another question each, about another key each: none is another's, and none waits for another's."""
+        name = f"alice{number}"
+        if name not in self.names:
+            self.athd.call("key.create", name=name, role="user")
+            self.names.add(name)
+        return {**self.issue, "key": name}
+
     def ask(self):
         with Wire(self.athd.socket) as wire:
             return wire.ask(request(1, "credential.issue", **self.issue))
@@ -72,6 +86,7 @@ class PrompterTest(unittest.TestCase):
 
 class Misbehaviour(PrompterTest):
     def check(self, expected, script, seconds=5.0, **words):
+        self.forgive()
         self.prompter(script, **words)
         began = time.monotonic()
         answer = self.ask()
@@ -155,11 +170,11 @@ class Silence(PrompterTest):
         scripts = {"never greets": BEGIN + "sleep 60\n", "never answers": OBEY.replace("{confirm}", ":"),
                    "reads nothing": GREET + "sleep 60\n", "is stopped": BEGIN + "kill -STOP $$\n",
                    "will not die": "trap '' TERM\n" + BEGIN + "while :; do sleep 60; done\n"}
-        wires = []
+        wires, issues = [], [self.issue_other(number) for number in range(len(scripts))]
         for number, script in enumerate(scripts.values()):
             self.prompter(script)
             wires.append(Wire(self.athd.socket))
-            wires[-1].send(request(1, "credential.issue", **self.issue))
+            wires[-1].send(request(1, "credential.issue", **issues[number]))
             wait_for(lambda: len(self.pids()) > number)
         began = time.monotonic()
         for name, wire in zip(scripts, wires):
@@ -174,8 +189,8 @@ class Many(PrompterTest):
     def test_50_open_questions_hold_up_no_signature(self):
         self.prompter(OBEY, confirm=":")
         wires = [Wire(self.athd.socket) for _ in range(50)]
-        for wire in wires:
-            wire.send(request(1, "credential.issue", **self.issue))
+        for number, wire in enumerate(wires):
+            wire.send(request(1, "credential.issue", **{**self.issue, "scopes": [f"a{number}"]}))
         wait_for(lambda: len(self.pids()) == 50)
         slowest = 0
         with Wire(self.athd.socket) as other:
@@ -198,10 +213,12 @@ class Many(PrompterTest):
 
     def test_questions_come_and_go_a_hundred_times_and_leave_nothing(self):
         self.prompter(OBEY, confirm="echo ERR 114 no")
+        issues = [self.issue_other(number) for number in range(10)]
         for turn in range(10):
+            self.forgive()
             wires = [Wire(self.athd.socket) for _ in range(10)]
-            for wire in wires:
-                wire.send(request(1, "credential.issue", **self.issue))
+            for number, wire in enumerate(wires):
+                wire.send(request(1, "credential.issue", **issues[number]))
             for number, wire in enumerate(wires):
                 if (number + turn) % 2:
                     self.assertEqual(reason(wire.line()), "USER_DENIED")
@@ -211,7 +228,7 @@ class Many(PrompterTest):
     def test_sigkill_of_athd_ends_its_prompters(self):
         self.prompter(OBEY, confirm=":")
         with Wire(self.athd.socket) as wire:
-            wire.send(*(request(n, "credential.issue", **self.issue) for n in range(5)))
+            wire.send(*(request(n, "credential.issue", **{**self.issue, "scopes": [f"a{n}"]}) for n in range(5)))
             wait_for(lambda: len(self.pids()) == 5)
             self.athd.process.kill()
             self.athd.process.wait()

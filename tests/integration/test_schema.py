@@ -6,7 +6,9 @@ import unittest
 
 from jsonschema import Draft202012Validator
 
-from peer.agent import Athd, Failed
+from peer.agent import Athd, Connection, Failed
+from peer.asker import Asker
+from peer.wire import wait_for
 
 SOURCE = os.environ.get("ATH_SOURCE", os.path.join(os.path.dirname(__file__), "..", ".."))
 NOT_IN_THIS_VERSION = (
@@ -140,6 +142,7 @@ class Schema(unittest.TestCase):
         self.use_audit()
         self.use_policy()
         self.use_grants()
+        self.use_consent()
         self.use_lock()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
@@ -175,6 +178,32 @@ class Schema(unittest.TestCase):
         self.call("grant.revoke", name="g")
         self.assertEqual(self.fails(-32013, "grant.revoke", name="g").reason, "GRANT_NOT_FOUND")
         self.assertFalse(os.path.exists(made["socket"]))
+
+    def question(self):
+        wait_for(lambda: self.athd.call("consent.list")["questions"])
+        question = self.call("consent.list")["questions"][0]
+        self.assertEqual(self.call("consent.list", id=question["id"])["questions"], [question])
+        return question["id"]
+
+    def use_consent(self):
+        self.call("consent.environment", TERM="dumb", LANG="C.UTF-8")
+        attending = Connection(self.athd.socket)  # its events would come between the answers
+        self.assertEqual(attending.call("consent.attend"), {})
+        self.seen.add("consent.attend")
+        issue = {"key": "user", "client": self.client["did"], "audience": self.server["did"], "scopes": ["a", "b"],
+                 "ttl": 60}
+        with Asker(self.athd.socket) as asker:
+            asker.ask("credential.issue", **issue)
+            self.call("consent.answer", id=self.question(), approve=True, scopes=["a"], remember={"uses": 2, "seconds": 60})
+            self.assertIn("result", asker.answer())
+            asker.ask("credential.issue", **issue)
+            self.call("consent.answer", id=self.question(), approve=False, freeze=False)
+            self.assertEqual(asker.answer()["error"]["data"]["reason"], "USER_DENIED")
+        left = self.call("consent.list")
+        for entry in left["allowed"] + left["refused"]:
+            self.call("consent.forget", id=entry["id"])
+        self.assertEqual(self.fails(-32002, "consent.answer", id="q0", approve=True).reason, "CONSENT_NOT_FOUND")
+        attending.close()
 
     def use_keys(self):
         self.call("agent.hello", client="test_schema", trace=TRACE)

@@ -516,15 +516,16 @@ static void
 on_question(void *ctx)
 {
     (void)ctx;
-    question.done(question.ctx, soft.consent);
+    question.done(question.ctx, soft.consent,
+                  soft.consent == ATH_OK && soft.narrowed.count > 0 ? &soft.narrowed : NULL);
 }
 
 void
-consent_ask(struct request *request, struct consent_text *taken_text, const char *ok_label,
-            int64_t timeout_s, consent_done_fn *done, void *ctx)
+consent_ask(struct request *request, struct consent_text *taken_text,
+            const struct consent_order *order, consent_done_fn *done, void *ctx)
 {
-    (void)ok_label;
-    assert_true(timeout_s >= 0);
+    assert_true(order->timeout_s >= 0);
+    assert_true(order->can_narrow || soft.narrowed.count == 0);
     (void)snprintf(soft.question, sizeof(soft.question), "%.*s", (int)taken_text->text.len,
                    (const char *)taken_text->text.data);
     consent_text_done(taken_text);
@@ -550,21 +551,52 @@ consent_turn_end(struct consent *consent, struct consent_turn *turn)
 }
 
 const char *
-consent_ttyname(void)
+consent_ttyname(const struct consent *consent)
 {
+    (void)consent;
     return NULL;
 }
 
 const char *
-consent_ttytype(void)
+consent_ttytype(const struct consent *consent)
 {
+    (void)consent;
     return NULL;
 }
 
 const char *
-consent_lc_ctype(void)
+consent_lc_ctype(const struct consent *consent)
 {
+    (void)consent;
     return NULL;
+}
+
+char *const *
+consent_environment(const struct consent *consent)
+{
+    (void)consent;
+    return environ;
+}
+
+void
+consent_end_windows(struct consent *consent)
+{
+    (void)consent;
+}
+
+void
+consent_end_windows_of(struct consent *consent, uid_t tenant)
+{
+    (void)consent;
+    (void)tenant;
+}
+
+void
+consent_end_frozen(struct consent *consent, uid_t tenant, const char *key)
+{
+    (void)consent;
+    (void)tenant;
+    (void)key;
 }
 
 bool

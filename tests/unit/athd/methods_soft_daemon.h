@@ -23,6 +23,7 @@ extern struct soft {
     struct stores stores;
     struct tenant *tenant;
     ath_err consent;            /* what the user says */
+    struct scope_list narrowed; /* and to which scopes only; empty: to all */
     ath_err hsm_err;            /* of signatures */
     struct hsm_key_facts facts; /* of the next keys */
     bool is_token;              /* the hsm; its label is "card" */

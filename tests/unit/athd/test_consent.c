@@ -15,13 +15,15 @@ struct answer {
     int done;
     int place;
     ath_err err;
+    int narrowed; /* to so many scopes; 0: not */
 };
 
 static void
-on_answer(void *ctx, ath_err err)
+on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct answer *answer = ctx;
 
+    answer->narrowed = narrowed == NULL ? 0 : (int)narrowed->count;
     answer->done++;
     answer->place = ++answers;
     answer->err = err;
@@ -60,16 +62,23 @@ end(void)
     fixture_end(&fixture);
 }
 
+/* Each is another question. */
 static void
 ask_for(struct request *request, struct answer *answer, int64_t timeout_s)
 {
-    struct consent_text text = {{0}};
+    static unsigned questions;
+    struct consent_text text = {0};
+    char number[16];
 
     assert_non_null(request);
     *answer = (struct answer){.request = request};
     consent_text_title(&text, "Really?");
     consent_text_line(&text, "Name", "100%\nCONFIRM", CONSENT_STRANGER);
-    consent_ask(answer->request, &text, "Allow", timeout_s, on_answer, answer);
+    snprintf(number, sizeof(number), "%u", ++questions);
+    consent_ask(
+        answer->request, &text,
+        &(struct consent_order){.ok_label = "Allow", .timeout_s = timeout_s, .rest = number},
+        on_answer, answer);
     assert_int_equal(answer->done, 0);
 }
 
@@ -403,7 +412,7 @@ test_too_many_questions_are_refused(void **state)
 static void
 test_long_question_is_shown_in_pages_each_to_be_confirmed(void **state)
 {
-    struct consent_text text = {{0}};
+    struct consent_text text = {0};
     struct answer answer = {0};
     int i;
 
@@ -413,7 +422,8 @@ test_long_question_is_shown_in_pages_each_to_be_confirmed(void **state)
     for (i = 0; i < 40; i++)
         consent_text_line(&text, "Scope", "0123456789012345678901234567890123456789",
                           CONSENT_STRANGER);
-    consent_ask(answer.request, &text, "Allow", 60, on_answer, &answer);
+    consent_ask(answer.request, &text,
+                &(struct consent_order){.ok_label = "Allow", .timeout_s = 60}, on_answer, &answer);
     fixture_run_until(&fixture, &answers, 1);
     assert_int_equal(answer.err, ATH_OK);
     assert_true(count_lines("CONFIRM") > 1);
@@ -424,7 +434,7 @@ test_long_question_is_shown_in_pages_each_to_be_confirmed(void **state)
 static void
 test_question_too_long_to_be_shown_is_not_asked(void **state)
 {
-    struct consent_text text = {{0}};
+    struct consent_text text = {0};
     struct answer answer = {0};
     int i;
 
@@ -433,7 +443,8 @@ test_question_too_long_to_be_shown_is_not_asked(void **state)
     answer.request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
     for (i = 0; i < 2000; i++)
         consent_text_line(&text, "Scope", "0123456789", CONSENT_STRANGER);
-    consent_ask(answer.request, &text, "Allow", 60, on_answer, &answer);
+    consent_ask(answer.request, &text,
+                &(struct consent_order){.ok_label = "Allow", .timeout_s = 60}, on_answer, &answer);
     fixture_run_until(&fixture, &answers, 1);
     assert_int_equal(answer.err, ATH_ERR_LIMIT_EXCEEDED);
     assert_int_equal(count_lines("START"), 0);

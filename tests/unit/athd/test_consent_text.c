@@ -10,7 +10,7 @@ static int
 begin(void **state)
 {
     (void)state;
-    text = (struct consent_text){{0}};
+    text = (struct consent_text){0};
     return 0;
 }
 
@@ -26,7 +26,7 @@ static void
 assert_line(const char *value, enum consent_text_kind kind, const char *expected)
 {
     consent_text_done(&text);
-    text = (struct consent_text){{0}};
+    text = (struct consent_text){0};
     consent_text_line(&text, "L", value, kind);
     assert_string_equal(ath_buf_text(&text.text), expected);
 }
@@ -96,7 +96,7 @@ static void
 assert_duration(int64_t seconds, const char *expected)
 {
     consent_text_done(&text);
-    text = (struct consent_text){{0}};
+    text = (struct consent_text){0};
     consent_text_duration(&text, "For", seconds);
     assert_string_equal(ath_buf_text(&text.text), expected);
 }
@@ -122,7 +122,7 @@ test_caller_is_named_by_process_and_quoted_program(void **state)
     consent_text_caller(&text, &caller);
     assert_string_equal(ath_buf_text(&text.text), "Asked by: process 42, \"/tmp/a\\\"b\"\n");
     consent_text_done(&text);
-    text = (struct consent_text){{0}};
+    text = (struct consent_text){0};
     caller.exe[0] = '\0';
     consent_text_caller(&text, &caller);
     assert_string_equal(ath_buf_text(&text.text), "Asked by: process 42\n");
@@ -146,7 +146,7 @@ test_caller_is_named_by_unit_grant_and_container_and_unseen_is_said(void **state
     consent_text_caller(&text, &caller);
     assert_string_equal(ath_buf_text(&text.text), expected);
     consent_text_done(&text);
-    text = (struct consent_text){{0}};
+    text = (struct consent_text){0};
     consent_text_caller(&text, &(struct caller){.uid = geteuid()});
     assert_string_equal(ath_buf_text(&text.text),
                         "Asked by: a process that cannot be seen from here\n");
