@@ -15,7 +15,7 @@
 #include "hsm/wire/hsm_wire.h"
 
 static const char *fault = "", *state_dir = "/nowhere";
-static bool opened[1024];
+static bool opened[1024], is_in_key[1024]; /* "key-pin": a TPM's keys have PINs */
 static bool is_in, is_token, is_absent, is_unplugged;
 static uint32_t info_id;
 static struct hsm_response late; /* an answer that another one goes before */
@@ -291,6 +291,23 @@ answer_sign(const struct hsm_request *request, struct hsm_response *response)
     response->hardware_us = 1000;
 }
 
+/* Of a TPM's keys that have a PIN each. */
+static void
+note_key_pin(const struct hsm_request *request, const struct hsm_response *response)
+{
+    if (request->op == HSM_OP_LOGIN && request->key < 1024)
+        is_in_key[request->key] = response->err == ATH_OK;
+    for (uint32_t key = 0; key < 1024 && request->op == HSM_OP_LOGOUT; key++)
+        is_in_key[key] = is_in_key[key] && request->key != 0 && request->key != key;
+}
+
+static bool
+lacks_key_pin(const struct hsm_request *request)
+{
+    return request->op == HSM_OP_SIGN && has_fault("key-pin") && request->key < 4 &&
+           !is_in_key[request->key];
+}
+
 static void
 answer(const struct hsm_request *request, struct hsm_response *response)
 {
@@ -303,15 +320,21 @@ answer(const struct hsm_request *request, struct hsm_response *response)
         response->err = ATH_ERR_PIN_REQUIRED;
         return;
     }
+    if (lacks_key_pin(request)) {
+        response->err = ATH_ERR_PIN_REQUIRED;
+        return;
+    }
     if (request->op == HSM_OP_LOGIN) {
         try_pin(request, response);
         is_in = response->err == ATH_OK;
     }
+    note_key_pin(request, response);
     if (request->op == HSM_OP_LOGOUT)
         is_in = false;
     if (request->op == HSM_OP_KEY_DELETE && (request->key >= 1024 || !opened[request->key]))
         response->err = ATH_ERR_KEY_NOT_FOUND;
-    if (request->op == HSM_OP_SIGN && request->pin.from != HSM_PIN_NONE && !is_slow(request))
+    if ((request->op == HSM_OP_SIGN || request->op == HSM_OP_KEY_CREATE) &&
+        request->pin.from != HSM_PIN_NONE && !is_slow(request))
         try_pin(request, response);
     if (request->op == HSM_OP_SIGN)
         answer_sign(request, response);
