@@ -1,13 +1,15 @@
 """Keys in a TPM with a PIN of their own: chosen once, asked for once, tried once, counted by athd; where the
 PIN is, and where it is not."""
+import json
 import os
 import re
 import shutil
+import subprocess
 import threading
 import time
 import unittest
 
-from peer.agent import Connection, Failed
+from peer.agent import BIN, Connection, Failed
 from peer.pin_keys import CANCELLED, DIES, GOOD, HANGS, WRONG, PinAthd
 from peer.token_case import AUDIENCE, verified
 from peer.wire import Wire, is_running, kill, name_of, process, reason, request, wait_for
@@ -156,6 +158,22 @@ class Create(PinTest):
                 self.assertLess(time.monotonic() - began, 2)
         wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
         self.assertEqual([key["name"] for key in self.athd.call("key.list")["keys"]], ["other"])
+
+    def test_ath_makes_one(self):
+        def ath(*arguments):
+            return subprocess.run([os.path.join(BIN, "ath"), "--socket", self.athd.socket, *arguments], text=True,
+                                  capture_output=True, timeout=60, check=False)
+        self.athd.knows("agent")
+        made = ath("key", "create", "agent", "--role", "client", "--agent-id", "https://a.example/x", "--pin", "--json")
+        self.assertEqual(made.returncode, 0, made.stderr)
+        self.assertIs(json.loads(made.stdout)["pin"], True)
+        self.assertRegex(ath("key", "show", "agent").stdout, r"(?m)^pin +(yes|true)")
+        self.attest()
+        self.athd.answers_pin(WRONG)
+        self.again()
+        refused = ath("attest", "agent", "--audience", AUDIENCE)
+        self.assertNotEqual(refused.returncode, 0)
+        self.assertIn("PIN", refused.stderr)
 
     def test_it_can_be_an_es384_key_too(self):
         self.athd.create(algorithm="ES384")
