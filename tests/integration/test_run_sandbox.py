@@ -275,6 +275,14 @@ class Sandbox(WithAthd):
             run.communicate(timeout=60)
         self.assertEqual(run.returncode, 0)
 
+    def test_within_it_a_grant_can_be_made_and_none_for_a_process(self):
+        status, out, said = self.run_in("""
+            "$ATH" run inner --key bot -- echo it ran; echo $?
+            "$ATH" grant create inner --key bot --field socket""",
+                                        limits=("--key", "bot", "--method", "group:use", "--method", "grant.create"))
+        self.assertEqual((status, out.split()), (0, ["64", os.path.join(self.athd.dir, "grants/inner/agent.sock")]), said)
+        self.assertIn("PID namespace", said)
+
     def test_a_directory_that_is_not_mounted_is_told(self):
         status, _, said = self.run_in('"$ATH" status', bind="")
         self.assertEqual(status, 2)
