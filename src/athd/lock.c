@@ -290,12 +290,18 @@ lock_with_passphrase(struct lock *lock, const struct lock_verifier *verifier,
 /* ---- unlocking ---- */
 
 void
+lock_begin_pause(struct lock *lock)
+{
+    lock->until_ms = clock_boot_ms() + (uint64_t)pause_after(lock->now.wrong) * 1000;
+}
+
+void
 lock_count_try(struct lock *lock, store_done_fn *done, void *ctx)
 {
     if (lock->now.wrong < LOCK_WRONG_MAX)
         lock->now.wrong++;
     lock->now.failed_at = clock_now();
-    lock->until_ms = clock_boot_ms() + (uint64_t)pause_after(lock->now.wrong) * 1000;
+    lock_begin_pause(lock);
     write_file(lock, &lock->now, done, ctx);
 }
 

@@ -49,6 +49,8 @@ uint32_t lock_wait_s(const struct lock *lock);
 /* A passphrase is about to be tried: it counts as wrong until lock_end, so that whoever kills athd
  * meanwhile has used it up. done when it is on disk; where that fails it must not be tried. */
 void lock_count_try(struct lock *lock, store_done_fn *done, void *ctx);
+/* It was wrong: the pause begins now, not when its hash was begun. */
+void lock_begin_pause(struct lock *lock);
 
 /* How often it has been locked, by whatever: who unlocks shows that it saw the last one. */
 uint64_t lock_count(const struct lock *lock);

@@ -223,10 +223,12 @@ on_unlocked(void *ctx, ath_err err, const struct why *why)
 static void
 refuse_passphrase(struct locking *locking)
 {
-    uint32_t wait_s = lock_wait_s(lock_of(locking));
     struct why why = {{0}};
     ath_err err = ATH_ERR_PIN_INCORRECT;
+    uint32_t wait_s;
 
+    lock_begin_pause(lock_of(locking));
+    wait_s = lock_wait_s(lock_of(locking));
     if (wait_s > 0)
         why_set(&why, err, "the passphrase is wrong; try again in %u s", (unsigned)wait_s);
     else

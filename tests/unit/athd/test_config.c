@@ -150,7 +150,8 @@ test_files_are_read_in_order_and_flags_win(void **state)
     (void)state;
     write_file("athd.json",
                "{\n // first\n \"hsm\": [{\"name\": \"main\", \"uri\": \"swtpm:\"}],\n"
-               " \"socket\": \"/from/file\", \"consent_timeout\": 30, \"log_level\": \"error\"}");
+               " \"socket\": \"/from/file\", \"consent_timeout\": 30, \"log_level\": \"error\","
+               " \"lock_on\": [\"session\", \"suspend\"]}");
     write_file("conf.d/20.json", "{\"consent_timeout\": 50}");
     write_file("conf.d/10.json", "{\"consent_timeout\": 40, \"prompter\": \"mine\"}");
     write_file("conf.d/ignored.txt", "nonsense");
@@ -159,6 +160,7 @@ test_files_are_read_in_order_and_flags_win(void **state)
     assert_string_equal(config.socket, "/from/flag");
     assert_string_equal(config.prompter, "mine");
     assert_int_equal(config.consent_timeout_s, 50);
+    assert_int_equal(config.lock_on, CONFIG_LOCK_ON_SUSPEND | CONFIG_LOCK_ON_SESSION);
     assert_int_equal(config.log_level, LOG_LEVEL_ERROR);
     config_done(&config);
     assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
@@ -264,6 +266,9 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\n \"log_level\": \"loud\"}", "athd.json:2: \"log_level\""},
         {"{\"consent_timeout\": 0}", "athd.json:1: \"consent_timeout\""},
         {"{\"consent_timeout\": \"5\"}", "athd.json:1: \"consent_timeout\""},
+        {"{\"lock_on\": \"suspend\"}", "athd.json:1: \"lock_on\""},
+        {"{\n\"lock_on\": [\"suspend\", \"sleep\"]}", "athd.json:2: \"lock_on\""},
+        {"{\"lock_on\": [1]}", "athd.json:1: \"lock_on\""},
         {"{\"socket\": \"\"}", "athd.json:1: \"socket\""},
         {"{\n\"hsm\": {}}", "athd.json:2: \"hsm\""},
         {"{\n\"hsm\": [\n{\"uri\": \"usb:\"}]}", "athd.json:3: \"usb:\""},
