@@ -2,14 +2,16 @@
 somebody is killed."""
 import json
 import os
+import shutil
 import signal
 import stat
 import subprocess
 import sys
+import tempfile
 import time
 import unittest
 
-from peer.agent import Connection
+from peer.agent import Athd, Connection
 from peer.run_case import ATH, AUDIENCE, WithAthd, content, environment, is_running, wait_for
 
 
@@ -359,11 +361,48 @@ class Killed(WithAthd):
 
 
 @unittest.skipUnless(os.getuid() == 0, "takes root, to be somebody else")
-class Forbidden(WithAthd):
+class Others(WithAthd):
+    """athds that are another's: one for the whole machine, and one that may not be reached."""
+
+    USER = 12501
+
+    def setUp(self):
+        super().setUp()
+        place = tempfile.mkdtemp(prefix="ath-bin-")  # of which everybody may run a copy
+        os.chmod(place, 0o755)
+        self.addCleanup(shutil.rmtree, place)
+        self.program = shutil.copy2(ATH, place)
+
+    def run_as(self, uid, path, *words):
+        return subprocess.run([self.program, *words], user=uid, group=uid, extra_groups=[], cwd="/", timeout=60,
+                              env=environment(ATH_AUTH_SOCK=path), stdin=subprocess.DEVNULL, capture_output=True,
+                              check=False)
+
+    def test_a_machines_athd_gives_each_uid_its_own(self):
+        with Athd(arguments=["--system"]) as athd:
+            os.chmod(athd.dir, 0o755)
+            os.chmod(athd.socket, 0o666)
+            for uid in (self.USER, self.USER + 1):
+                made = self.run_as(uid, athd.socket, "key", "create", "bot", "--role", "client", "--agent-id",
+                                   "https://agents.example/bot")
+                self.assertEqual(made.returncode, 0, made.stderr)
+            limits = ("run", "travel", "--key", "bot", "--")
+            with subprocess.Popen([self.program, *limits, "sh", "-c", f'{self.program} attest bot --audience {AUDIENCE}; '
+                                   'echo "$ATH_AUTH_SOCK"; read line'], user=self.USER, group=self.USER, extra_groups=[], cwd="/",
+                                  env=environment(ATH_AUTH_SOCK=athd.socket), stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, stderr=subprocess.PIPE) as run:
+                self.assertTrue(run.stdout.readline().startswith(b"ey"))
+                path = run.stdout.readline().decode().strip()
+                self.assertEqual(path, os.path.join(athd.dir, "grants", str(self.USER), "travel", "agent.sock"))
+                for uid in (self.USER + 1, 0):
+                    self.assertNotEqual(self.run_as(uid, path, "attest", "bot", "--audience", AUDIENCE).returncode, 0)
+                second = self.run_as(self.USER + 1, athd.socket, *limits, "true")  # a name is a uid's own
+                self.assertEqual(second.returncode, 0, second.stderr)
+                _, err = run.communicate(b"end\n", timeout=60)
+            self.assertEqual((run.returncode, err), (0, b""))
+
     def test_a_socket_that_may_not_be_used_is_told_from_one_that_is_not_there(self):
-        run = subprocess.run([ATH, "run", "travel", "--key", "bot", "--", "echo", "it ran"], user=65534, group=65534,
-                             extra_groups=[], env=environment(ATH_AUTH_SOCK=self.athd.socket), cwd="/", timeout=60,
-                             stdin=subprocess.DEVNULL, capture_output=True, check=False)
+        run = self.run_as(self.USER, self.athd.socket, "run", "travel", "--key", "bot", "--", "echo", "it ran")
         self.assertEqual((run.returncode, run.stdout), (2, b""))
         self.assertIn(b"not allowed to use the socket", run.stderr)
         self.assertNotIn(b"not running", run.stderr)
