@@ -451,6 +451,12 @@ audit_log_free(struct audit_log *log)
 }
 
 uint64_t
+audit_log_next(const struct audit_log *log)
+{
+    return log->span.size + log->group_count + log->waiting_count;
+}
+
+uint64_t
 audit_log_size(const struct audit_log *log)
 {
     return log->span.size;

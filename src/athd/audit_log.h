@@ -32,6 +32,8 @@ void audit_append_waiting(struct audit_log *log, struct json_maker *record, audi
 /* Writes all that waits, now or when the group under way has been written. */
 void audit_write(struct audit_log *log);
 
+/* The index that the next record will have, if none before it is lost with a disk that fails. */
+uint64_t audit_log_next(const struct audit_log *log);
 /* Number of records on disk, pruned ones included. */
 uint64_t audit_log_size(const struct audit_log *log);
 /* What is on disk, for who reads it in a thread. */

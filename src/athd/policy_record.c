@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/audit_log.h"
 #include "athd/audit_record.h"
 #include "athd/grant.h"
 
@@ -60,6 +61,8 @@ say(const struct request *request, const struct policy_answer *answer, struct wh
         return why_set(why, ATH_ERR_RATE_LIMITED,
                        "rule \"%s\" allows no more of this for now; try again in %lld s",
                        answer->rule, (long long)answer->retry_after_s);
+    if (strcmp(answer->rule, POLICY_RULE_FROZEN) == 0)
+        return why_set(why, ATH_ERR_POLICY_DENIED, "frozen: %s", answer->missing);
     if (strcmp(answer->rule, POLICY_RULE_NONE) != 0)
         return why_set(why, ATH_ERR_POLICY_DENIED, "rule \"%s\" does not allow this: %s",
                        answer->rule, answer->missing);
@@ -69,6 +72,22 @@ say(const struct request *request, const struct policy_answer *answer, struct wh
                        (unsigned long)request->caller->uid, (unsigned long)request->athd->owner);
     return why_set(why, ATH_ERR_POLICY_DENIED, "no rule of the policy allows this: %s",
                    answer->missing);
+}
+
+/* Which record it is, for `ath explain`: to those whose records they are. */
+static void
+put_record(const struct request *request, const struct policy_question *question,
+           const struct policy_answer *answer, struct json_maker *data)
+{
+    const struct audit_log *log = request->athd->audit;
+    uint64_t next;
+
+    if (log == NULL)
+        return;
+    next = audit_log_next(log);
+    policy_record_denied(request, question, answer);
+    if (audit_log_next(log) > next && request->caller->uid == request->tenant->uid)
+        json_put_int(data, "record", (int64_t)next);
 }
 
 ath_err
@@ -81,9 +100,8 @@ policy_refusal(struct request *request, const struct policy_question *question,
     athd->counters.denials++;
     log_warning("event=denied method=%s caller=%ld/%lu rule=%s", request->method->name,
                 (long)request->caller->pid, (unsigned long)request->caller->uid, answer->rule);
-    if (athd->audit != NULL)
-        policy_record_denied(request, question, answer);
     json_object_begin(&data);
+    put_record(request, question, answer, &data);
     json_put_string(&data, "rule", answer->rule);
     if (answer->verdict == POLICY_LIMITED)
         json_put_int(&data, "retry_after", answer->retry_after_s);

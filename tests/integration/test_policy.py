@@ -439,9 +439,9 @@ class Commands(Case):
             athd.call("key.create", name="travel", role="client", agent_id=ID)
             athd.rules(rule("only-a", may=["*"], audiences=["https://a.example"]),
                        rule("rest", may=["group:policy", "group:audit"]))
-            self.denied(athd, "attestation.create", key="travel", audience="https://b.example")
+            index = self.denied(athd, "attestation.create", key="travel", audience="https://b.example")["record"]
             athd.call("audit.checkpoint")
-            index = athd.call("audit.query", event="policy_denied")["records"][-1]["index"]
+            self.assertEqual(index, athd.call("audit.query", event="policy_denied")["records"][-1]["index"])
             told = self.ath(athd, "explain", str(index))
             self.assertIn("only-a", told)
             self.assertIn("audiences: https://b.example", told)

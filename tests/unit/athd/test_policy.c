@@ -157,6 +157,65 @@ test_consent_once_is_asked_again_when_its_time_is_over(void **state)
 }
 
 static void
+test_a_machine_that_sleeps_forgets_a_yes_and_a_rule_that_changed_has_none(void **state)
+{
+    struct policy_answer answer;
+
+    (void)state;
+    fake_clock_set(1000000);
+    load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"consent\":\"once:"
+         "60\"}]}");
+    answer = ask(7, "key.list", "a");
+    policy_remember(f.athd.policy, &answer.memo);
+    fake_clock_jump(-3600); /* the time of day says nothing */
+    assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ALLOW);
+    load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"consent\":\"once:"
+         "61\"}]}");
+    assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ASK);
+    load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"consent\":\"once:"
+         "60\"}]}");
+    assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ALLOW);
+    fake_clock_sleep(61);
+    assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ASK);
+}
+
+/* By rule, not by its name: a rate that was widened waits for nothing of the old one. */
+static void
+test_a_rule_that_changed_is_counted_anew(void **state)
+{
+    (void)state;
+    fake_clock_set(1000000);
+    load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"rate\":\"1/day\"}]}");
+    assert_int_equal(ask(7, "key.list", NULL).verdict, POLICY_ALLOW);
+    assert_int_equal(ask(7, "key.list", NULL).verdict, POLICY_LIMITED);
+    fake_clock_jump(90000);
+    assert_int_equal(ask(7, "key.list", NULL).verdict, POLICY_LIMITED);
+    fake_clock_jump(-90000);
+    load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"rate\":\"1/s\"}]}");
+    assert_int_equal(ask(7, "key.list", NULL).verdict, POLICY_ALLOW);
+}
+
+static void
+test_one_caller_with_many_keys_does_not_use_up_what_others_are_counted_with(void **state)
+{
+    static struct policy_limits limits;
+    const struct policy_rule rule = {.name = "one", .rate = 2, .rate_s = 60};
+    const struct caller one = {.uid = 7}, other = {.uid = 8};
+    unsigned allowed = 0;
+    char key[16];
+
+    (void)state;
+    fake_clock_set(1000000);
+    for (unsigned i = 0; i < 2 * POLICY_RATES; i++) {
+        snprintf(key, sizeof(key), "k%u", i);
+        allowed += policy_limits_count(&limits, &rule, 7, &one, key) == 0;
+    }
+    assert_in_range(allowed, POLICY_RATES_OF_ONE, 2 * POLICY_RATES_OF_ONE);
+    assert_int_equal(policy_limits_count(&limits, &rule, 7, &other, "k1"), 0);
+    assert_int_equal(policy_limits_count(&limits, &rule, 8, &one, "k1"), 0); /* another's keys */
+}
+
+static void
 test_observing_allows_the_owner_only(void **state)
 {
     struct policy_answer answer;
@@ -265,6 +324,9 @@ main(void)
         TEST(test_a_process_that_is_not_proven_fits_no_rule_about_processes),
         TEST(test_a_rate_is_of_rule_uid_and_key_and_says_when_to_come_again),
         TEST(test_consent_once_is_asked_again_when_its_time_is_over),
+        TEST(test_a_machine_that_sleeps_forgets_a_yes_and_a_rule_that_changed_has_none),
+        TEST(test_a_rule_that_changed_is_counted_anew),
+        TEST(test_one_caller_with_many_keys_does_not_use_up_what_others_are_counted_with),
         TEST(test_observing_allows_the_owner_only),
         TEST(test_a_frozen_key_is_denied_what_signs_and_stays_so),
         TEST(test_what_is_frozen_while_something_is_unfrozen_stays_frozen),
