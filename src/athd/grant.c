@@ -181,6 +181,14 @@ grant_identity(const struct grant *grant)
     return (uint64_t)UINT32_MAX << 32 | (grant->serial & UINT32_MAX); /* no uid is UINT32_MAX */
 }
 
+const struct grant *
+grant_outermost(const struct grant *grant)
+{
+    while (grant->parent != NULL)
+        grant = grant->parent;
+    return grant;
+}
+
 bool
 grant_is_within(const struct grant *grant, const struct grant *outer)
 {

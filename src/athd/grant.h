@@ -101,6 +101,7 @@ void grant_file_done(struct grant_file *file);
 /* Its callers are one in fair queues, and handshakes and sessions are theirs alone:
  * caller->identity of them all, and of nobody at the owner's socket. */
 uint64_t grant_identity(const struct grant *grant);
+const struct grant *grant_outermost(const struct grant *grant);
 bool grant_is_within(const struct grant *grant, const struct grant *outer); /* or the same */
 /* The earliest end of it and those above it; 0: none. */
 int64_t grant_expires_at(const struct grant *grant);

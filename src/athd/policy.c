@@ -203,6 +203,9 @@ subject_of(const struct caller *caller, bool looks_at_process, struct policy_sub
                                            .groups = caller->groups,
                                            .group_count = caller->group_count,
                                            .grant = known(caller->grant),
+                                           .grant_serial = caller->through != NULL
+                                                               ? caller->through->serial
+                                                               : 0,
                                            .name_space = POLICY_UNSEEN};
     if (!looks_at_process || !caller_is_still(caller))
         return;

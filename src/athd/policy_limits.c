@@ -3,6 +3,7 @@
 #include <inttypes.h>
 #include <string.h>
 
+#include "athd/grant.h"
 #include "base/clock.h"
 
 #define US_PER_S UINT64_C(1000000)
@@ -31,7 +32,9 @@ name_rate(const struct policy_rule *rule, uid_t tenant, const struct caller *cal
 
     ath_buf_put(&text, rule->digest, SHA256_LEN);
     ath_buf_printf(&text, "%lu|%lu|", (unsigned long)tenant, (unsigned long)caller->uid);
-    put_name(&text, caller->grant);
+    /* whoever makes grants within a grant gets no more for it */
+    put_name(&text, caller->through != NULL ? grant_outermost(caller->through)->name
+                                            : caller->grant);
     err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_name->who);
     put_name(&text, key);
     if (err == ATH_OK)
@@ -101,6 +104,7 @@ put_subject(struct ath_buf *text, const struct policy_subject *subject)
                    (unsigned long)subject->gid, subject->exe_inode, (int)subject->name_space,
                    (int)subject->is_users_unit);
     put_name(text, subject->grant);
+    ath_buf_printf(text, "%" PRIu64 "|", subject->grant_serial); /* a later one is another one */
     put_name(text, subject->unit);
     put_name(text, subject->slice);
     put_name(text, subject->exe);

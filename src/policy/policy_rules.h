@@ -34,6 +34,7 @@ struct policy_subject {
     const char *exe; /* only if athd finds that very file there */
     uint64_t exe_inode;
     const char *verity, *unit, *slice, *grant;
+    uint64_t grant_serial; /* of that very grant: a later one may have its name; 0: unknown */
     bool is_users_unit; /* the user's own manager made the unit */
     enum policy_namespace name_space;
 };
