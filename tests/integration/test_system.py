@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import stat
+import subprocess
 import unittest
 
 from peer.agent import BIN, Athd, Connection, Failed
@@ -307,6 +308,76 @@ class OwnUser(unittest.TestCase):
         self.assertEqual(call_as(ATH, athd.socket, ("key.list", {}))[0]["keys"], [])
         self.assertIn("errno", apart(lambda: os.listdir(athd.state), ALICE))
         self.assertEqual(call_as(ROOT_UID, athd.socket, ("key.get", {"name": "agent"}))[0]["reason"], "KEY_NOT_FOUND")
+
+
+class Grants(SystemTest):
+    """Sockets for agents: each uid's in a directory of its own, which everybody can walk to and only that
+    uid is served at."""
+
+    def grant(self, uid, name="g", **limits):
+        return self.ask(uid, "grant.create", name=name, keys=["agent"], **limits)
+
+    @staticmethod
+    def first_line(uid, path):
+        """What a caller of this uid is told that has said nothing yet."""
+        def run():
+            with socket.socket(socket.AF_UNIX) as wire:
+                wire.settimeout(60)
+                wire.connect(path)
+                return wire.makefile("rb").readline().decode()
+        return json.loads(apart(run, uid))
+
+    def process(self, uid):
+        process = subprocess.Popen(["sleep", "300"], user=uid, group=uid, extra_groups=[])
+
+        def end():
+            process.kill()
+            process.wait()
+        self.addCleanup(end)
+        return process
+
+    def test_each_uids_serve_that_uid_alone(self):
+        paths = {}
+        for uid in (ALICE, BOB, ROOT_UID):
+            self.key(uid)
+            paths[uid] = self.grant(uid)["socket"]
+            self.assertEqual(paths[uid], os.path.join(self.athd.dir, "grants", str(uid), "g", "agent.sock"))
+            attested, hello = call_as(uid, paths[uid], ("attestation.create", {"key": "agent", "audience": AUDIENCE}),
+                                      ("agent.hello", {}))
+            self.assertIn("jwt", attested)
+            self.assertEqual((hello["you"]["uid"], hello["grant"]["name"]), (uid, "g"))
+            self.assertEqual(len(self.ask(uid, "grant.list")["grants"]), 1)
+        for uid, path in paths.items():
+            for other in {ALICE, BOB, ROOT_UID} - {uid}:
+                error = self.first_line(other, path)["error"]
+                self.assertEqual((error["code"], error["data"]["reason"]), (-32001, "POLICY_DENIED"))
+        self.assertEqual(self.ask(BOB, "grant.revoke", name="none")["reason"], "GRANT_NOT_FOUND")
+        self.ask(BOB, "grant.revoke", name="g")
+        self.assertEqual(len(self.ask(ALICE, "grant.list")["grants"]), 1)
+        self.assertFalse(os.path.exists(paths[BOB]))
+
+    def test_a_process_must_be_the_uids_own(self):
+        self.key(ALICE)
+        self.assertEqual(self.grant(ALICE, process=self.process(BOB).pid)["reason"], "INVALID_PARAMS")
+        self.assertEqual(self.grant(ALICE, process=os.getpid())["reason"], "INVALID_PARAMS")
+        self.assertIn("socket", self.grant(ALICE, process=self.process(ALICE).pid))
+
+    def test_those_of_living_processes_outlive_a_kill(self):
+        for uid in (ALICE, BOB):
+            self.key(uid)
+        path = self.grant(ALICE, process=self.process(ALICE).pid)["socket"]
+        self.grant(BOB)
+        self.athd.process.kill()
+        self.athd.process.wait()
+        self.athd.log_seen = len(self.athd.read_log())
+        self.athd.connection.close()
+        self.athd.start()
+        self.assertEqual(len(self.ask(ALICE, "grant.list")["grants"]), 1)
+        self.assertEqual(self.ask(BOB, "grant.list")["grants"], [])
+        [hello] = call_as(ALICE, path, ("agent.hello", {}))
+        self.assertEqual(hello["grant"]["name"], "g")
+        self.assertEqual(self.first_line(BOB, path)["error"]["data"]["reason"], "POLICY_DENIED")
+        self.assertEqual(os.listdir(os.path.join(self.athd.dir, "grants", str(BOB))), [])
 
 
 if __name__ == "__main__":
