@@ -57,15 +57,30 @@ ath_err run_child_go(struct run_child *child, const char *socket, char **words) 
 /* Ends one that was not let go, and waits for its end. */
 void run_child_drop(struct run_child *child);
 
-/* Would this variable ("NAME=value") lead to the socket? */
-bool run_leads_to(const char *variable, const char *socket);
-
 /* Does this text of /proc/PID/cgroup (cgroups(7), version 2) say that the process is in the unit?
  * athd finds the callers' unit there. */
 bool run_is_in_unit(const char *cgroup, const char *unit);
 
+/* ---- ath_cmd_run_stage.c: the process that is told what to run, and becomes it ---- */
+
+#define RUN_STAGE_FD 3                       /* what it is told through */
+#define RUN_MESSAGE_MAX (8u * 1024u * 1024u) /* words: more than the kernel takes (execve(2)) */
+#define RUN_NOT_FOUND 127
+
+/* Would this variable ("NAME=value") lead to the socket? */
+bool run_leads_to(const char *variable, const char *socket);
+
+/* Takes those out of this process's environment. */
+void run_clean_environment(const char *socket);
+
+/* Is there such a file in a directory of PATH that access(2) allows to be used so? */
+bool run_is_in_path(const char *program, int mode);
+
+/* Waits to be told, and becomes that. Where it cannot: says why, and gives the exit status. */
+int run_stage(void);
+
 /* `ath` with this as its only word is the process above, started by systemd-run; not for people.
- * Never returns to the caller's business: the exit status. */
+ * Gives the exit status. */
 #define RUN_STAGE_WORD "--as-child-of-ath-run"
 int run_stage_main(void);
 

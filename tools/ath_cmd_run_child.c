@@ -25,168 +25,9 @@
 #include "base/fd.h"
 #include "crypto/random.h"
 
-#define STAGE_FD 3
 #define SCOPE_WAIT_MS 10000
-#define MESSAGE_MAX (8u * 1024u * 1024u) /* words: more than the kernel takes (execve(2)) */
-#define CANNOT_RUN 126                   /* the shell's: POSIX.1-2017, XCU 2.8.2 */
-#define NOT_FOUND 127
 
-extern char **environ;
-
-/* ---- the environment ---- */
-
-bool
-run_leads_to(const char *variable, const char *socket)
-{
-    const char *equals = strchr(variable, '=');
-    size_t name_len = equals == NULL ? strlen(variable) : (size_t)(equals - variable);
-
-    if (equals != NULL && socket[0] != '\0' && strstr(equals + 1, socket) != NULL)
-        return true;
-    return name_len > 9 && strncmp(variable, "ATH_", 4) == 0 &&
-           strncmp(variable + name_len - 5, "_SOCK", 5) == 0;
-}
-
-static void
-clean_environment(const char *socket)
-{
-    char **from, **to = environ;
-    char *real = realpath(socket, NULL);
-
-    for (from = environ; from != NULL && *from != NULL; from++) {
-        if (!run_leads_to(*from, socket) && (real == NULL || !run_leads_to(*from, real)))
-            *to++ = *from;
-    }
-    if (to != NULL)
-        *to = NULL;
-    free(real);
-}
-
-/* ---- the second half: it is told what to run ---- */
-
-/* {u32 length of all that follows, then fields: socket, words}. False: ath has gone. */
-static bool
-read_message(struct ath_buf *message)
-{
-    uint8_t head[4] = {0};
-    struct byte_reader reader = byte_reader_of(ath_slice_of(head, sizeof(head)));
-    uint8_t *place;
-    uint32_t len;
-
-    if (fd_read_exact(STAGE_FD, head, sizeof(head)) != ATH_OK)
-        return false;
-    len = byte_reader_u32(&reader);
-    place = ath_buf_reserve(message, len);
-    if (place == NULL || fd_read_exact(STAGE_FD, place, len) != ATH_OK)
-        return false;
-    message->len = len;
-    return true;
-}
-
-static void
-free_words(char **words)
-{
-    char **word;
-
-    for (word = words; word != NULL && *word != NULL; word++)
-        free(*word);
-    free(words);
-}
-
-/* How many fields the message has; 0: they are not whole. */
-static size_t
-count_fields(struct ath_slice message)
-{
-    struct byte_reader reader = byte_reader_of(message);
-    size_t count = 0;
-
-    for (; !byte_reader_is_done(&reader) && !reader.bad; count++)
-        (void)byte_reader_field(&reader, MESSAGE_MAX);
-    return reader.bad ? 0 : count;
-}
-
-/* The socket and the words as strings, followed by NULL; NULL: they are not there. */
-static char **
-words_of(struct ath_slice message)
-{
-    struct byte_reader reader = byte_reader_of(message);
-    size_t count = count_fields(message), i;
-    char **words = count < 2 ? NULL : calloc(count + 1, sizeof(*words));
-
-    for (i = 0; words != NULL && i < count; i++) {
-        if ((words[i] = ath_slice_dup(byte_reader_field(&reader, MESSAGE_MAX))) == NULL) {
-            free_words(words);
-            return NULL;
-        }
-    }
-    return words;
-}
-
-/* Is there such a file in a directory of PATH that access(2) allows to be used so? */
-static bool
-is_in_path(const char *program, int mode)
-{
-    const char *path = getenv("PATH");
-    char candidate[4096];
-
-    while (path != NULL && *path != '\0') {
-        size_t len = strcspn(path, ":");
-
-        snprintf(candidate, sizeof(candidate), "%.*s/%s", (int)len, path, program);
-        if (access(candidate, mode) == 0)
-            return true;
-        path += len + (path[len] == ':' ? 1 : 0);
-    }
-    return false;
-}
-
-static int
-become(char **words)
-{
-    bool is_path = strchr(words[1], '/') != NULL;
-    int error;
-
-    if (setenv("ATH_AUTH_SOCK", words[0], 1) != 0)
-        return CANNOT_RUN;
-    execvp(words[1], words + 1);
-    error = errno;
-    /* EACCES may be that of a directory in PATH that has no such file */
-    if (!is_path && (error == ENOENT || !is_in_path(words[1], F_OK))) {
-        cmd_error("%s: there is no such command in PATH", words[1]);
-        return NOT_FOUND;
-    }
-    cmd_error("%s: %s", words[1], strerror(error));
-    return error == ENOENT || error == ENOTDIR ? NOT_FOUND : CANNOT_RUN;
-}
-
-static int
-be_told(void)
-{
-    struct ath_buf message = {.max = MESSAGE_MAX};
-    char **words = NULL;
-    int status = EXIT_FAILURE;
-
-    if (read_message(&message) && (words = words_of(ath_buf_slice(&message))) != NULL) {
-        fd_close_from(STAGE_FD); /* systemd-run's too, if it left any */
-        status = become(words);
-    }
-    free_words(words);
-    ath_buf_done(&message);
-    return status;
-}
-
-int
-run_stage_main(void)
-{
-    static const uint8_t ready[] = {'R'};
-
-    if (fd_write_all(STAGE_FD, ath_slice_of(ready, sizeof(ready))) != ATH_OK)
-        return cmd_error("%s is what `ath run` has systemd-run start; use `ath run`",
-                         RUN_STAGE_WORD);
-    return be_told();
-}
-
-/* ---- the first half: between fork and exec ---- */
+/* ---- between fork and exec ---- */
 
 /* Of ath's descriptors none is left but the three and the one it is told through. */
 static void
@@ -194,18 +35,18 @@ child_main(int fd, const char *socket, const char *unit, const char *name, long 
 {
     char self[40], unit_flag[RUN_UNIT_SIZE + 8], description[120];
 
-    if (dup2(fd, STAGE_FD) < 0 || fcntl(STAGE_FD, F_SETFD, 0) != 0)
+    if (dup2(fd, RUN_STAGE_FD) < 0 || fcntl(RUN_STAGE_FD, F_SETFD, 0) != 0)
         _exit(EXIT_FAILURE);
-    fd_close_from(STAGE_FD + 1);
-    clean_environment(socket);
+    fd_close_from(RUN_STAGE_FD + 1);
+    run_clean_environment(socket);
     if (unit[0] == '\0')
-        _exit(be_told());
+        _exit(run_stage());
     snprintf(self, sizeof(self), "/proc/%ld/exe", parent);
     snprintf(unit_flag, sizeof(unit_flag), "--unit=%s", unit);
     snprintf(description, sizeof(description), "--description=ath run %s", name);
     execlp("systemd-run", "systemd-run", "--user", "--scope", "--quiet", "--collect", unit_flag,
            description, "--", self, RUN_STAGE_WORD, (char *)NULL);
-    _exit(NOT_FOUND);
+    _exit(RUN_NOT_FOUND);
 }
 
 static ath_err
@@ -255,7 +96,7 @@ manager_listens(void)
 bool
 run_scope_is_possible(void)
 {
-    return is_in_path("systemd-run", X_OK) && manager_listens();
+    return run_is_in_path("systemd-run", X_OK) && manager_listens();
 }
 
 /* "ath-run-travel-Zk3…x.scope". '@' would make it an instance of a template. */
@@ -394,7 +235,7 @@ run_child_start(const struct cmd_context *context, const char *name, const char 
 ath_err
 run_child_go(struct run_child *child, const char *socket, char **words)
 {
-    struct ath_buf fields = {.max = MESSAGE_MAX}, message = {.max = MESSAGE_MAX + 4};
+    struct ath_buf fields = {.max = RUN_MESSAGE_MAX}, message = {.max = RUN_MESSAGE_MAX + 4};
     ath_err err;
 
     bytes_put_field(&fields, ath_slice_of_string(socket));
