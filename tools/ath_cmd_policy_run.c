@@ -108,6 +108,7 @@ struct learning {
     const struct cmd_context *context;
     struct json *rules[LEARNT_MAX];
     size_t count;
+    size_t left_out; /* records of names with wildcards */
     bool is_full;
     ath_err err;
 };
@@ -133,6 +134,31 @@ put_who(struct json_maker *rule, const struct json *caller)
     if (unit == NULL && grant == NULL && !json_is_true(json_get(caller, "exe_is_elsewhere")))
         put_known(&who, "exe", json_get(caller, "exe"));
     json_put_maker(rule, "who", &who);
+}
+
+static bool
+has_wildcard(const struct json *value)
+{
+    const struct json *entry;
+
+    if (json_string(value) != NULL)
+        return strpbrk(json_string(value), "*?") != NULL;
+    for (entry = json_first(value); entry != NULL; entry = json_next(entry))
+        if (has_wildcard(entry))
+            return true;
+    return false;
+}
+
+/* What a caller asked for, or is called, may hold a `*`: in a rule it would stand for anything. */
+static bool
+is_pattern(const struct json *record)
+{
+    const struct json *caller = json_get(record, "caller");
+
+    return has_wildcard(json_get(record, "audience")) ||
+           has_wildcard(json_get(record, "requested_scopes")) ||
+           has_wildcard(json_get(record, "key")) || has_wildcard(json_get(caller, "unit")) ||
+           has_wildcard(json_get(caller, "exe"));
 }
 
 static struct json *
@@ -200,9 +226,13 @@ static bool
 learn_from(void *ctx, const struct json *record)
 {
     struct learning *learning = ctx;
-    struct json *rule = rule_of(record);
+    struct json *rule;
 
-    if (rule == NULL) {
+    if (is_pattern(record)) {
+        learning->left_out++;
+        return true;
+    }
+    if ((rule = rule_of(record)) == NULL) {
         learning->err = ATH_ERR_NOMEM;
         return false;
     }
@@ -283,6 +313,11 @@ cmd_run_policy_learn(struct cmd_context *context)
         status = ath_err_exit_status(err);
     else if (learning.is_full)
         cmd_note(context, "only the first %d rules are printed", LEARNT_MAX);
+    if (learning.left_out > 0)
+        cmd_note(context,
+                 "%zu records are left out: a \"*\" or \"?\" in what was asked for would stand for "
+                 "anything in a rule",
+                 learning.left_out);
     while (learning.count > 0)
         json_free(learning.rules[--learning.count]);
     ath_client_free(client);

@@ -23,6 +23,18 @@ conf_file_check_writers(const char *path, uid_t owner, struct why *why)
 }
 
 ath_err
+conf_file_check_dir(const char *path, struct why *why)
+{
+    struct stat st;
+
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode) && (st.st_mode & S_IWOTH) != 0 &&
+        (st.st_mode & S_ISVTX) == 0)
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "everybody may put files into %s; chmod o-w it",
+                       path);
+    return ATH_OK;
+}
+
+ath_err
 conf_file_read(const char *path, struct ath_buf *out, struct why *why)
 {
     char *target = realpath(path, NULL); /* configuration may well be a symlink */
@@ -65,7 +77,10 @@ conf_file_each(const char *dir, ath_err (*each)(void *ctx, const char *path, str
                void *ctx, struct why *why)
 {
     struct file_list list = {{NULL}, 0};
-    ath_err err = file_each(dir, ".json", collect, &list, why);
+    ath_err err = conf_file_check_dir(dir, why);
+
+    if (err == ATH_OK)
+        err = file_each(dir, ".json", collect, &list, why);
 
     if (err == ATH_ERR_LIMIT_EXCEEDED)
         err = why_set(why, ATH_ERR_INVALID_PARAMS, "%s: there are more than %u files", dir,

@@ -31,8 +31,10 @@ static ath_err
 add_all(struct policy_rules *rules, const char *dir, struct why *why)
 {
     char *file = file_path(dir, "policy.json"), *parts = file_path(dir, "policy.d");
-    ath_err err = file == NULL || parts == NULL ? ATH_ERR_NOMEM : add_checked(rules, file, why);
+    ath_err err = file == NULL || parts == NULL ? ATH_ERR_NOMEM : conf_file_check_dir(dir, why);
 
+    if (err == ATH_OK)
+        err = add_checked(rules, file, why);
     if (err == ATH_OK || err == ATH_ERR_NOT_FOUND)
         err = conf_file_each(parts, add_checked, rules, why);
     free(parts);

@@ -296,7 +296,9 @@ class Answers(Case):
             athd.call("key.create", name="k", role="client", agent_id=ID, confirm="always")
             came = self.ask(athd, "attestation.create", **self.ASK)
             athd.call("policy.freeze", key="k")
-            self.assertEqual(self.say_yes(athd, came).data["rule"], "frozen")
+            before = athd.signatures()
+            self.assertEqual(self.say_yes(athd, came).reason, "POLICY_DENIED")
+            self.assertEqual(athd.signatures(), before)
 
     def test_a_yes_is_forgotten_with_the_key_the_rule_and_the_side_it_was_for(self):
         with WithPolicy() as athd:

@@ -102,6 +102,12 @@ test_a_file_that_everybody_may_write_to_is_refused(void **state)
     assert_int_equal(chmod(fixture_path(&f, "policy.json"), 0666), 0);
     assert_int_equal(policy_reload(f.athd.policy, &why), ATH_ERR_INVALID_PARAMS);
     assert_non_null(strstr(why.text, "chmod"));
+    assert_int_equal(chmod(fixture_path(&f, "policy.json"), 0600), 0);
+    assert_int_equal(policy_reload(f.athd.policy, &why), ATH_OK);
+    assert_int_equal(chmod(f.dir, 0777), 0);
+    assert_int_equal(policy_reload(f.athd.policy, &why), ATH_ERR_INVALID_PARAMS);
+    assert_non_null(strstr(why.text, "everybody may put files into"));
+    assert_int_equal(chmod(f.dir, 0700), 0);
 }
 
 static void
