@@ -16,7 +16,7 @@ import threading
 import time
 import unittest
 
-from peer.agent import PROMPTER, Failed
+from peer.agent import PROMPTER, Athd
 from peer.scene import CheckedAthd
 from peer.wire import is_running, wait_for
 from test_cli import ATH, ath
@@ -28,7 +28,7 @@ ESCAPE = "\x1b"
 class Terminal:
     """A program at a terminal of its own, of which it is the session's leader."""
 
-    def __init__(self, *words, rows=24, columns=80, **environment):
+    def __init__(self, *words, rows=24, columns=80, uid=None, **environment):
         self.master, self.slave = pty.openpty()
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.before = self.modes()
@@ -36,6 +36,7 @@ class Terminal:
         self.seen = 0
         self.process = subprocess.Popen(
             words, stdin=self.slave, stdout=self.slave, stderr=self.slave, start_new_session=True,
+            user=uid, group=uid, extra_groups=None if uid is None else [],
             preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
             env={**os.environ, "TERM": "dumb", **environment})
 
@@ -553,6 +554,51 @@ class Scripts(ConsentTest):
         self.assertEqual(terminal.end(), 0, terminal.text)
         self.assertEqual(self.outcome(self.ask())[0], 0)
         self.assertIn("OPTION ttyname=" + os.ttyname(terminal.slave), self.athd.questions())
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class OfAMachine(unittest.TestCase):
+    alice, bob = 12301, 12302
+
+    def setUp(self):
+        self.athd = Athd(arguments=["--system"])
+        self.addCleanup(self.athd.__exit__)
+        os.chmod(self.athd.dir, 0o755)
+        self.ath = shutil.copy(ATH, self.athd.dir)  # where everybody can read it
+        self.athd.configure({"socket_mode": "0666"})
+        self.athd.start()
+
+    def run_as(self, uid, *words):
+        return subprocess.Popen([self.ath, *words, "--json"], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                stderr=subprocess.PIPE, user=uid, group=uid, extra_groups=[],
+                                env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket})
+
+    def attend(self, uid):
+        terminal = Terminal(self.ath, "consent", uid=uid, ATH_AUTH_SOCK=self.athd.socket)
+        self.addCleanup(terminal.close)
+        terminal.wait("No question waits.")
+        return terminal
+
+    def test_each_is_asked_at_their_own_terminal_and_nowhere_else(self):
+        for words in (("key", "create", "me", "--role", "user"),
+                      ("key", "create", "bot", "--role", "client", "--agent-id", "https://bot.example/a.json")):
+            out, err = self.run_as(self.alice, *words).communicate(timeout=60)
+            self.assertEqual(err, b"")
+        issue = ("credential", "issue", "--key", "me", "--client", json.loads(out)["did"], "--scope", "a", "--ttl", "60")
+        bobs = self.attend(self.bob)
+        out, err = self.run_as(self.alice, *issue).communicate(timeout=60)
+        self.assertEqual(json.loads(err)["data"]["reason"], "NO_PROMPTER")
+        alices = self.attend(self.alice)
+        asker = self.run_as(self.alice, *issue)
+        alices.shown()
+        alices.press("y")
+        alices.wait(": yes.")
+        out, err = asker.communicate(timeout=60)
+        self.assertIn("credential", json.loads(out))
+        bobs.press("l")
+        bobs.wait("No question waits.")
+        self.assertNotIn("Question", bobs.text)
+        self.assertEqual(self.athd.prompters(), [])
 
 
 class PlayedAthd:
