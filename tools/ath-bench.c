@@ -19,7 +19,9 @@ static const char usage[] =
     "  --json        machine-readable output\n"
     "  --seconds N   of one measurement; default 0.5\n"
     "  --rounds N    measurements of each side, in turns; default 5, at most 99\n"
-    "  --only NAMES  of: signing reload handshake idle start policy peers; default: all but peers\n"
+    "  --only NAMES  of: signing reload handshake idle start policy prompts peers; default: all "
+    "but\n"
+    "                peers\n"
     "  --only policy a decision of the rules: median of samples of 100, with 1 and 1,000 rules\n"
     "  --peers       --only peers: athd, the raw Cryptoki loop and ssh-agent in turns, all with "
     "one\n"
@@ -35,12 +37,12 @@ static const struct measurement {
 } measurements[] = {
     {"signing", bench_signing}, {"reload", bench_reload}, {"handshake", bench_handshake},
     {"idle", bench_idle},       {"start", bench_start},   {"policy", bench_policy},
-    {"peers", bench_peers},
+    {"prompts", bench_prompts}, {"peers", bench_peers},
 };
 
 #define MEASUREMENTS (sizeof(measurements) / sizeof(measurements[0]))
 
-static const char by_default[] = "signing,reload,handshake,idle,start,policy";
+static const char by_default[] = "signing,reload,handshake,idle,start,policy,prompts";
 
 static void
 on_signal(int number)

@@ -193,6 +193,8 @@ ath_err bench_start(const struct bench_options *options, struct bench_report *re
                     struct why *why) ATH_MUST_USE;
 ath_err bench_policy(const struct bench_options *options, struct bench_report *report,
                      struct why *why) ATH_MUST_USE;
+ath_err bench_prompts(const struct bench_options *options, struct bench_report *report,
+                      struct why *why) ATH_MUST_USE;
 ath_err bench_peers(const struct bench_options *options, struct bench_report *report,
                     struct why *why) ATH_MUST_USE;
 

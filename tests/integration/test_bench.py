@@ -23,7 +23,7 @@ class Bench(unittest.TestCase):
         run = self.bench("--json", "--seconds", "0.05", "--rounds", "1")
         self.assertEqual((run.returncode, run.stderr), (0, ""))
         report = json.loads(run.stdout)
-        self.assertEqual(list(report), ["signing", "reload", "handshake", "idle", "start", "policy"])
+        self.assertEqual(list(report), ["signing", "reload", "handshake", "idle", "start", "policy", "prompts"])
         for name in ("library", "depth_1", "depth_8", "depth_64", "clients_4", "clients_16"):
             self.assertEqual(set(report["signing"][name]), RUN)
             self.assertGreater(report["signing"][name]["count"], 0)
@@ -34,6 +34,10 @@ class Bench(unittest.TestCase):
         self.assertGreater(report["start"]["ready_ms"], 0)
         for name in ("rules_1_us", "rules_1000_us", "rules_1000_denied_us"):
             self.assertGreater(report["policy"][name], 0)
+        for name in ("prompters", "attended"):
+            for questions in ("0", "50"):
+                self.assertEqual(set(report["prompts"][f"{name}_{questions}"]), RUN)
+            self.assertGreater(report["prompts"][f"{name}_ratio_p99"], 0)
 
     def test_only_what_is_asked_for_is_measured(self):
         run = self.bench("--only", "start", "--json")
