@@ -53,8 +53,7 @@ end_questions(struct consent *consent, uid_t tenant, const char *key, ath_err an
     for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
         next = TAILQ_NEXT(question, entry);
         if (question->asker.tenant == tenant &&
-            (key == NULL ||
-             (question->about.key != NULL && strcmp(question->about.key, key) == 0)))
+            (key == NULL || (question->about.key != NULL && strcmp(question->about.key, key) == 0)))
             consent_question_end(question, answer);
     }
 }

@@ -1,9 +1,9 @@
 /*
  * Asking the user. A question goes to the user's programs that attend (consent.attend), else to the
- * prompter: one process a question (pinentry protocol), at most 64; on one terminal one at a time. A
- * waiting question holds up nobody else, ends with its callers, times out to "no". Equal questions
- * of one asker are one, and so is their answer; after a refusal the next comes later; what the user
- * allowed for a while is not asked.
+ * prompter: one process a question (pinentry protocol), at most 64; on one terminal one at a time.
+ * A waiting question holds up nobody else, ends with its callers, times out to "no". Equal
+ * questions of one asker are one, and so is their answer; after a refusal the next comes later;
+ * what the user allowed for a while is not asked.
  */
 #ifndef ATHD_CONSENT_H
 #define ATHD_CONSENT_H
@@ -50,11 +50,11 @@ void consent_text_done(struct consent_text *text);
 
 /* What is asked, beside its words. All borrowed during the call, and copied. */
 struct consent_order {
-    const char *ok_label;                 /* e.g. "Allow" */
-    int64_t timeout_s;                    /* 0: the configured one (120) */
-    const struct policy_question *about;  /* NULL: nothing is known but the method */
-    const struct key *key;                /* NULL: none */
-    const char *rest; /* what else makes it another question, and stands in no other place; NULL */
+    const char *ok_label;                /* e.g. "Allow" */
+    int64_t timeout_s;                   /* 0: the configured one (120) */
+    const struct policy_question *about; /* NULL: nothing is known but the method */
+    const struct key *key;               /* NULL: none */
+    const char *rest;  /* what else makes it another question, and stands in no other place; NULL */
     bool can_narrow;   /* fewer scopes than were asked for can be approved */
     bool can_remember; /* a yes may hold for more of it */
     bool only_prompter; /* for no program that attends, and in no list */
@@ -98,8 +98,8 @@ void consent_turn_end(struct consent *consent, struct consent_turn *turn);
 
 /* Has athd a prompter? Not for a whole machine: whose screen would it be. */
 bool consent_has_prompter(const struct consent *consent);
-/* What a prompter of ours is started with, and the locale and terminal that it is told of (NULL: not
- * known): of the user's place of now. Borrowed, for now. */
+/* What a prompter of ours is started with, and the locale and terminal that it is told of (NULL:
+ * not known): of the user's place of now. Borrowed, for now. */
 char *const *consent_environment(const struct consent *consent);
 const char *consent_ttyname(const struct consent *consent);
 const char *consent_ttytype(const struct consent *consent);

@@ -134,7 +134,9 @@ consent_about_clone(const struct consent_about *about, const struct scope_list *
         .audience_count = about->audience_count,
         .peers = (const char *const *)about->peers,
         .peer_count = about->peer_count,
-        .scopes = scopes != NULL ? scopes : about->has_scopes ? &about->scopes : NULL,
+        .scopes = scopes != NULL      ? scopes
+                  : about->has_scopes ? &about->scopes
+                                      : NULL,
         .ttl = about->ttl,
     };
 

@@ -29,9 +29,9 @@ void consent_asker_put(const struct consent_asker *asker, struct json_maker *obj
                        const char *name);
 
 struct consent_about {
-    const char *method;                 /* static */
-    char *key, *key_did;                /* owned; NULL: no key */
-    char **audiences, **peers;          /* owned */
+    const char *method;        /* static */
+    char *key, *key_did;       /* owned; NULL: no key */
+    char **audiences, **peers; /* owned */
     size_t audience_count, peer_count;
     struct scope_list scopes; /* owned */
     bool has_scopes;
@@ -54,8 +54,7 @@ bool consent_about_covers(const struct consent_about *allowed, const struct cons
 /* The same asker's same question, in the same words? Both are one digest. ATH_ERR_CRYPTO,
  * ATH_ERR_NOMEM. */
 ath_err consent_about_digest(const struct consent_about *about, const struct consent_asker *asker,
-                             struct ath_slice words,
-                             uint8_t ret_digest[SHA256_LEN]) ATH_MUST_USE;
+                             struct ath_slice words, uint8_t ret_digest[SHA256_LEN]) ATH_MUST_USE;
 /* Members method, key?, audiences?, peers?, scopes?, ttl? */
 void consent_about_put(const struct consent_about *about, struct json_maker *object);
 

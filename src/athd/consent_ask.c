@@ -84,8 +84,8 @@ fill(struct consent_question *question, struct request *request, struct consent_
 
     consent_asker_of(request->caller, request->tenant->uid, &question->asker);
     if ((err = consent_about_copy(order->about, key != NULL ? key->name : NULL,
-                                  key != NULL ? key->did : NULL, order->rest,
-                                  &question->about)) != ATH_OK)
+                                  key != NULL ? key->did : NULL, order->rest, &question->about)) !=
+        ATH_OK)
         return err;
     question->about.method = request->method->name;
     question->can_narrow = order->can_narrow && question->about.has_scopes;
@@ -258,8 +258,7 @@ consent_ask(struct request *request, struct consent_text *taken_text,
     struct athd *athd = request->athd;
     struct consent_question *question = NULL;
     struct consent_waiter *waiter = calloc(1, sizeof(*waiter));
-    int64_t timeout_s =
-        order->timeout_s > 0 ? order->timeout_s : athd->config->consent_timeout_s;
+    int64_t timeout_s = order->timeout_s > 0 ? order->timeout_s : athd->config->consent_timeout_s;
     ath_err err = waiter == NULL ? ATH_ERR_NOMEM : ATH_OK;
 
     if (err == ATH_OK)

@@ -76,9 +76,9 @@ add(struct consent_backoffs *backoffs, const struct consent_asker *asker, const 
         return NULL;
     }
     backoff->asker = *asker;
-    TAILQ_FOREACH_REVERSE (other, backoffs, consent_backoffs, entry)
-        if (other->asker.tenant == asker->tenant && ++count >= CONSENT_BACKOFFS_MAX)
-            break;
+    TAILQ_FOREACH_REVERSE(other, backoffs, consent_backoffs, entry)
+    if (other->asker.tenant == asker->tenant && ++count >= CONSENT_BACKOFFS_MAX)
+        break;
     if (other != NULL)
         end(backoffs, other);
     TAILQ_INSERT_TAIL(backoffs, backoff, entry);

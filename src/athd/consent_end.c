@@ -27,6 +27,24 @@ on_timer_closed(uv_handle_t *handle)
     consent_question_free(question);
 }
 
+/* What policy would have said, had it been asked a moment later. */
+static void
+say_frozen(struct request *request)
+{
+    static const char sentence[] =
+        "the key is frozen: it signs nothing until `ath unfreeze` ends that";
+    struct json_maker data;
+
+    request->limit = sentence;
+    json_free(request->denied);
+    request->denied = NULL;
+    json_object_begin(&data);
+    json_put_string(&data, "rule", POLICY_RULE_FROZEN);
+    json_put_string(&data, "missing", sentence);
+    if (json_maker_end(&data, &request->denied) != ATH_OK)
+        request->denied = NULL;
+}
+
 void
 consent_say_limit(struct request *request, const struct consent_question *question, ath_err answer)
 {
@@ -34,7 +52,7 @@ consent_say_limit(struct request *request, const struct consent_question *questi
         request->limit = "the user said no to this asker before; try again later";
         request->retry_after_s = question->retry_after_s;
     } else if (answer == ATH_ERR_POLICY_DENIED) {
-        request->limit = "the key is frozen: it signs nothing until `ath unfreeze` ends that";
+        say_frozen(request);
     } else if (answer == ATH_ERR_NO_PROMPTER && !consent_has_prompter(question->consent)) {
         request->limit = "nobody can be asked: no program attends; run `ath consent`";
     }
@@ -95,7 +113,8 @@ count(const struct consent_question *question, ath_err answer)
     else if (answer == ATH_ERR_CONSENT_TIMEOUT && question->shown_at_ms != 0)
         consent_backoffs_unanswered(backoffs, asker, key, question->shown_at_ms);
     if (answer != ATH_OK)
-        consent_look_later(question->consent); /* others of this asker's may have to wait, or to go */
+        consent_look_later(
+            question->consent); /* others of this asker's may have to wait, or to go */
 }
 
 static void

@@ -96,7 +96,8 @@ check_terminal(const char *value, uid_t uid)
     bool is_good;
     int fd;
 
-    if (!is_terminals_path(value) || stat(value, &status) != 0 || !S_ISCHR(status.st_mode) || status.st_uid != uid)
+    if (!is_terminals_path(value) || stat(value, &status) != 0 || !S_ISCHR(status.st_mode) ||
+        status.st_uid != uid)
         return expected;
     fd = open(value, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);
     is_good = fd >= 0 && isatty(fd) == 1;

@@ -13,7 +13,7 @@
 struct consent_environment {
     bool is_set;
     char *values[CONSENT_VARIABLES]; /* owned; NULL: unset */
-    char **vector;                   /* owned, as execve(2) wants it; entries of athd's are borrowed */
+    char **vector; /* owned, as execve(2) wants it; entries of athd's are borrowed */
 };
 
 /* Sets all of the variables from the members of params; those that are not there are unset.

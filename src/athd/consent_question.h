@@ -42,8 +42,8 @@ struct consent_question {
     struct consent_asker asker;
     struct consent_about about;
     bool can_narrow, can_remember, only_prompter;
-    char *text, *ok_label;  /* owned */
-    struct caller *caller;  /* counted: who asked first */
+    char *text, *ok_label; /* owned */
+    struct caller *caller; /* counted: who asked first */
     TAILQ_HEAD(, consent_waiter) waiters;
     unsigned waiting; /* whose answer is not known */
     unsigned asked;   /* how many requests there ever were */
@@ -58,8 +58,8 @@ struct consent_question {
 
     /* when it is over */
     bool is_over;
-    struct caller *answerer;            /* counted; NULL: the prompter, or nobody */
-    char window[CONSENT_ID_SIZE];       /* which allowed it, or was opened by it; "": none */
+    struct caller *answerer;      /* counted; NULL: the prompter, or nobody */
+    char window[CONSENT_ID_SIZE]; /* which allowed it, or was opened by it; "": none */
     bool is_by_window;
     bool is_narrowed;
     struct scope_list approved; /* is_narrowed; owned */

@@ -1,5 +1,5 @@
-/* What users allowed for a while: more of what they said yes to, without a question. In memory only,
- * each for one asker, so many times and so long. */
+/* What users allowed for a while: more of what they said yes to, without a question. In memory
+ * only, each for one asker, so many times and so long. */
 #ifndef ATHD_CONSENT_WINDOW_H
 #define ATHD_CONSENT_WINDOW_H
 

@@ -92,8 +92,8 @@ method_consent_list(struct request *request)
     json_object_begin(&result);
     json_put_bool(&result, "attending",
                   request->connection != NULL && request->connection->attends);
-    is_found = consent_list_put(consent, request->tenant->uid, method_param(request, "id"),
-                                &result);
+    is_found =
+        consent_list_put(consent, request->tenant->uid, method_param(request, "id"), &result);
     if (is_found) {
         request_finish_maker(request, &result);
         return;
@@ -188,8 +188,7 @@ method_consent_answer(struct request *request)
 
     if (!is_users(request))
         return;
-    question =
-        consent_question_find(consent, request->tenant->uid, method_param(request, "id"));
+    question = consent_question_find(consent, request->tenant->uid, method_param(request, "id"));
     if (question == NULL) {
         fail_not_found(request);
         return;
@@ -248,8 +247,8 @@ method_consent_environment(struct request *request)
                      &why);
         return;
     }
-    err = consent_environment_set(&consent->environment, request->params,
-                                  request->tenant->uid, &why);
+    err =
+        consent_environment_set(&consent->environment, request->params, request->tenant->uid, &why);
     if (err != ATH_OK) {
         request_fail(request, err, &why);
         return;

@@ -259,7 +259,8 @@ on_nothing(void *gone_ctx)
 
 ath_err
 prompter_start(uv_loop_t *loop, const char *program, char *const *environment,
-               const struct pinentry_question *question, const struct prompter_events *events, struct prompter **ret_prompter)
+               const struct pinentry_question *question, const struct prompter_events *events,
+               struct prompter **ret_prompter)
 {
     struct prompter *prompter = calloc(1, sizeof(*prompter));
     int to[2] = {-1, -1}, from[2] = {-1, -1};

@@ -29,8 +29,8 @@ ath_err prompter_start(uv_loop_t *loop, const char *program, char *const *enviro
 /* Starts a prompter that somebody else talks to (a helper asks for a PIN): *ret_fd is the other end
  * of its standard input and output, the caller's to pass on and close. Of the events only on_gone
  * comes, also where it ends by itself. ATH_ERR_NOMEM, ATH_ERR_NO_PROMPTER. */
-ath_err prompter_start_for_other(uv_loop_t *loop, const char *program,
-                                 char *const *environment, const struct prompter_events *events,
+ath_err prompter_start_for_other(uv_loop_t *loop, const char *program, char *const *environment,
+                                 const struct prompter_events *events,
                                  struct prompter **ret_prompter, int *ret_fd) ATH_MUST_USE;
 
 /* Inside on_answer with ATH_OK, where the question asks for a PIN: it, now the caller's. It came
