@@ -54,9 +54,10 @@ static const struct {
     {"grant.create", LOCK_CLOSED},
     {"grant.list", LOCK_OPEN},
     {"grant.revoke", LOCK_OPEN},
-    {"consent.attend", LOCK_CLOSED},
+    /* the only question of a locked tenant's is that of agent.unlock */
+    {"consent.attend", LOCK_OPEN},
     {"consent.list", LOCK_OPEN},
-    {"consent.answer", LOCK_CLOSED},
+    {"consent.answer", LOCK_OPEN},
     {"consent.forget", LOCK_OPEN},
     /* else the prompter that is to unlock it might not be seen */
     {"consent.environment", LOCK_OPEN},

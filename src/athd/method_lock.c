@@ -326,6 +326,7 @@ on_yes(void *ctx, ath_err err, const struct scope_list *narrowed)
 static void
 ask_yes(struct request *request, unsigned reasons)
 {
+    struct consent_order order = {.ok_label = "Unlock"};
     struct consent_text text = {0};
 
     consent_text_title(&text, "Unlock athd?");
@@ -334,8 +335,9 @@ ask_yes(struct request *request, unsigned reasons)
         consent_text_line(&text, "Locked because", "the machine slept", CONSENT_OURS);
     if ((reasons & LOCK_BY_SESSION) != 0)
         consent_text_line(&text, "Locked because", "a session of yours is locked", CONSENT_OURS);
-    consent_ask(request, &text,
-                &(struct consent_order){.ok_label = "Unlock", .only_prompter = true}, on_yes, request);
+    /* a machine's athd has no prompter: there the programs of the user's that attend are asked */
+    order.only_prompter = !request->athd->config->is_system;
+    consent_ask(request, &text, &order, on_yes, request);
 }
 
 void

@@ -12,8 +12,9 @@ from peer.logind import Bus, Logind
 from peer.scene import CheckedAthd, NO, YES
 from peer.token import GOOD
 from peer.token_case import TokenTest
-from peer.wire import Wire, children, is_running, kill, name_of, reason, request, wait_for
+from peer.wire import Wire, apart, children, is_running, kill, name_of, reason, request, wait_for
 from test_pkcs11_secrets import files_with, memory_has, processes, told_to
+from test_system import ALICE, BOB, call_as
 
 ATH = os.path.join(BIN, "ath")
 PASSPHRASE = "correct horse 7531"
@@ -22,7 +23,7 @@ SIGN = {"key": "agent", "audience": AUDIENCE}
 AGENT_ID = "https://agent.example/a.json"
 OPEN = """agent.hello agent.status agent.unlock events.subscribe key.list key.get key.export handshake.list service.list
     credential.list session.list peer.list policy.check policy.show policy.freeze grant.list grant.revoke consent.list
-    consent.environment consent.forget audit.query audit.checkpoint audit.proof audit.consistency""".split()
+    consent.environment consent.forget consent.attend consent.answer audit.query audit.checkpoint audit.proof audit.consistency""".split()
 # params that a method takes, so that it is the lock that refuses it
 PARAMS = {
     "key.create": {"name": "k", "role": "user"}, "key.delete": {"name": "agent"},
@@ -186,7 +187,7 @@ class Locking(LockTest):
         self.assertIn(self.status()["lock"]["retry_after"], range(1, 31))
         self.assertEqual(self.athd.questions().count("GETPIN"), asked, "nobody is asked in a pause")
         self.assertEqual(self.file()["wrong"], 4)
-        self.assertEqual(self.athd.last_record("unlock_refused")["denial_reason"], "PIN_LOCKED")
+        wait_for(lambda: self.athd.last_record("unlock_refused")["denial_reason"] == "PIN_LOCKED")
         self.edit(failed_at=int(time.time()) - 31)
         self.athd.call("agent.unlock")
         self.is_open()
@@ -678,6 +679,80 @@ class Session(LogindTest):
         wait_for(lambda: self.status()["lock_on"]["watching"], 30)
         self.logind.tell("lock", "c1")
         self.wait_until(True)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class Machine(LogindTest):
+    """One athd for all uids: each has a lock of its own."""
+    arguments = ("--system",)
+
+    def setUp(self):
+        super().setUp()
+        os.chmod(self.athd.dir, 0o755)
+        self.athd.configure({"socket_mode": "0666", "lock_on": ["suspend", "session"]})
+        self.logind.tell("session", "c1", str(ALICE))
+        self.logind.tell("session", "c2", str(BOB))
+        self.athd.start()
+        self.wait_until_watching()
+        for uid in (ALICE, BOB):
+            self.ask(uid, "key.create", name="agent", role="client", agent_id=AGENT_ID)
+
+    def ask(self, uid, method, **params):
+        answers = call_as(uid, self.athd.socket, (method, params))
+        return answers[0] if isinstance(answers, list) else answers
+
+    def signs(self, uid):
+        return "jwt" in self.ask(uid, "attestation.create", **SIGN)
+
+    def test_session_locks_its_users_things_only(self):
+        self.logind.tell("lock", "c1")
+        wait_for(lambda: not self.signs(ALICE))
+        self.assertEqual(self.ask(ALICE, "attestation.create", **SIGN)["reason"], "AGENT_LOCKED")
+        self.assertTrue(self.signs(BOB))
+        self.assertFalse(self.ask(BOB, "agent.status")["locked"])
+        self.kill()
+        self.assertEqual(self.ask(ALICE, "agent.status")["lock"]["by"], ["session"])
+        self.assertTrue(self.signs(BOB))
+        self.wait_until_watching()
+        self.logind.tell("unlock", "c2")
+        self.logind.tell("unlock", "c1")
+        wait_for(lambda: self.signs(ALICE))
+        records = [record for record in self.athd.audit() if record["event"] in ("agent_locked", "agent_unlocked")]
+        self.assertEqual({record["owner"] for record in records}, {ALICE})
+
+    def test_passphrase_cannot_be_asked(self):
+        self.assertEqual(self.ask(ALICE, "agent.lock")["reason"], "NO_PROMPTER")
+        self.assertTrue(self.signs(ALICE))
+
+    def test_sleep_locks_all_and_each_unlocks_theirs(self):
+        self.logind.tell("sleep")
+        self.logind.wait_for("released")
+        for uid in (ALICE, BOB):
+            self.assertEqual(self.ask(uid, "agent.status")["lock"]["by"], ["suspend"])
+        self.assertEqual(self.ask(ALICE, "agent.unlock")["reason"], "NO_PROMPTER")
+
+        def attend():
+            with Wire(self.athd.socket) as wire:
+                wire.send(request(1, "consent.attend"))
+                while True:
+                    line = wire.line()
+                    if line.get("params", {}).get("state") == "asked":
+                        wire.send(request(2, "consent.answer", id=line["params"]["id"], approve=True))
+                    elif line.get("id") == 2:
+                        return line["result"]
+
+        answers = []
+        attending = threading.Thread(target=lambda: answers.append(apart(attend, ALICE)))
+        attending.start()
+        try:
+            def unlocked():
+                return self.ask(ALICE, "agent.unlock").get("locked") is False
+            wait_for(unlocked)
+        finally:
+            attending.join(60)
+        self.assertEqual(answers, [{}])
+        self.assertTrue(self.signs(ALICE))
+        self.assertFalse(self.signs(BOB))
 
 
 class Watcher(LockTest):
