@@ -342,7 +342,8 @@ max_of(uint64_t a, uint64_t b)
 
 /* Is one of the jobs out for too long, though others are answered? What waits for others by the
  * rules of the wire (hsm_wire.h) has their time, too: signatures do not wait for signatures where
- * the hardware makes several at once, all else waits for all before it. */
+ * the hardware makes several at once, nobody waits for a person who is asked, but for what the
+ * hardware does then; all else waits for all before it. */
 static bool
 has_hanging_job(const struct hsm_unit *unit, uint64_t now_ms)
 {
@@ -356,7 +357,7 @@ has_hanging_job(const struct hsm_unit *unit, uint64_t now_ms)
         limit = max_of(own_limit(unit, job), is_free ? for_signatures : all_before);
         if (now_ms > job->moved_ms && now_ms - job->moved_ms >= limit)
             return true;
-        all_before = max_of(all_before, limit);
+        all_before = max_of(all_before, hsm_job_holds_nobody_up(job) ? HANG_CREATE_MS : limit);
         if (!is_free)
             for_signatures = all_before;
     }
