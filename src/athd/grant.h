@@ -63,10 +63,10 @@ struct grant { /* counted: the table, grants within it, callers at its socket, w
     int64_t created_at, expires_at; /* expires_at 0: never by itself */
     struct grant_process *process;  /* NULL: none */
 
-    int64_t max_uses;           /* signatures; 0: any number */
+    int64_t max_uses;                /* signatures; 0: any number */
     int64_t uses;                    /* that were begun */
     int64_t uses_sent, uses_on_disk; /* to the hardware; no more are given out than the file says */
-    int64_t uses_being_written; /* 0: no write is under way */
+    int64_t uses_being_written;      /* 0: no write is under way */
     int64_t used_up_at;
     TAILQ_HEAD(, grant_use_step) waiting;
 
@@ -80,23 +80,10 @@ struct grant { /* counted: the table, grants within it, callers at its socket, w
 ath_err grant_new(const struct json *params, uid_t owner, struct grant *parent,
                   const struct key_store *keys, int64_t now, struct why *why,
                   struct grant **ret_grant) ATH_MUST_USE;
+/* Without limits and numbers yet; one reference. NULL: out of memory. */
+struct grant *grant_new_empty(const char *name);
 struct grant *grant_ref(struct grant *grant);
 void grant_free(struct grant *grant); /* drops one reference; NULL is fine */
-
-/* TENANT/grants/NAME.json; what the file says was used may be more than what was. */
-ath_err grant_encode(const struct grant *grant, int64_t uses,
-                     struct json **ret_object) ATH_MUST_USE;
-/* A file: what it tells of others is left to the caller. */
-struct grant_file {
-    char *parent; /* NULL: none; owned, as the rest */
-    bool has_process;
-    struct grant_process_id process;
-    struct grant *grant;
-};
-/* ATH_ERR_PARSE with why, ATH_ERR_NOMEM. */
-ath_err grant_decode(const struct json *object, const char *name, uid_t owner, struct why *why,
-                     struct grant_file *ret_file) ATH_MUST_USE;
-void grant_file_done(struct grant_file *file);
 
 /* Its callers are one in fair queues, and handshakes and sessions are theirs alone:
  * caller->identity of them all, and of nobody at the owner's socket. */
@@ -113,6 +100,25 @@ bool grant_has_key(const struct grant *grant, const struct key *key);
 void grant_put_all(const struct grant *grant, struct json_maker *object);
 void grant_put_own(const struct grant *grant, struct json_maker *object, const char *name);
 
+/* grant_file.c */
+
+/* TENANT/grants/NAME.json; what the file says was used may be more than what was. */
+ath_err grant_encode(const struct grant *grant, int64_t uses,
+                     struct json **ret_object) ATH_MUST_USE;
+/* A file: what it tells of others is left to the caller. */
+struct grant_file {
+    char *parent; /* NULL: none; owned, as the rest */
+    bool has_process;
+    struct grant_process_id process;
+    struct grant *grant;
+};
+/* ATH_ERR_PARSE with why, ATH_ERR_NOMEM. */
+ath_err grant_decode(const struct json *object, const char *name, uid_t owner, struct why *why,
+                     struct grant_file *ret_file) ATH_MUST_USE;
+void grant_file_done(struct grant_file *file);
+/* Has it, or one that it is within, a process? */
+bool grant_has_process(const struct grant *grant);
+
 /* grant_decide.c */
 
 /* Does a decision depend on the caller's unit? NULL: no. */
@@ -128,9 +134,9 @@ bool grant_decide(const struct grant *grant, const struct policy_subject *subjec
 /* Counts a signature for the grant and all above it (NULL: nothing is counted).
  * ATH_ERR_POLICY_DENIED with why: all are used. */
 ath_err grant_use_begin(struct grant *grant, struct grant_use *use, struct why *why) ATH_MUST_USE;
-/* The hardware begins: now the files count it too. With use->waits 0 they do already; else done(ctx,
- * err) is called when they do, once and from the loop. ATH_ERR_AUDIT_UNAVAILABLE: a file could not
- * be written; ATH_ERR_POLICY_DENIED: the grant has ended. */
+/* The hardware begins: now the files count it too. With use->waits 0 they do already; else
+ * done(ctx, err) is called when they do, once and from the loop. ATH_ERR_AUDIT_UNAVAILABLE: a file
+ * could not be written; ATH_ERR_POLICY_DENIED: the grant has ended. */
 void grant_use_send(struct grant_use *use, void (*done)(void *ctx, ath_err err), void *ctx);
 /* Was nothing signed after all, it is not counted. Every use is ended; one that still waits is told
  * nothing any more. */

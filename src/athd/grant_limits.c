@@ -4,7 +4,6 @@
 
 #include "base/json.h"
 
-#define TEXT_MAX (1024u * 1024u)
 #define SOURCE "grant"
 
 /* What decides about others' grants, keys and peers, and what tells of others. */
@@ -117,7 +116,7 @@ check_unit(const struct json *object, struct why *why)
 {
     const char *unit = json_get_string(object, "unit");
 
-    if (unit != NULL && strpbrk(unit, "*?/") != NULL)
+    if (json_get(object, "unit") != NULL && (unit == NULL || strpbrk(unit, "*?/") != NULL))
         return why_set(why, ATH_ERR_INVALID_PARAMS,
                        "\"unit\" is the name of one unit, as ath-run-a.scope");
     return ATH_OK;
@@ -128,10 +127,12 @@ grant_limits_new(const struct json *object, uid_t owner, const struct policy_rul
                  struct why *why, struct policy_rules **ret_limits)
 {
     struct policy_rules *limits = policy_rules_new(owner);
-    struct ath_buf text = {.max = TEXT_MAX};
+    struct ath_buf text = {.max = GRANT_LIMITS_MAX_LEN};
     struct why found = {{0}};
     ath_err err = limits == NULL ? ATH_ERR_NOMEM : put_policy(object, &text);
 
+    if (err == ATH_ERR_LIMIT_EXCEEDED)
+        err = why_set(why, err, "the lists of a grant have at most %u bytes", GRANT_LIMITS_MAX_LEN);
     if (err == ATH_OK && (err = check_unit(object, why)) == ATH_OK &&
         (err = check_methods(object, why)) == ATH_OK &&
         (err = policy_rules_add(limits, ath_buf_slice(&text), SOURCE, &found)) != ATH_OK)

@@ -9,12 +9,14 @@
 #include "policy/policy_rules.h"
 
 #define GRANT_METHODS_DEFAULT "group:use"
+#define GRANT_LIMITS_MAX_LEN                                                                       \
+    16384u /* as JSON: all of them go into one answer, each into a record */
 
 /*
  * From `object`, the params of grant.create or a grant's file: keys, and where they are there
  * methods, audiences, peers, scopes, unit. `within` (NULL: none) is what the grant that makes this
  * one has: methods that are not named are then those of the default that it has.
- * ATH_ERR_INVALID_PARAMS with why, ATH_ERR_NOMEM.
+ * ATH_ERR_INVALID_PARAMS and ATH_ERR_LIMIT_EXCEEDED with why, ATH_ERR_NOMEM.
  */
 ath_err grant_limits_new(const struct json *object, uid_t owner, const struct policy_rule *within,
                          struct why *why, struct policy_rules **ret_limits) ATH_MUST_USE;

@@ -362,34 +362,6 @@ link_some(struct grant_table *table)
     return is_linked;
 }
 
-static bool
-has_process(const struct grant *grant)
-{
-    while (grant != NULL && grant->process == NULL)
-        grant = grant->parent;
-    return grant != NULL;
-}
-
-/* Does it outlive the athd that made it? It does while a process lives, its own or of one it is
- * within, and none that it is bound to has ended. */
-static bool
-is_over(const struct found *found, uid_t uid, enum grant_end_reason *ret_reason)
-{
-    const struct grant_file *file = &found->file;
-    struct why why = {{0}};
-
-    *ret_reason = GRANT_EXPIRED;
-    if (file->grant->expires_at != 0 && file->grant->expires_at <= clock_now())
-        return true;
-    *ret_reason = GRANT_PROCESS_ENDED;
-    if (file->has_process &&
-        grant_process_find_again(&file->process, uid, &why, &file->grant->process) != ATH_OK)
-        return true;
-    *ret_reason = file->parent != NULL && file->grant->parent == NULL ? GRANT_PARENT_ENDED
-                                                                      : GRANT_ATHD_RESTARTED;
-    return false;
-}
-
 /* In one walk the processes are found, in the next it is known who has none. */
 static void
 end_those_over(struct grant_table *table)
@@ -401,11 +373,10 @@ end_those_over(struct grant_table *table)
         if (found->file.grant->table == NULL) /* what it was within is not there */
             (void)insert(table, found->file.grant);
     for (found = table->found; found != NULL; found = found->next)
-        if (is_over(found, table->tenant->uid, &found->reason))
-            found->is_over = true;
+        found->is_over = grant_file_is_over(&found->file, table->tenant->uid, &found->reason);
     for (found = table->found; found != NULL; found = found->next) {
         reason = found->reason;
-        if (found->is_over || reason == GRANT_PARENT_ENDED || !has_process(found->file.grant))
+        if (found->is_over || reason == GRANT_PARENT_ENDED || !grant_has_process(found->file.grant))
             grant_end(found->file.grant, reason, NULL);
     }
 }

@@ -56,6 +56,11 @@ ath_err grant_table_adopt(struct grant *grant, struct grant_process *process, st
  * sessions end, and so do the grants within it. request: who did it; NULL: nobody. */
 void grant_end(struct grant *grant, enum grant_end_reason reason, const struct request *request);
 
+/* grant_file.c: has it ended with the athd that wrote it, or before? Its process is looked for.
+ * Once all of them are, one that has no process (grant_has_process) has ended too, for *ret_reason.
+ */
+bool grant_file_is_over(struct grant_file *file, uid_t uid, enum grant_end_reason *ret_reason);
+
 /* grant_uses.c: writes the file, counting this many; the grant has not ended. Errors as
  * store_replace. */
 void grant_table_write(struct grant *grant, int64_t uses, store_done_fn *done, void *ctx);

@@ -43,7 +43,8 @@ void listener_free(struct listener *listener);
 size_t listener_connections(const struct listener *listener);
 unsigned listener_connections_of(const struct listener *listener, const struct grant *grant);
 
-/* Whom a line is for: owner's sockets, of one tenant or (NULL) of any; and one grant's (NULL: none). */
+/* Whom a line is for: owner's sockets, of one tenant or (NULL) of any; and one grant's (NULL:
+ * none). */
 struct listener_audience {
     const struct tenant *tenant;
     const struct grant *grant;

@@ -86,8 +86,8 @@ test_what_is_the_owners_is_in_no_group_and_no_pattern(void **state)
 static void
 test_within_a_grant_the_default_is_what_that_one_has_of_it(void **state)
 {
-    struct policy_rules *outer = limits_of(
-        "{\"keys\":[\"k\"],\"methods\":[\"agent.hello\",\"grant.create\",\"key.get\"]}");
+    struct policy_rules *outer =
+        limits_of("{\"keys\":[\"k\"],\"methods\":[\"agent.hello\",\"grant.create\",\"key.get\"]}");
     struct policy_rules *inner = NULL;
 
     (void)state;
@@ -114,6 +114,7 @@ static const struct {
     {"{\"keys\":[\"k\"],\"scopes\":[\"\"]}", "scopes"},
     {"{\"keys\":[\"k\"],\"unit\":\"*.scope\"}", "unit"},
     {"{\"keys\":[\"k\"],\"unit\":\"a/b.scope\"}", "unit"},
+    {"{\"keys\":[\"k\"],\"unit\":7}", "unit"},
 };
 
 static void
@@ -129,6 +130,22 @@ test_what_is_wrong_is_refused_by_name_and_without_a_line_of_a_file(void **state)
             strstr(last_why.text, "grant:") != NULL)
             fail_msg("%s: %s", refused[i].text, last_why.text);
     }
+}
+
+static void
+test_lists_that_are_too_long_are_refused(void **state)
+{
+    struct ath_buf text = {0};
+    struct policy_rules *limits = NULL;
+
+    (void)state;
+    ath_buf_put_string(&text, "{\"keys\":[\"k\"],\"scopes\":[\"");
+    for (unsigned i = 0; i < 20; i++)
+        ath_buf_printf(&text, "%01000u\",\"", i);
+    ath_buf_put_string(&text, "a\"]}");
+    assert_int_equal(read_limits(ath_buf_text(&text), NULL, &limits), ATH_ERR_LIMIT_EXCEEDED);
+    assert_non_null(strstr(last_why.text, "16384"));
+    ath_buf_done(&text);
 }
 
 /* ---- narrower ---- */
@@ -180,8 +197,8 @@ test_what_is_wider_is_found_in_each_dimension(void **state)
     for (size_t i = 0; i < sizeof(narrower) / sizeof(narrower[0]); i++) {
         struct policy_rules *inner = limits_of(narrower[i].inner);
         struct why why = {{0}};
-        ath_err err = grant_limits_check_narrower(grant_limits_rule(outer),
-                                                  grant_limits_rule(inner), &why);
+        ath_err err =
+            grant_limits_check_narrower(grant_limits_rule(outer), grant_limits_rule(inner), &why);
 
         if (err != (narrower[i].wider == NULL ? ATH_OK : ATH_ERR_POLICY_DENIED) ||
             strcmp(why.text, narrower[i].wider == NULL ? "" : narrower[i].wider) != 0)
@@ -236,6 +253,7 @@ main(void)
         cmocka_unit_test(test_what_is_the_owners_is_in_no_group_and_no_pattern),
         cmocka_unit_test(test_within_a_grant_the_default_is_what_that_one_has_of_it),
         cmocka_unit_test(test_what_is_wrong_is_refused_by_name_and_without_a_line_of_a_file),
+        cmocka_unit_test(test_lists_that_are_too_long_are_refused),
         cmocka_unit_test(test_what_is_wider_is_found_in_each_dimension),
         cmocka_unit_test(test_what_an_outer_one_does_not_limit_an_inner_one_may),
         cmocka_unit_test(test_reading_survives_any_allocation_that_fails),

@@ -66,8 +66,8 @@ test_a_process_of_the_uid_is_found_and_found_again(void **state)
     assert_int_equal(grant_process_id(process)->pid, pid);
     assert_true(grant_process_id(process)->start_ticks > 0);
     assert_int_equal(strlen(grant_process_id(process)->boot_id), GRANT_BOOT_ID_SIZE - 1);
-    assert_int_equal(
-        grant_process_find_again(grant_process_id(process), getuid(), &why, &again), ATH_OK);
+    assert_int_equal(grant_process_find_again(grant_process_id(process), getuid(), &why, &again),
+                     ATH_OK);
     grant_process_free(again);
     grant_process_free(process);
     end_process(pid);
@@ -81,8 +81,7 @@ test_another_uids_and_none_at_all_are_refused(void **state)
     pid_t pid = start_process();
 
     (void)state;
-    assert_int_equal(grant_process_find(pid, getuid() + 1, &why, &process),
-                     ATH_ERR_INVALID_PARAMS);
+    assert_int_equal(grant_process_find(pid, getuid() + 1, &why, &process), ATH_ERR_INVALID_PARAMS);
     assert_non_null(strstr(why.text, "uid"));
     end_process(pid);
     assert_int_equal(grant_process_find(pid, getuid(), &why, &process), ATH_ERR_INVALID_PARAMS);
@@ -122,8 +121,7 @@ test_a_number_with_another_start_or_boot_is_another_process(void **state)
     id.boot_id[0] = id.boot_id[0] == '0' ? '1' : '0';
     assert_int_equal(grant_process_find_again(&id, getuid(), &why, &again), ATH_ERR_NOT_FOUND);
     id = *grant_process_id(process);
-    assert_int_equal(grant_process_find_again(&id, getuid() + 1, &why, &again),
-                     ATH_ERR_NOT_FOUND);
+    assert_int_equal(grant_process_find_again(&id, getuid() + 1, &why, &again), ATH_ERR_NOT_FOUND);
     end_process(pid);
     assert_int_equal(grant_process_find_again(&id, getuid(), &why, &again), ATH_ERR_NOT_FOUND);
     grant_process_free(process);
@@ -176,11 +174,11 @@ main(void)
         cmocka_unit_test_setup_teardown(test_another_uids_and_none_at_all_are_refused, begin, end),
         cmocka_unit_test_setup_teardown(test_one_that_has_ended_and_waits_to_be_waited_for_is_none,
                                         begin, end),
-        cmocka_unit_test_setup_teardown(
-            test_a_number_with_another_start_or_boot_is_another_process, begin, end),
+        cmocka_unit_test_setup_teardown(test_a_number_with_another_start_or_boot_is_another_process,
+                                        begin, end),
         cmocka_unit_test_setup_teardown(test_its_end_is_told_once, begin, end),
-        cmocka_unit_test_setup_teardown(
-            test_an_end_before_the_watch_is_told_too_and_none_after_it, begin, end),
+        cmocka_unit_test_setup_teardown(test_an_end_before_the_watch_is_told_too_and_none_after_it,
+                                        begin, end),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

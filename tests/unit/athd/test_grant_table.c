@@ -359,8 +359,7 @@ test_a_name_that_is_taken_and_a_path_that_is_in_the_way(void **state)
 static void
 test_what_it_is_within_is_part_of_its_end_and_of_its_numbers(void **state)
 {
-    struct grant *outer =
-        add("{\"name\":\"g\",\"keys\":[\"k\"],\"ttl\":100,\"max_uses\":9}", NULL);
+    struct grant *outer = add("{\"name\":\"g\",\"keys\":[\"k\"],\"ttl\":100,\"max_uses\":9}", NULL);
     struct grant *inner = add("{\"name\":\"h\",\"keys\":[\"k\"]}", outer);
     struct grant *last = add("{\"name\":\"i\",\"keys\":[\"k\"],\"ttl\":50,\"max_uses\":4}", inner);
 
@@ -502,11 +501,11 @@ test_a_file_that_is_not_whole_is_no_grant(void **state)
 static void
 test_a_file_says_what_the_grant_is(void **state)
 {
-    struct grant *grant =
-        add("{\"name\":\"g\",\"keys\":[\"k\"],\"methods\":[\"group:use\",\"grant.*\"],\"audiences\":"
-            "[\"https://*.example\"],\"peers\":[\"did:web:*\"],\"scopes\":[\"a:*\"],\"ttl\":9,"
-            "\"max_uses\":7,\"unit\":\"a.scope\"}",
-            NULL);
+    struct grant *grant = add(
+        "{\"name\":\"g\",\"keys\":[\"k\"],\"methods\":[\"group:use\",\"grant.*\"],\"audiences\":"
+        "[\"https://*.example\"],\"peers\":[\"did:web:*\"],\"scopes\":[\"a:*\"],\"ttl\":9,"
+        "\"max_uses\":7,\"unit\":\"a.scope\"}",
+        NULL);
     struct grant_file file;
     struct json *first = NULL, *second = NULL;
     char *text = fixture_read(&f, "grants/g.json");
