@@ -40,7 +40,7 @@ show_status(const struct cmd_context *context, const struct json *result)
 {
     const struct json *hsms = json_get(result, "hsms"), *hsm, *file;
 
-    cmd_print_fields(result, "uptime locked keys handshakes sessions audit counters");
+    cmd_print_fields(result, "uptime locked lock lock_on keys handshakes sessions audit counters");
     if (hsms == NULL)
         return; /* a grant is not told of the hardware */
     printf("\n");
@@ -391,6 +391,10 @@ look_at_athd(struct doctor *doctor, struct ath_client *client)
           json_get_string(hello, "version") != NULL ? json_get_string(hello, "version") : "?");
     if (json_is_true(json_get(status, "locked")))
         found(doctor, WRONG, "athd", "ath unlock", "it is locked");
+    if (json_get(status, "lock_on") != NULL &&
+        !json_is_true(json_get(json_get(status, "lock_on"), "watching")))
+        found(doctor, WRONG, "lock_on", "systemctl status systemd-logind, and athd's log",
+              "logind cannot be heard: neither sleep nor a locked session locks athd");
     if (json_first(json_get(status, "hsms")) == NULL && !doctor->is_grant)
         found(doctor, WRONG, "hsm", "athd --hsm tpm:device=/dev/tpmrm0",
               "no hardware is configured");
