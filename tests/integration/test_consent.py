@@ -11,6 +11,7 @@ import unittest
 
 from peer.agent import Athd, Connection, Failed
 from peer.asker import Asker
+from peer.scene import Scene
 from peer.wire import Wire, apart, is_running, reason, request, wait_for
 
 AUDIENCE = "did:web:app.example"
@@ -24,6 +25,7 @@ while read -r line; do
     printf '%s\\n' "$line" >> "{dir}/questions"
     case "$line" in
     CONFIRM*) while [ ! -e "{dir}/says" ]; do sleep 0.05; done; cat "{dir}/says" ;;
+    GETPIN*) echo "D correct horse battery staple"; echo OK ;;
     *) echo OK ;;
     esac
 done
@@ -621,6 +623,131 @@ class Environment(ConsentTest):
         self.addCleanup(os.close, slave)
         os.fchown(slave, 12345, 12345)
         self.fails(-32602, "consent.environment", GPG_TTY=os.ttyname(slave))
+
+
+class Lock(ConsentTest):
+    def test_a_lock_ends_questions_and_what_was_allowed(self):
+        self.attend()
+        asker = self.asker()
+        self.assertIn("result", self.give(asker, remember={"uses": 100}))
+        asker.ask("credential.issue", **{**self.issue, "ttl": 700})
+        self.question()
+        self.call("agent.lock")
+        self.assertEqual(reason(asker.answer()), "AGENT_LOCKED")
+        listed = self.call("consent.list")
+        self.assertEqual((listed["questions"], listed["allowed"], listed["refused"]), ([], [], []))
+        self.fails(-32006, "consent.answer", id="q0", approve=True)
+        self.call("agent.unlock")
+        self.assertTrue(self.is_asked(asker))
+
+
+class Handshakes(unittest.TestCase):
+    """The agent is a process of its own; the user answers in this one."""
+
+    def begin(self, **service):
+        scene = Scene(**service).__enter__()
+        self.addCleanup(scene.__exit__)
+        attending, agent = Connection(scene.me.socket), Asker(scene.me.socket)
+        self.addCleanup(attending.close)
+        self.addCleanup(agent.close)
+        attending.call("consent.attend")
+        return scene, agent
+
+    def answer(self, scene, **answer):
+        wait_for(lambda: scene.me.call("consent.list")["questions"])
+        question = scene.me.call("consent.list")["questions"][0]
+        self.assertTrue(question["can_narrow"])
+        scene.me.call("consent.answer", id=question["id"], approve=True, **answer)
+
+    def until_m3(self, scene, agent):
+        started = agent.call("handshake.start", key="agent", scopes=["mail:read", "mail:send"],
+                             server={"did": scene.shop["did"]}, user_key="alice")
+        scene.client = started["handshake"]
+        agent.ask("handshake.receive", handshake=scene.client, message=scene.accept(started["send"]))
+
+    def test_a_grant_that_is_issued_on_the_way_has_only_what_was_approved(self):
+        scene, agent = self.begin()
+        self.until_m3(scene, agent)
+        self.answer(scene, scopes=["mail:read"])
+        m4 = scene.to_server(agent.answer()["result"]["send"])["send"]
+        m5 = agent.call("handshake.receive", handshake=scene.client, message=m4)["send"]
+        m8, m9 = scene.to_server(m5)["send"]
+        agent.call("handshake.receive", handshake=scene.client, message=m8)
+        result = agent.call("handshake.receive", handshake=scene.client, message=m9)["result"]
+        self.assertEqual(result["scopes"], ["mail:read"])
+        self.assertEqual(result["denied"], [{"scope": "mail:send", "reason": "user_grant"}])
+
+    def test_m7_has_only_what_was_approved(self):
+        scene, agent = self.begin(require_user_confirmation=True)
+        self.until_m3(scene, agent)
+        self.answer(scene)
+        m4 = scene.to_server(agent.answer()["result"]["send"])["send"]
+        m5 = agent.call("handshake.receive", handshake=scene.client, message=m4)["send"]
+        m6 = scene.to_server(m5)["confirm"]
+        agent.ask("confirmation.answer", key="alice", message=m6, server=scene.shop["did"])
+        self.answer(scene, scopes=["mail:send"])
+        m7 = agent.answer()["result"]["send"]
+        self.assertEqual((m7["approved"], m7["approved_scopes"]), (True, ["mail:send"]))
+        m8, _ = scene.to_server(m7)["send"]
+        self.assertEqual(m8["scopes_granted"] if "scopes_granted" in m8 else m8["granted_scopes"], ["mail:send"])
+        record = scene.me.last_record("confirmation_given")
+        self.assertEqual((record["requested_scopes"], record["effective_scopes"]),
+                         (["mail:read", "mail:send"], ["mail:send"]))
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class System(unittest.TestCase):
+    ALICE, BOB = 12301, 12302
+
+    def setUp(self):
+        self.athd = Athd(arguments=["--system"])
+        self.addCleanup(self.athd.__exit__)
+        os.chmod(self.athd.dir, 0o755)
+        self.athd.configure({"socket_mode": "0666"})
+        self.athd.start()
+        self.athd.wait_for_hsm()
+        self.agent, self.user, self.bob = (self.process(uid) for uid in (self.ALICE, self.ALICE, self.BOB))
+        self.agent.call("key.create", name="alice", role="user")
+        self.issue = {"key": "alice", "client": CLIENT, "scopes": ["a"], "ttl": 60}
+
+    def process(self, uid):
+        asker = Asker(self.athd.socket, uid=uid)
+        self.addCleanup(asker.close)
+        return asker
+
+    def test_nobody_attends_nobody_can_be_asked_at_once(self):
+        self.agent.ask("credential.issue", **self.issue)
+        error = self.agent.answer()["error"]
+        self.assertEqual(error["data"]["reason"], "NO_PROMPTER")
+        self.assertIn("ath consent", error["message"])
+        self.bob.call("consent.attend")  # not for Alice
+        self.agent.ask("credential.issue", **self.issue)
+        self.assertEqual(reason(self.agent.answer()), "NO_PROMPTER")
+        self.bob.ask("consent.environment", TERM="dumb")
+        self.assertEqual(reason(self.bob.answer()), "NO_PROMPTER")
+        self.assertEqual(self.athd.prompters(), [])
+
+    def test_each_answers_for_himself_only_and_when_he_leaves_what_waits_ends(self):
+        attending = self.process(self.ALICE)
+        attending.call("consent.attend")
+        self.agent.ask("credential.issue", **self.issue)
+        wait_for(lambda: self.user.call("consent.list")["questions"])
+        question = self.user.call("consent.list")["questions"][0]
+        for stranger in (self.bob, self.process(0)):
+            self.assertEqual(stranger.call("consent.list")["questions"], [])
+            stranger.ask("consent.answer", id=question["id"], approve=True)
+            self.assertEqual(reason(stranger.answer()), "CONSENT_NOT_FOUND")
+        self.user.call("consent.answer", id=question["id"], approve=True, remember={"uses": 3})
+        self.assertIn("result", self.agent.answer())
+        window = self.user.call("consent.list")["allowed"][0]
+        self.assertEqual(self.bob.call("consent.list")["allowed"], [])
+        self.bob.ask("consent.forget", id=window["id"])
+        self.assertEqual(reason(self.bob.answer()), "CONSENT_NOT_FOUND")
+        self.user.call("consent.forget", id=window["id"])
+        self.agent.ask("credential.issue", **self.issue)
+        wait_for(lambda: self.user.call("consent.list")["questions"])
+        attending.close()
+        self.assertEqual(reason(self.agent.answer()), "NO_PROMPTER")
 
 
 if __name__ == "__main__":

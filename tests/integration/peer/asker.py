@@ -46,6 +46,14 @@ class Asker:
         self.process.stdin.flush()
         return self.id
 
+    def call(self, method, /, **params):
+        """Its result."""
+        self.ask(method, **params)
+        answer = self.answer()
+        if "result" not in answer:
+            raise AssertionError(f"{method}: {answer}")
+        return answer["result"]
+
     def has_answer(self):
         """Without waiting."""
         return b"\n" in self.buffer or bool(select.select([self.process.stdout], [], [], 0)[0])
