@@ -5,7 +5,7 @@
 #include <stdio.h>
 #include <unistd.h>
 
-#include "athd/consent.h"
+#include "athd/consent_question.h"
 
 static struct fixture fixture;
 static int answers;
@@ -466,6 +466,134 @@ ask_once(void *ctx)
     return answer->err;
 }
 
+/* ---- equal questions ---- */
+
+static void
+ask_same(struct answer *answer)
+{
+    struct request *request = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
+    struct consent_text text = {0};
+
+    assert_non_null(request);
+    *answer = (struct answer){.request = request};
+    consent_text_title(&text, "The same?");
+    consent_text_caller(&text, request->caller);
+    consent_ask(request, &text, &(struct consent_order){.ok_label = "Allow", .timeout_s = 60},
+                on_answer, answer);
+    assert_int_equal(answer->done, 0);
+}
+
+static void
+test_equal_questions_are_one_and_so_is_their_answer(void **state)
+{
+    struct answer same[10];
+
+    (void)state;
+    begin("silent");
+    for (size_t i = 0; i < 10; i++)
+        ask_same(&same[i]);
+    assert_int_equal(consent_waiting(fixture.athd.consent), 1);
+    run_until_lines("CONFIRM", 1);
+    request_cancel(same[3].request, ATH_ERR_CONSENT_TIMEOUT);
+    fixture_run_until(&fixture, &answers, 1);
+    assert_int_equal(same[3].err, ATH_ERR_CONSENT_TIMEOUT);
+    consent_question_end(TAILQ_FIRST(&fixture.athd.consent->questions), ATH_OK);
+    assert_int_equal(answers, 1); /* never from inside */
+    fixture_run_until(&fixture, &answers, 10);
+    for (size_t i = 0; i < 10; i++) {
+        assert_int_equal(same[i].done, 1);
+        assert_int_equal(same[i].err, i == 3 ? ATH_ERR_CONSENT_TIMEOUT : ATH_OK);
+    }
+    assert_int_equal(count_lines("START"), 1);
+    end();
+}
+
+static void
+test_the_number_of_the_process_makes_no_other_question_but_its_program_does(void **state)
+{
+    struct request *requests[3];
+    struct answer of[3];
+
+    (void)state;
+    begin("silent");
+    for (size_t i = 0; i < 3; i++) {
+        struct consent_text text = {0};
+
+        requests[i] = fixture_request(&fixture, RPC_CREDENTIAL_ISSUE);
+        assert_non_null(requests[i]);
+        of[i] = (struct answer){.request = requests[i]};
+        /* the kernel is not asked who this is: it would say that no such process is still here */
+        if (i == 1)
+            requests[i]->caller->exe_file.inode++;
+        consent_text_caller(&text, requests[i]->caller);
+        if (i == 2)
+            text.text.data[text.pid_at] ^= 1;
+        consent_ask(requests[i], &text, &(struct consent_order){.ok_label = "Allow"}, on_answer,
+                    &of[i]);
+    }
+    /* another file runs there now: of that one only the uid is known, and it is another asker */
+    assert_int_equal(consent_waiting(fixture.athd.consent), 2);
+    end();
+}
+
+static void
+test_whoever_was_refused_four_times_is_not_shown_a_fifth_time(void **state)
+{
+    struct answer refused[4], fifth, other;
+
+    (void)state;
+    begin("no");
+    for (size_t i = 0; i < 4; i++)
+        ask(&refused[i], 60);
+    fixture_run_until(&fixture, &answers, 4);
+    ask(&fifth, 60);
+    fixture_run_until(&fixture, &answers, 5);
+    assert_int_equal(fifth.err, ATH_ERR_RATE_LIMITED);
+    assert_int_equal(count_lines("START"), 4);
+    consent_backoffs_end(&fixture.athd.consent->backoffs);
+    ask(&other, 60);
+    fixture_run_until(&fixture, &answers, 6);
+    assert_int_equal(other.err, ATH_ERR_USER_DENIED);
+    end();
+}
+
+static void
+test_where_athd_has_no_prompter_and_nobody_attends_nobody_is_asked(void **state)
+{
+    struct answer answer;
+
+    (void)state;
+    begin("yes");
+    fixture.config.is_system = true;
+    ask(&answer, 60);
+    fixture_run_until(&fixture, &answers, 1);
+    assert_int_equal(answer.err, ATH_ERR_NO_PROMPTER);
+    assert_int_equal(count_lines("START"), 0);
+    end();
+}
+
+static void
+test_a_number_that_another_process_has_by_now_is_not_the_asker(void **state)
+{
+    struct consent_question *question;
+    struct caller other;
+    struct answer answer;
+
+    (void)state;
+    begin("silent");
+    ask(&answer, 60);
+    question = TAILQ_FIRST(&fixture.athd.consent->questions);
+    other = *answer.request->caller;
+    assert_true(consent_is_asker(question, &other));
+    other.start_ticks++; /* the number was given away */
+    assert_false(consent_is_asker(question, &other));
+    other.start_ticks = 0; /* it cannot be told: then it might be the same */
+    assert_true(consent_is_asker(question, &other));
+    other.pid = getppid();
+    assert_false(consent_is_asker(question, &other)); /* who started the asker may answer */
+    end();
+}
+
 static void
 test_each_failing_allocation_is_an_answer(void **state)
 {
@@ -495,6 +623,12 @@ main(void)
         cmocka_unit_test(test_too_many_questions_are_refused),
         cmocka_unit_test(test_long_question_is_shown_in_pages_each_to_be_confirmed),
         cmocka_unit_test(test_question_too_long_to_be_shown_is_not_asked),
+        cmocka_unit_test(test_equal_questions_are_one_and_so_is_their_answer),
+        cmocka_unit_test(
+            test_the_number_of_the_process_makes_no_other_question_but_its_program_does),
+        cmocka_unit_test(test_whoever_was_refused_four_times_is_not_shown_a_fifth_time),
+        cmocka_unit_test(test_where_athd_has_no_prompter_and_nobody_attends_nobody_is_asked),
+        cmocka_unit_test(test_a_number_that_another_process_has_by_now_is_not_the_asker),
         cmocka_unit_test(test_each_failing_allocation_is_an_answer),
     };
 
