@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "athd/grant.h"
+
 /* ---- who ---- */
 
 void
@@ -10,6 +12,7 @@ consent_asker_of(const struct caller *caller, uid_t tenant, struct consent_asker
 {
     *ret_asker = (struct consent_asker){.tenant = tenant, .uid = caller->uid};
     memcpy(ret_asker->grant, caller->grant, sizeof(ret_asker->grant));
+    ret_asker->grant_serial = caller->through != NULL ? caller->through->serial : 0;
     if (!caller_is_still(caller))
         return;
     memcpy(ret_asker->unit, caller->unit, sizeof(ret_asker->unit));
@@ -21,6 +24,7 @@ bool
 consent_asker_equal(const struct consent_asker *a, const struct consent_asker *b)
 {
     return a->tenant == b->tenant && a->uid == b->uid && strcmp(a->grant, b->grant) == 0 &&
+           a->grant_serial == b->grant_serial &&
            strcmp(a->unit, b->unit) == 0 && strcmp(a->exe, b->exe) == 0 &&
            a->exe_file.device == b->exe_file.device && a->exe_file.inode == b->exe_file.inode;
 }
@@ -216,6 +220,7 @@ put_asker(struct ath_buf *out, const struct consent_asker *asker)
     ath_buf_printf(out, "%lu %lu %llu %llu ", (unsigned long)asker->tenant,
                    (unsigned long)asker->uid, (unsigned long long)asker->exe_file.device,
                    (unsigned long long)asker->exe_file.inode);
+    ath_buf_printf(out, "%llu ", (unsigned long long)asker->grant_serial);
     put_string(out, asker->grant);
     put_string(out, asker->unit);
     put_string(out, asker->exe);

@@ -16,6 +16,7 @@ struct consent_asker {
     uid_t tenant; /* whose keys are asked for */
     uid_t uid;
     char grant[NAME_MAX_LEN + 1], unit[CALLER_UNIT_SIZE], exe[CALLER_EXE_SIZE]; /* "": none */
+    uint64_t grant_serial; /* of that very grant: a later one may have its name; 0: none */
     struct caller_file exe_file;
 };
 

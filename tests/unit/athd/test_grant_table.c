@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "athd/consent_about.h"
 #include "athd/grant_table.h"
 #include "athd/handshake_table.h"
 #include "athd/key_store.h"
@@ -374,6 +375,31 @@ test_what_it_is_within_is_part_of_its_end_and_of_its_numbers(void **state)
     assert_true(grant_identity(last) != grant_identity(inner));
 }
 
+static void
+test_a_later_grant_of_the_name_is_another_asker(void **state)
+{
+    struct grant *first = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL), *second;
+    struct caller one = {.uid = 1, .pid = 5}, other = {.uid = 1, .pid = 6}, later = {.uid = 1};
+    struct consent_asker asks[3];
+
+    (void)state;
+    caller_set_grant(&one, first);
+    caller_set_grant(&other, first);
+    grant_end(first, GRANT_REVOKED, NULL);
+    second = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL);
+    caller_set_grant(&later, second);
+    consent_asker_of(&one, 1, &asks[0]);
+    consent_asker_of(&other, 1, &asks[1]);
+    consent_asker_of(&later, 1, &asks[2]);
+    assert_true(consent_asker_equal(&asks[0], &asks[1]));
+    assert_false(consent_asker_equal(&asks[0], &asks[2]));
+    assert_true(caller_sees(&one, other.identity));
+    assert_false(caller_sees(&later, one.identity));
+    grant_free(one.through);
+    grant_free(other.through);
+    grant_free(later.through);
+}
+
 /* ---- the decision ---- */
 
 static struct policy_answer
@@ -538,6 +564,7 @@ main(void)
         TEST(test_the_end_of_one_is_the_end_of_all_within_it_and_of_no_other),
         TEST(test_a_name_that_is_taken_and_a_path_that_is_in_the_way),
         TEST(test_what_it_is_within_is_part_of_its_end_and_of_its_numbers),
+        TEST(test_a_later_grant_of_the_name_is_another_asker),
         TEST(test_each_of_the_chain_is_asked_and_the_first_no_is_told),
         TEST(test_a_file_that_is_not_whole_is_no_grant),
         TEST(test_a_file_says_what_the_grant_is),
