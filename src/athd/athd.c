@@ -26,7 +26,9 @@
 #define END_WAIT_MS 5000u /* for what is in flight */
 #define END_TELL_MS 100u
 #define END_LIMIT_MS 10000u /* whatever still hangs then is left behind */
-#define DESCRIPTORS 16384u  /* 2,048 connections a uid, and more than one uid */
+/* 2,048 connections a uid, two each, and more than one uid */
+#define DESCRIPTORS 16384u
+#define DESCRIPTORS_SYSTEM 65536u
 
 static const int signal_numbers[] = {SIGTERM, SIGINT, SIGHUP};
 
@@ -259,18 +261,21 @@ init_handles(struct athd *athd)
 
 /* Descriptors for every caller it promises to serve; small heaps for libuv's threads. */
 static void
-set_limits(void)
+set_limits(struct athd *athd)
 {
+    rlim_t wanted = athd->config->is_system ? DESCRIPTORS_SYSTEM : DESCRIPTORS;
     struct rlimit limit;
 
     signal(SIGPIPE, SIG_IGN);
     signal(SIGXFSZ, SIG_IGN); /* a file that may not grow is a write that fails, and is told */
     mallopt(M_ARENA_MAX, 1);
-    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < DESCRIPTORS) {
-        limit.rlim_cur = limit.rlim_max < DESCRIPTORS ? limit.rlim_max : DESCRIPTORS;
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur < wanted) {
+        limit.rlim_cur = limit.rlim_max < wanted ? limit.rlim_max : wanted;
         if (setrlimit(RLIMIT_NOFILE, &limit) != 0)
             log_warning("event=start reason=few-descriptors");
     }
+    if (getrlimit(RLIMIT_NOFILE, &limit) == 0)
+        athd->descriptors = limit.rlim_cur < wanted ? (size_t)limit.rlim_cur : (size_t)wanted;
 }
 
 static ath_err
@@ -312,7 +317,7 @@ athd_start(struct athd *athd, struct config *config, struct why *why)
     *athd = (struct athd){.config = config, .owner = geteuid(), .state_lock = -1};
     athd->started_ms = clock_monotonic_ms();
     athd->loop = &athd->loop_storage;
-    set_limits();
+    set_limits(athd);
     log_set_level(config->log_level);
     if ((err = crypto_init()) != ATH_OK)
         return why_set(why, err, "OpenSSL cannot be used");

@@ -35,6 +35,7 @@ struct athd {
     struct {
         TAILQ_HEAD(, reading) waiting;
         unsigned running, begun;
+        uint64_t turns;
     } readings; /* method_audit.c's */
     struct hsm_pool *hsms;
     struct policy *policy;
@@ -43,6 +44,7 @@ struct athd {
     struct consent *consent;
     struct listener *listener;
 
+    size_t descriptors;     /* how many it may have */
     unsigned topics_wanted; /* 1 << enum event_topic: asked for since the start */
     struct {                /* agent.status counters */
         uint64_t requests, errors, signatures, denials, prompts, helper_restarts,

@@ -16,7 +16,7 @@ struct athd;
 
 #define AUDIT_FLOOD_SINGLES 20u /* a kind, uid and minute */
 #define AUDIT_FLOOD_WINDOW_MS 60000u
-#define AUDIT_FLOOD_KINDS 32u /* kinds and uids at once; the last one is shared by all others */
+#define AUDIT_FLOOD_KINDS 256u /* kinds and uids at once; the last one is shared by all others */
 
 struct audit_flood {
     struct athd *athd;

@@ -174,7 +174,8 @@ void
 caller_set_grant(struct caller *caller, struct grant *grant)
 {
     caller->through = grant_ref(grant);
-    caller->identity = caller->lane = grant_identity(grant);
+    caller->identity = grant_identity(grant);
+    caller->lane = grant_identity(grant_outermost(grant));
     memcpy(caller->grant, grant->name, sizeof(caller->grant));
 }
 

@@ -55,8 +55,9 @@ struct caller {
     uint64_t identity; /* whose handshakes and sessions it has, and whom limits count: the uid and
                           pid, or the grant; at the owner's socket of an athd that serves several
                           uids the uid alone */
-    uint64_t lane;     /* fair queueing is between lanes: the identity; where athd serves several
-                          uids each has two, one for all of its grants */
+    uint64_t lane;     /* fair queueing is between lanes: the identity; of a grant within a grant the
+                          outermost; where athd serves several uids each has two, one for all of
+                          its grants */
 };
 
 /* SO_PEERCRED of a connected socket, and what /proc says of that process now. ATH_ERR_IO,

@@ -171,6 +171,20 @@ backlog(const struct connection *connection)
     return connection->out.len + connection->writing.len;
 }
 
+size_t
+connection_held(const struct connection *connection)
+{
+    return connection->reader.buf.len + backlog(connection);
+}
+
+/* Looked at where one holds much: the little of many has its limit in their number. */
+static bool
+holds_too_much(const struct connection *connection)
+{
+    return connection_held(connection) >= PAUSE_AT &&
+           listener_is_full_of(connection->athd->listener, connection->tenant);
+}
+
 /* What the socket does not take at once waits. */
 static void
 write_out(struct connection *connection)
@@ -202,7 +216,7 @@ send_line(struct connection *connection, struct ath_slice line)
 {
     struct ath_buf *out = &connection->out;
 
-    if (backlog(connection) >= RPC_WRITE_BACKLOG_MAX) {
+    if (backlog(connection) >= RPC_WRITE_BACKLOG_MAX || holds_too_much(connection)) {
         log_warning("event=cut-off caller=%ld/%lu reason=answers-not-read",
                     (long)connection->caller->pid, (unsigned long)connection->caller->uid);
         connection_close(connection);
@@ -309,6 +323,8 @@ on_read(uv_stream_t *stream, ssize_t len, const uv_buf_t *buf)
     connection->read_at_ms = clock_monotonic_ms();
     err = frame_reader_feed(&connection->reader, ath_slice_of(buf->base, (size_t)len));
     explicit_bzero(buf->base, (size_t)len);
+    if (err == ATH_OK && holds_too_much(connection))
+        err = ATH_ERR_LIMIT_EXCEEDED;
     if (err != ATH_OK)
         connection_refuse(connection, err, NULL);
     else

@@ -70,5 +70,7 @@ void connection_drain(struct connection *connection);
  * good? Called by the listener now and then while connection_wants_sweep. */
 void connection_sweep(struct connection *connection, uint64_t now_ms);
 bool connection_wants_sweep(const struct connection *connection);
+/* Bytes of what was read and of what waits to be written. */
+size_t connection_held(const struct connection *connection);
 
 #endif

@@ -359,7 +359,8 @@ check_room(const struct credential_store *store, const struct credential *creden
     for (const struct change *change = store->changes; change != NULL; change = change->next)
         if (is_other(change->credential, credential))
             return ATH_ERR_EXISTS;
-    return store->by_id.count >= CREDENTIALS_MAX ? ATH_ERR_LIMIT_EXCEEDED : ATH_OK;
+    return store->by_id.count >= tenant_share(store->athd, CREDENTIALS_MAX) ? ATH_ERR_LIMIT_EXCEEDED
+                                                                            : ATH_OK;
 }
 
 ath_err

@@ -88,6 +88,10 @@ check_call(const struct connection *connection, const struct rpc_call *call, str
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
                        "%u requests of this connection are under way; wait for an answer",
                        connection->in_flight);
+    if (connection->athd->config->is_system && connection->tenant->requests >= RPC_REQUESTS_MAX)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "%u requests of uid %lu are under way; wait for an answer",
+                       RPC_REQUESTS_MAX, (unsigned long)connection->tenant->uid);
     if (method == NULL || method_table[method->id] == NULL)
         return why_set(why, ATH_ERR_METHOD_NOT_FOUND, "athd has no method \"%s\"", call->method);
     *ret_method = method;

@@ -1,10 +1,14 @@
 #include "athd/grant_place.h"
 
+#include <endian.h>
 #include <errno.h>
+#include <linux/posix_acl.h>
+#include <linux/posix_acl_xattr.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/xattr.h>
 #include <unistd.h>
 
 #include "athd/athd.h"
@@ -46,7 +50,7 @@ dir_of(const struct athd *athd, uid_t uid, struct why *why, char **ret_dir)
     return *ret_dir == NULL ? ATH_ERR_NOMEM : ATH_OK;
 }
 
-/* In the system's athd everybody walks through to his own: who may connect is asked there. */
+/* In the system's athd everybody walks through to his own: who may connect is asked there, too. */
 static ath_err
 open_dir(const struct athd *athd, const char *dir, struct why *why)
 {
@@ -59,10 +63,41 @@ open_dir(const struct athd *athd, const char *dir, struct why *why)
                : why_set(why, ATH_ERR_IO, "cannot open %s: %s", dir, strerror(errno));
 }
 
+#define ACL_ENTRY(tag, perm, id)                                                                   \
+    {                                                                                              \
+        htole16(tag), htole16(perm), htole32((uint32_t)(id))                                       \
+    }
+#define ACL_READ_WRITE (ACL_READ | ACL_WRITE | ACL_EXECUTE)
+
+/* A uid's own directory: others neither learn the names of its grants nor get as far as to connect
+ * (acl(5); getxattr(2) of "system.posix_acl_access"). Where the file system has no such lists they
+ * do get as far, and are refused. */
 static ath_err
-open_parents(const struct athd *athd, char *dir, struct why *why)
+open_to(const struct athd *athd, const char *dir, uid_t uid, struct why *why)
 {
-    ath_err err = open_dir(athd, dir, why);
+    const struct {
+        struct posix_acl_xattr_header header;
+        struct posix_acl_xattr_entry entries[5];
+    } list = {
+        {htole32(POSIX_ACL_XATTR_VERSION)},
+        {ACL_ENTRY(ACL_USER_OBJ, ACL_READ_WRITE, ACL_UNDEFINED_ID),
+         ACL_ENTRY(ACL_USER, ACL_READ | ACL_EXECUTE, uid),
+         ACL_ENTRY(ACL_GROUP_OBJ, 0, ACL_UNDEFINED_ID),
+         ACL_ENTRY(ACL_MASK, ACL_READ | ACL_EXECUTE, ACL_UNDEFINED_ID),
+         ACL_ENTRY(ACL_OTHER, 0, ACL_UNDEFINED_ID)},
+    };
+
+    if (!athd->config->is_system || uid == geteuid() ||
+        setxattr(dir, "system.posix_acl_access", &list, sizeof(list), 0) == 0)
+        return ATH_OK;
+    log_debug("event=grant dir=%s reason=\"no access list: %s\"", dir, strerror(errno));
+    return open_dir(athd, dir, why);
+}
+
+static ath_err
+open_parents(const struct athd *athd, uid_t uid, char *dir, struct why *why)
+{
+    ath_err err = open_to(athd, dir, uid, why);
     char *slash = strrchr(dir, '/');
 
     if (err != ATH_OK || !athd->config->is_system)
@@ -97,7 +132,7 @@ grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct wh
 
     if ((err = dir_of(athd, uid, why, &parent)) != ATH_OK ||
         (err = file_make_private_dir(parent, why)) != ATH_OK ||
-        (err = open_parents(athd, parent, why)) != ATH_OK)
+        (err = open_parents(athd, uid, parent, why)) != ATH_OK)
         goto out;
     ath_buf_printf(&text, "%s/%s/" SOCKET_NAME, parent, name);
     if ((dir = file_path(parent, name)) == NULL || (path = text_of(&text)) == NULL)

@@ -11,7 +11,7 @@
 struct athd;
 
 /* The path of a grant's socket; its directory is made. In a user's athd nobody else can look into
- * it, in the system's every uid can walk to it. *ret_path is the caller's. ATH_ERR_IO (why),
+ * it, in the system's nobody but the uid. *ret_path is the caller's. ATH_ERR_IO (why),
  * ATH_ERR_NOMEM. */
 ath_err grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct why *why,
                          char **ret_path) ATH_MUST_USE;

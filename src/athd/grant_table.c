@@ -246,6 +246,22 @@ serve(struct grant *grant, struct why *why)
     return err;
 }
 
+/* Where athd serves several uids, who has as many grants as there is room left for gets no more. A
+ * quarter of the descriptors are for grants, a socket and a pidfd each. */
+static bool
+has_room(const struct grant_table *table)
+{
+    const struct athd *athd = table->tenant->athd;
+    const struct tenant *tenant;
+    size_t max = athd->descriptors / 8, count = 0;
+
+    if (!athd->config->is_system)
+        return true;
+    SLIST_FOREACH (tenant, &athd->tenants.all, of_athd)
+        count += tenant->grants == NULL ? 0 : grant_table_count(tenant->grants);
+    return count < max && table->by_name.count < max - count;
+}
+
 ath_err
 grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
                 store_done_fn *done, void *ctx)
@@ -258,6 +274,10 @@ grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
                        grant->name);
     if (table->by_name.count >= GRANTS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "there are %u grants already", GRANTS_MAX);
+    if (!has_room(table))
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "you have %zu grants, and athd has no room for more: revoke some",
+                       table->by_name.count);
     if ((err = insert(table, grant)) != ATH_OK)
         return err;
     if ((err = serve(grant, why)) != ATH_OK) {

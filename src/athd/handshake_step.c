@@ -231,7 +231,7 @@ on_approved(void *ctx, ath_err err, const struct scope_list *narrowed)
     }
     handshake->approved = true;
     if (handshake->asks_first)
-        policy_remember(handshake->request->athd->policy, &handshake->memo);
+        policy_remember(handshake->request->tenant, &handshake->memo);
     sign(handshake);
 }
 

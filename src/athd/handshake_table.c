@@ -237,18 +237,19 @@ count_of_caller(const struct handshake_table *table, uint64_t caller_identity)
 static ath_err
 make_room(struct handshake_table *table, const struct handshake *handshake)
 {
+    size_t max = tenant_share(table->tenant->athd, HANDSHAKES_MAX);
+    size_t ended_max = tenant_share(table->tenant->athd, HANDSHAKES_ENDED_MAX);
     struct handshake *oldest;
 
     if (handshake_is_client(handshake) &&
         count_of_caller(table, handshake->caller_identity) >= HANDSHAKES_PER_CALLER)
         return ATH_ERR_LIMIT_EXCEEDED;
-    while (table->by_id.count >= HANDSHAKES_MAX ||
-           table->by_id.count - table->running >= HANDSHAKES_ENDED_MAX) {
+    while (table->by_id.count >= max || table->by_id.count - table->running >= ended_max) {
         TAILQ_FOREACH (oldest, &table->ended, of_life)
             if (oldest->request == NULL)
                 break;
         if (oldest == NULL)
-            return table->by_id.count < HANDSHAKES_MAX ? ATH_OK : ATH_ERR_LIMIT_EXCEEDED;
+            return table->by_id.count < max ? ATH_OK : ATH_ERR_LIMIT_EXCEEDED;
         handshake_table_remove(table, oldest);
     }
     return ATH_OK;

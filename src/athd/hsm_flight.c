@@ -168,13 +168,16 @@ hsm_unit_pump(struct hsm_unit *unit)
 ath_err
 hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job)
 {
+    unsigned total = unit->queue.len + unit->waiting_count, own;
+
     if (unit->is_closing)
         return ATH_ERR_HSM_UNAVAILABLE;
-    if (unit->queue.len + unit->waiting_count >= HSM_QUEUE_MAX)
+    if (total >= HSM_QUEUE_MAX)
         return ATH_ERR_LIMIT_EXCEEDED;
-    if (hsm_queue_len_of(&unit->queue, job->item.identity) +
-            hsm_key_login_count_of(unit, job->item.identity) >=
-        HSM_QUEUE_CALLER_MAX)
+    own = hsm_queue_len_of(&unit->queue, job->item.identity) +
+          hsm_key_login_count_of(unit, job->item.identity);
+    /* who has as many as there is room left for gets no more: a few cannot take it all */
+    if (own >= HSM_QUEUE_CALLER_MAX || own >= HSM_QUEUE_MAX - total)
         return ATH_ERR_HSM_BUSY;
     job->unit = unit;
     job->queued_us = clock_monotonic_us();

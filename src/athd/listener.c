@@ -70,6 +70,25 @@ listener_connections_of(const struct listener *listener, const struct grant *gra
     return count;
 }
 
+/*
+ * Where athd serves several uids, who has as many connections as there is room left for gets no
+ * more: a few cannot take them all from the others. Half of the descriptors are for connections, a
+ * socket and a pidfd each.
+ */
+static ath_err
+check_room(const struct listener *listener, uid_t uid, struct why *why)
+{
+    size_t max = listener->athd->descriptors / 4;
+    size_t room = listener->count < max ? max - listener->count : 0;
+    size_t own = count_of_uid(listener, uid, false) + count_of_uid(listener, uid, true);
+
+    if (!listener->athd->config->is_system || own <= room)
+        return ATH_OK;
+    return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                   "athd has %zu connections, %zu of them of uid %lu: there is no room for more",
+                   listener->count, own, (unsigned long)uid);
+}
+
 static void
 record_refused(struct athd *athd, const struct caller *caller, ath_err err)
 {
@@ -109,10 +128,13 @@ admit(struct listener *listener, const struct listener_socket *socket,
       struct connection *connection, struct why *why)
 {
     struct caller *caller = connection->caller;
+    ath_err err = check_room(listener, caller->uid, why);
 
-    /* who starts more processes, or makes more grants, gets no larger share */
+    if (err != ATH_OK)
+        return err;
+    /* who starts more processes, or makes more grants, gets no larger share; 0 is athd's own */
     if (listener->athd->config->is_system)
-        caller->lane = (uint64_t)caller->uid << 32 | (socket->grant != NULL);
+        caller->lane = (uint64_t)caller->uid << 32 | (socket->grant == NULL ? 1 : 2);
     if (socket->grant != NULL)
         return admit_through(listener, socket, connection, why);
     if (listener->athd->config->is_system)
@@ -121,6 +143,20 @@ admit(struct listener *listener, const struct listener_socket *socket,
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "uid %lu has %u connections already",
                        (unsigned long)caller->uid, RPC_CONNECTIONS_MAX);
     return tenant_of_caller(listener->athd, caller, why, &connection->tenant);
+}
+
+bool
+listener_is_full_of(const struct listener *listener, const struct tenant *tenant)
+{
+    const struct connection *connection;
+    size_t held = 0;
+
+    if (!listener->athd->config->is_system)
+        return false;
+    LIST_FOREACH (connection, &listener->connections, entry)
+        if (connection->tenant == tenant)
+            held += connection_held(connection);
+    return held > RPC_HELD_MAX;
 }
 
 static void

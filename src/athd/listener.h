@@ -43,6 +43,9 @@ void listener_free(struct listener *listener);
 size_t listener_connections(const struct listener *listener);
 unsigned listener_connections_of(const struct listener *listener, const struct grant *grant);
 
+/* Where athd serves several uids: does it hold more of one's lines and answers than it may? */
+bool listener_is_full_of(const struct listener *listener, const struct tenant *tenant);
+
 /* Whom a line is for: owner's sockets, of one tenant or (NULL) of any; and one grant's (NULL:
  * none). */
 struct listener_audience {

@@ -60,7 +60,7 @@ lock_take_effect(struct tenant *tenant)
 {
     lock_out(tenant);
     cancel_locked_out(tenant);
-    policy_forget(tenant->athd->policy, tenant);
+    policy_forget(tenant);
     consent_end_windows_of(tenant->athd->consent, tenant->uid);
     key_store_each(tenant->keys, forget_yes, NULL);
     shut_hsms(tenant, true);

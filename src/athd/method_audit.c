@@ -22,6 +22,7 @@ struct reading {
     TAILQ_ENTRY(reading) entry;
     struct request *request; /* NULL: it was cancelled */
     struct athd *athd;
+    struct tenant *tenant; /* borrowed: lives as long as athd */
     uv_work_t work;
     bool is_running, is_begun;
     ath_err (*begin)(struct reading *reading);      /* before the first turn; NULL: nothing */
@@ -46,8 +47,10 @@ struct reading {
 static void
 reading_free(struct reading *reading)
 {
-    if (reading->is_begun)
+    if (reading->is_begun) {
         reading->athd->readings.begun--;
+        reading->tenant->readings.begun--;
+    }
     if (reading->query.cursor.dir != NULL)
         audit_query_done(&reading->query);
     audit_inclusion_done(&reading->inclusion);
@@ -134,16 +137,24 @@ on_worked(uv_work_t *work, int status)
     take_turns(athd);
 }
 
-/* Whose turn is next: those that hold files and memory are few. */
+/* Those that hold files and memory are few, and no tenant's are more than others have left. */
+static bool
+may_go_on(const struct athd *athd, const struct reading *reading)
+{
+    return reading->is_begun || reading->tenant->readings.begun < BEGUN_MAX - athd->readings.begun;
+}
+
+/* Whose turn is next: of the tenant that has waited longest, however many of others' wait. */
 static struct reading *
 next_of(const struct athd *athd)
 {
-    struct reading *reading;
+    struct reading *reading, *next = NULL;
 
     TAILQ_FOREACH (reading, &athd->readings.waiting, entry)
-        if (reading->is_begun || athd->readings.begun < BEGUN_MAX)
-            return reading;
-    return NULL;
+        if (may_go_on(athd, reading) &&
+            (next == NULL || reading->tenant->readings.turn < next->tenant->readings.turn))
+            next = reading;
+    return next;
 }
 
 static ath_err
@@ -153,6 +164,7 @@ begin_turn(struct reading *reading)
         return ATH_OK;
     reading->is_begun = true;
     reading->athd->readings.begun++;
+    reading->tenant->readings.begun++;
     return reading->begin == NULL ? ATH_OK : reading->begin(reading);
 }
 
@@ -164,6 +176,7 @@ take_turns(struct athd *athd)
 
     while (athd->readings.running < READINGS_MAX && (reading = next_of(athd)) != NULL) {
         TAILQ_REMOVE(&athd->readings.waiting, reading, entry);
+        reading->tenant->readings.turn = ++athd->readings.turns;
         if ((reading->err = begin_turn(reading)) != ATH_OK) {
             finish(reading);
             continue;
@@ -187,6 +200,7 @@ reading_new(struct request *request)
     }
     reading->request = request;
     reading->athd = request->athd;
+    reading->tenant = request->tenant;
     reading->span = audit_log_span(request->athd->audit);
     return reading;
 }

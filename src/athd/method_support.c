@@ -170,7 +170,7 @@ on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
         err = decide_again(asking->request);
     if (err == ATH_OK && narrowed == NULL) { /* a yes to less is none to the next of the same */
         asking->key->confirmed = true;
-        policy_remember(asking->request->athd->policy, &asking->request->memo);
+        policy_remember(asking->request->tenant, &asking->request->memo);
     }
     /* the hardware gets its usual time after the person took theirs */
     if (err == ATH_OK)

@@ -315,7 +315,7 @@ peer_store_put(struct peer_store *store, struct peer *taken_peer, store_done_fn 
     char *path = path_of(store, taken_peer->did);
     ath_err err = path == NULL ? ATH_ERR_NOMEM : text_of(taken_peer, &text);
 
-    if (err == ATH_OK && store->by_did.count >= PEERS_MAX &&
+    if (err == ATH_OK && store->by_did.count >= tenant_share(store->athd, PEERS_MAX) &&
         peer_store_find(store, taken_peer->did) == NULL)
         err = ATH_ERR_LIMIT_EXCEEDED;
     if (err != ATH_OK)

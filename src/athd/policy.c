@@ -23,7 +23,6 @@ struct policy {
     struct policy_rules *owner; /* the built-in ones: what observing never goes beyond */
     bool is_built_in;
     bool looks_at_process; /* some rule wants more than uid, gid and grant */
-    struct policy_limits limits;
 };
 
 /* ---- the rules in force ---- */
@@ -261,9 +260,7 @@ look_at_consent(const struct tenant *tenant, const struct policy_rule *rule,
                 const struct policy_subject *subject, const struct policy_question *question,
                 struct policy_answer *answer)
 {
-    const struct policy *policy = tenant->athd->policy;
     const struct policy_yes yes = {.rule = rule,
-                                   .tenant = tenant->uid,
                                    .subject = subject,
                                    .question = question,
                                    .key_did = which_key(tenant, question->key)};
@@ -272,19 +269,33 @@ look_at_consent(const struct tenant *tenant, const struct policy_rule *rule,
         return;
     if (rule->consent == POLICY_CONSENT_ALWAYS || policy_limits_memo(&yes, &answer->memo) != ATH_OK)
         answer->memo.for_s = 0;
-    else if (policy_limits_has(&policy->limits, &answer->memo))
+    else if (tenant->limits != NULL && policy_limits_has(tenant->limits, &answer->memo))
         return;
     answer->verdict = POLICY_ASK;
 }
 
+/* NULL: out of memory. */
+static struct policy_limits *
+limits_of(struct tenant *tenant)
+{
+    if (tenant->limits == NULL)
+        tenant->limits = calloc(1, sizeof(*tenant->limits));
+    return tenant->limits;
+}
+
 /* Only keys that there are: what a caller makes up must not fill the table. */
 static int64_t
-count(const struct tenant *tenant, const struct policy_rule *rule, const struct caller *caller,
+count(struct tenant *tenant, const struct policy_rule *rule, const struct caller *caller,
       const struct policy_question *question)
 {
     bool is_known = which_key(tenant, question->key) != NULL;
+    bool by_grant = !tenant->athd->config->is_system || rule->grants.count > 0;
 
-    return policy_limits_count(&tenant->athd->policy->limits, rule, tenant->uid, caller,
+    if (rule->rate == 0)
+        return 0;
+    if (limits_of(tenant) == NULL)
+        return 1;
+    return policy_limits_count(tenant->limits, rule, caller, by_grant,
                                is_known ? question->key : NULL);
 }
 
@@ -341,18 +352,19 @@ policy_decide(struct tenant *tenant, const struct caller *caller,
         return answer;
     }
     look_at_consent(tenant, decision.allowing, &subject, question, &answer);
-    answer.memo.tenant = tenant->uid;
     return answer;
 }
 
 void
-policy_remember(struct policy *policy, const struct policy_memo *memo)
+policy_remember(struct tenant *tenant, const struct policy_memo *memo)
 {
-    policy_limits_keep(&policy->limits, memo);
+    if (memo->for_s > 0 && limits_of(tenant) != NULL) /* else they are asked again */
+        policy_limits_keep(tenant->limits, memo);
 }
 
 void
-policy_forget(struct policy *policy, const struct tenant *tenant)
+policy_forget(struct tenant *tenant)
 {
-    policy_limits_forget(&policy->limits, tenant->uid);
+    if (tenant->limits != NULL)
+        policy_limits_forget(tenant->limits);
 }

@@ -20,7 +20,6 @@ enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK, POLICY_LIMITED };
 /* What an allowed request leaves behind when the user has said yes. */
 struct policy_memo {
     uint8_t of[SHA256_LEN]; /* by which rule, for whom, which key, which audiences */
-    uid_t tenant;           /* whose things it is about */
     int64_t for_s;          /* 0: nothing is remembered; INT64_MAX: as long as athd runs */
 };
 
@@ -40,13 +39,15 @@ ath_err policy_open(struct athd *athd, struct why *why, struct policy **ret_poli
 ath_err policy_reload(struct policy *policy, struct why *why) ATH_MUST_USE;
 void policy_free(struct policy *policy);
 
-/* Decides (a grant first, and all above it; then the rules), and counts for `rate` unless the question is preliminary or has been counted. */
+/* Decides (a grant first, and all above it; then the rules), and counts for `rate` unless the
+ * question is preliminary or has been counted. Where athd serves several uids the rules are the
+ * machine's: whatever grants a uid makes, it counts as one, except in rules about grants. */
 struct policy_answer policy_decide(struct tenant *tenant, const struct caller *caller,
                                    const struct policy_question *question, bool is_counted);
 /* The user said yes to what was asked. */
-void policy_remember(struct policy *policy, const struct policy_memo *memo);
+void policy_remember(struct tenant *tenant, const struct policy_memo *memo);
 /* Every yes about this tenant's things. */
-void policy_forget(struct policy *policy, const struct tenant *tenant);
+void policy_forget(struct tenant *tenant);
 
 /* The rules in force, and what they would say; nothing is counted. */
 const struct policy_rules *policy_rules(const struct policy *policy);

@@ -49,7 +49,7 @@ on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
     if (err == ATH_OK)
         err = decide_again(request, &why, &data);
     if (err == ATH_OK) {
-        policy_remember(request->athd->policy, &asking->memo);
+        policy_remember(request->tenant, &asking->memo);
         /* the method gets its usual time after the person took theirs */
         request_set_deadline(request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     }

@@ -24,17 +24,18 @@ struct rate_name {
 };
 
 static ath_err
-name_rate(const struct policy_rule *rule, uid_t tenant, const struct caller *caller,
+name_rate(const struct policy_rule *rule, const struct caller *caller, bool by_grant,
           const char *key, struct rate_name *ret_name)
 {
     struct ath_buf text = {0};
     ath_err err;
 
     ath_buf_put(&text, rule->digest, SHA256_LEN);
-    ath_buf_printf(&text, "%lu|%lu|", (unsigned long)tenant, (unsigned long)caller->uid);
+    ath_buf_printf(&text, "%lu|", (unsigned long)caller->uid);
     /* whoever makes grants within a grant gets no more for it */
-    put_name(&text, caller->through != NULL ? grant_outermost(caller->through)->name
-                                            : caller->grant);
+    put_name(&text, !by_grant ? NULL
+                    : caller->through != NULL ? grant_outermost(caller->through)->name
+                                              : caller->grant);
     err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_name->who);
     put_name(&text, key);
     if (err == ATH_OK)
@@ -75,8 +76,8 @@ find_rate(struct policy_limits *limits, const struct rate_name *name, uint64_t n
 
 /* The generic cell rate algorithm (ITU-T I.371, annex A), with a burst of one period. */
 int64_t
-policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule, uid_t tenant,
-                    const struct caller *caller, const char *key)
+policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule,
+                    const struct caller *caller, bool by_grant, const char *key)
 {
     uint64_t now_us = clock_monotonic_ms() * 1000, period_us = rule->rate_s * US_PER_S;
     uint64_t step_us = rule->rate == 0 ? 0 : period_us / rule->rate, full_us;
@@ -85,7 +86,7 @@ policy_limits_count(struct policy_limits *limits, const struct policy_rule *rule
 
     if (rule->rate == 0)
         return 0;
-    if (name_rate(rule, tenant, caller, key, &name) != ATH_OK ||
+    if (name_rate(rule, caller, by_grant, key, &name) != ATH_OK ||
         (rate = find_rate(limits, &name, now_us)) == NULL)
         return 1;
     full_us = (rate->full_until_us > now_us ? rate->full_until_us : now_us) + step_us;
@@ -128,7 +129,6 @@ policy_limits_memo(const struct policy_yes *yes, struct policy_memo *ret_memo)
     ath_err err;
 
     ath_buf_put(&text, yes->rule->digest, SHA256_LEN);
-    ath_buf_printf(&text, "%lu|", (unsigned long)yes->tenant);
     put_subject(&text, yes->subject);
     put_name(&text, question->key);
     put_name(&text, yes->key_did);
@@ -169,14 +169,12 @@ policy_limits_keep(struct policy_limits *limits, const struct policy_memo *memo)
         if (limits->kept[i].until_s < oldest->until_s)
             oldest = &limits->kept[i];
     memcpy(oldest->of, memo->of, SHA256_LEN);
-    oldest->tenant = memo->tenant;
     oldest->until_s = memo->for_s == INT64_MAX ? UINT64_MAX : now_s + (uint64_t)memo->for_s;
 }
 
 void
-policy_limits_forget(struct policy_limits *limits, uid_t tenant)
+policy_limits_forget(struct policy_limits *limits)
 {
     for (size_t i = 0; i < POLICY_MEMOS; i++)
-        if (limits->kept[i].tenant == tenant)
-            limits->kept[i].until_s = 0;
+        limits->kept[i].until_s = 0;
 }

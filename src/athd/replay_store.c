@@ -86,19 +86,20 @@ rebuild(struct replay_store *store, size_t capacity, int64_t now)
 static ath_err
 make_room(struct replay_store *store, int64_t now)
 {
+    size_t max = tenant_share(store->athd, REPLAY_MAX);
     ath_err err;
 
     if (store->capacity == 0)
         return rebuild(store, CAPACITY_MIN, now);
-    if (store->count < store->capacity / 4 * 3 && store->count < REPLAY_MAX)
+    if (store->count < store->capacity / 4 * 3 && store->count < max)
         return ATH_OK;
     /* a full table is searched for expired ones at most once a second */
-    if (store->count >= REPLAY_MAX && store->rebuilt_at == now)
+    if (store->count >= max && store->rebuilt_at == now)
         return ATH_ERR_LIMIT_EXCEEDED;
     store->rebuilt_at = now;
     if ((err = rebuild(store, store->capacity, now)) != ATH_OK)
         return err;
-    if (store->count >= REPLAY_MAX)
+    if (store->count >= max)
         return ATH_ERR_LIMIT_EXCEEDED;
     return store->count >= store->capacity / 2 ? rebuild(store, store->capacity * 2, now) : ATH_OK;
 }

@@ -29,21 +29,25 @@ on_deadline(uv_timer_t *timer)
 {
     struct request_table *table = timer->data;
     uint64_t now_ms = clock_monotonic_ms(), next_ms = UINT64_MAX;
-    struct request *request, *due;
+    LIST_HEAD(, request) due = LIST_HEAD_INITIALIZER(due);
+    struct request *request, *next;
 
     table->timer_at_ms = 0;
-    do { /* from the start after each: a cancel may end other requests too */
-        due = NULL;
-        next_ms = UINT64_MAX;
-        LIST_FOREACH (request, &table->all, of_athd) {
-            if (is_due(request, now_ms))
-                due = request;
-            else if (request->deadline_ms < next_ms)
-                next_ms = request->deadline_ms;
+    for (request = LIST_FIRST(&table->all); request != NULL; request = next) {
+        next = LIST_NEXT(request, of_athd);
+        if (is_due(request, now_ms)) {
+            LIST_REMOVE(request, of_athd);
+            LIST_INSERT_HEAD(&due, request, of_athd);
         }
-        if (due != NULL)
-            request_cancel(due, ATH_ERR_HSM_UNAVAILABLE);
-    } while (due != NULL);
+        if (request->deadline_ms < next_ms) /* one that is due, too: it may not be over at once */
+            next_ms = request->deadline_ms;
+    }
+    /* a cancel may end others, too, which then leave this list by themselves */
+    while ((request = LIST_FIRST(&due)) != NULL) {
+        LIST_REMOVE(request, of_athd);
+        LIST_INSERT_HEAD(&table->all, request, of_athd);
+        request_cancel(request, ATH_ERR_HSM_UNAVAILABLE);
+    }
     if (next_ms != UINT64_MAX)
         start_timer(table, next_ms);
 }
@@ -119,6 +123,7 @@ request_new(struct connection *connection, struct batch *batch, struct rpc_call 
     LIST_INSERT_HEAD(&connection->requests, request, of_connection);
     request->is_of_connection = true;
     connection->in_flight++;
+    request->tenant->requests++;
     LIST_INSERT_HEAD(&athd->requests.all, request, of_athd);
     athd->requests.count++;
     athd->counters.requests++;
@@ -134,6 +139,7 @@ request_free(struct request *request)
 
     LIST_REMOVE(request, of_athd);
     request->athd->requests.count--;
+    request->tenant->requests--;
     if (request->is_of_connection)
         LIST_REMOVE(request, of_connection);
     if (connection != NULL)

@@ -264,7 +264,7 @@ service_store_put(struct service_store *store, struct service *taken_rules, stor
 
     if (err == ATH_OK)
         err = store_file_text(object, &text);
-    if (err == ATH_OK && store->by_name.count >= SERVICES_MAX &&
+    if (err == ATH_OK && store->by_name.count >= tenant_share(store->athd, SERVICES_MAX) &&
         service_store_find(store, taken_rules->name) == NULL)
         err = ATH_ERR_LIMIT_EXCEEDED;
     if (err == ATH_OK && key_is_taken(store, taken_rules))

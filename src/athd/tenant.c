@@ -15,6 +15,7 @@
 #include "athd/replay_store.h"
 #include "athd/service_store.h"
 #include "athd/session_table.h"
+#include "athd/sub_uid.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -46,6 +47,7 @@ tenant_free(struct tenant *tenant)
     lock_free(tenant->lock);
     freeze_free(tenant->freeze);
     grant_table_free(tenant->grants);
+    free(tenant->limits);
     free(tenant->dir);
     free(tenant);
 }
@@ -157,10 +159,39 @@ open_found(void *ctx, const char *name)
 }
 
 static ath_err
+found_one(void *ctx, const char *name)
+{
+    (void)name;
+    *(bool *)ctx = true;
+    return ATH_OK;
+}
+
+/* What an athd of one user had in the same place is nobody's here: whose it is can only be said by
+ * a person. */
+static void
+look_for_keys_of_one(const struct athd *athd)
+{
+    const char *state = athd->config->state_dir;
+    char *dir = file_path(state, "keys");
+    struct why why = {{0}};
+    bool is_found = false;
+
+    if (dir != NULL && file_each(dir, ".json", found_one, &is_found, &why) == ATH_OK && is_found)
+        log_warning("event=state reason=\"%s has keys of an athd without --system, which nobody "
+                    "reaches here: stop athd and move keys, peers, services, credentials, replay, "
+                    "frozen.json and lock.json from %s to %s/" USERS_DIR "/UID of the user they "
+                    "belong to; see athd(8)\"",
+                    dir, state, state);
+    free(dir);
+}
+
+static ath_err
 open_all(struct athd *athd, struct why *why)
 {
     char *dir = file_path(athd->config->state_dir, USERS_DIR);
     ath_err err = dir == NULL ? ATH_ERR_NOMEM : file_make_private_dir(dir, why);
+
+    look_for_keys_of_one(athd);
 
     if (err == ATH_OK)
         err = file_each(dir, "", open_found, athd, why);
@@ -246,6 +277,7 @@ ath_err
 tenant_of_caller(struct athd *athd, const struct caller *caller, struct why *why,
                  struct tenant **ret_tenant)
 {
+    char lender[SUB_UID_LENDER_SIZE];
     struct tenant *tenant;
     ath_err err;
 
@@ -256,6 +288,11 @@ tenant_of_caller(struct athd *athd, const struct caller *caller, struct why *why
             *ret_tenant = tenant;
             return ATH_OK;
         }
+    if (sub_uid_is_lent(SUB_UID_FILE, caller->uid, lender))
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "uid %lu is lent to %s for containers (" SUB_UID_FILE
+                       "): use athd as that user",
+                       (unsigned long)caller->uid, lender);
     if (athd->tenants.count >= TENANTS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "%u users have their things here already",
                        TENANTS_MAX);
@@ -271,6 +308,12 @@ tenants_have_public(const struct athd *athd, const struct public_key *public_key
         if (key_store_find_public(tenant->keys, public_key) != NULL)
             return true;
     return false;
+}
+
+size_t
+tenant_share(const struct athd *athd, size_t max)
+{
+    return athd->config->is_system ? max / 16 : max;
 }
 
 ath_err

@@ -34,6 +34,12 @@ struct tenant {
     struct handshake_table *handshakes;
     struct session_table *sessions;
     struct grant_table *grants;
+    struct policy_limits *limits; /* policy.c's; NULL: nothing to remember yet */
+    unsigned requests;            /* under way */
+    struct {
+        unsigned begun;
+        uint64_t turn; /* when it last read: the larger, the later */
+    } readings;        /* method_audit.c's */
     SLIST_ENTRY(tenant) of_athd;
 };
 
@@ -54,11 +60,14 @@ void tenants_free(struct athd *athd);
 
 /* Whose things a caller at athd's own socket works with. The first call of a uid makes its (empty)
  * directory, which blocks for as long as that takes. Lives as long as athd. ATH_ERR_LIMIT_EXCEEDED
- * (TENANTS_MAX), ATH_ERR_POLICY_DENIED (a uid that is several people's, or somebody else's
- * tomorrow), ATH_ERR_IO, ATH_ERR_NOMEM with why. */
+ * (TENANTS_MAX), ATH_ERR_POLICY_DENIED (a uid that is several people's, somebody else's
+ * tomorrow, or lent to another's containers), ATH_ERR_IO, ATH_ERR_NOMEM with why. */
 ath_err tenant_of_caller(struct athd *athd, const struct caller *caller, struct why *why,
                          struct tenant **ret_tenant) ATH_MUST_USE;
 
+/* Of what a user's athd keeps at most `max`, a uid has a sixteenth where athd serves several: it is
+ * read at the start and lies in memory. */
+size_t tenant_share(const struct athd *athd, size_t max);
 /* May it make one more key? Else why says how many there may be. ATH_ERR_LIMIT_EXCEEDED. */
 ath_err tenant_check_key_count(const struct tenant *tenant, struct why *why) ATH_MUST_USE;
 /* Is the public key one of any tenant's? One key of the hardware has one owner. */

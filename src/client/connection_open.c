@@ -6,6 +6,7 @@
 #include "client/connection.h"
 
 #include <errno.h>
+#include <grp.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -65,12 +66,37 @@ static ath_err ATH_PRINTF(3, 4)
     return ATH_ERR_UNREACHABLE;
 }
 
+#define GROUP_NAME_SIZE 65
+
+/* Is the socket one of a whole machine's athd, open to a group (which we are then not in)? */
+static bool
+is_for_group(const struct stat *info, char ret_name[GROUP_NAME_SIZE])
+{
+    struct group storage, *found = NULL;
+    char room[4096];
+
+    if (info->st_uid == geteuid() || (info->st_mode & 0022) != 0020)
+        return false;
+    if (getgrgid_r(info->st_gid, &storage, room, sizeof(room), &found) == 0 && found != NULL)
+        (void)snprintf(ret_name, GROUP_NAME_SIZE, "%s", found->gr_name);
+    else
+        (void)snprintf(ret_name, GROUP_NAME_SIZE, "%lu", (unsigned long)info->st_gid);
+    return true;
+}
+
 /* EACCES or EPERM: file permissions if they explain it, else something that stands around us. */
 static ath_err
 explain_forbidden(const char *path, struct connection_failure *failure)
 {
+    char group[GROUP_NAME_SIZE];
     struct stat info;
 
+    if (stat(path, &info) == 0 && is_for_group(&info, group))
+        return unreachable(
+            failure, "forbidden",
+            "the socket %s is for members of the group \"%s\": ask to be added to it "
+            "(usermod -aG %s YOU), and log in again",
+            path, group, group);
     if (stat(path, &info) == 0 && info.st_uid != geteuid())
         return unreachable(
             failure, "forbidden",

@@ -154,7 +154,7 @@ test_consent_once_is_asked_again_when_its_time_is_over(void **state)
     answer = ask(7, "key.list", "a");
     assert_int_equal(answer.verdict, POLICY_ASK);
     assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ASK); /* no answer yet */
-    policy_remember(f.athd.policy, &answer.memo);
+    policy_remember(f.tenant, &answer.memo);
     assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ALLOW);
     assert_int_equal(ask(7, "key.list", "b").verdict, POLICY_ASK);
     assert_int_equal(ask(7, "key.get", "a").verdict, POLICY_ASK);
