@@ -23,10 +23,14 @@ batch_ref(struct batch *batch)
 }
 
 void
-batch_put(struct batch *batch, struct ath_slice answer)
+batch_put(struct batch *batch, struct connection *connection, struct ath_slice answer)
 {
+    size_t before = batch->answers.len;
+
     ath_buf_put_byte(&batch->answers, batch->answers.len == 0 ? '[' : ',');
     ath_buf_put_slice(&batch->answers, answer);
+    if (connection != NULL)
+        connection_note_batched(connection, batch->answers.len - before);
 }
 
 void
@@ -34,6 +38,8 @@ batch_release(struct batch *batch, struct connection *connection)
 {
     if (--batch->references > 0)
         return;
+    if (connection != NULL)
+        connection->batched -= batch->answers.len;
     if (connection != NULL && batch->answers.err != ATH_OK) {
         connection_answer_error(connection, NULL, NULL, batch->answers.err, NULL);
     } else if (connection != NULL && batch->answers.len > 0) {

@@ -14,8 +14,9 @@ struct batch {
 /* With one reference. NULL when out of memory. */
 struct batch *batch_new(void);
 void batch_ref(struct batch *batch);
-/* Adds one answer; more than ANSWER_MAX bytes in all: .answers.err. */
-void batch_put(struct batch *batch, struct ath_slice answer);
+/* Adds one answer, which may be too much of them for `connection` (NULL: the caller is gone); more
+ * than ANSWER_MAX bytes in all: .answers.err. */
+void batch_put(struct batch *batch, struct connection *connection, struct ath_slice answer);
 /* Drops a reference; the last one sends the array to `connection` (NULL: the caller is gone) unless
  * there was nothing to answer. */
 void batch_release(struct batch *batch, struct connection *connection);

@@ -174,7 +174,7 @@ backlog(const struct connection *connection)
 size_t
 connection_held(const struct connection *connection)
 {
-    return connection->reader.buf.len + backlog(connection);
+    return connection->reader.buf.len + connection->batched + backlog(connection);
 }
 
 /* Looked at where one holds much: the little of many has its limit in their number. */
@@ -183,6 +183,22 @@ holds_too_much(const struct connection *connection)
 {
     return connection_held(connection) >= PAUSE_AT &&
            listener_is_full_of(connection->athd->listener, connection->tenant);
+}
+
+static void
+cut_off(struct connection *connection)
+{
+    log_warning("event=cut-off caller=%ld/%lu reason=answers-not-read",
+                (long)connection->caller->pid, (unsigned long)connection->caller->uid);
+    connection_close(connection);
+}
+
+void
+connection_note_batched(struct connection *connection, size_t len)
+{
+    connection->batched += len;
+    if (!connection->is_closing && holds_too_much(connection))
+        cut_off(connection);
 }
 
 /* What the socket does not take at once waits. */
@@ -217,9 +233,7 @@ send_line(struct connection *connection, struct ath_slice line)
     struct ath_buf *out = &connection->out;
 
     if (backlog(connection) >= RPC_WRITE_BACKLOG_MAX || holds_too_much(connection)) {
-        log_warning("event=cut-off caller=%ld/%lu reason=answers-not-read",
-                    (long)connection->caller->pid, (unsigned long)connection->caller->uid);
-        connection_close(connection);
+        cut_off(connection);
         return;
     }
     out->max = CONNECTION_ANSWER_MAX + RPC_WRITE_BACKLOG_MAX;
@@ -259,12 +273,13 @@ connection_answer_error(struct connection *connection, struct batch *batch, cons
 {
     struct ath_buf line = {.max = CONNECTION_ANSWER_MAX};
 
-    connection->athd->counters.errors++;
+    if (connection->tenant != NULL) /* else it was turned away */
+        connection->tenant->counters.errors++;
     rpc_put_error(&line, id, err, why, NULL);
     if (line.err != ATH_OK)
         connection_close(connection); /* out of memory: rather no answer than half of one */
     else if (batch != NULL)
-        batch_put(batch, ath_buf_slice(&line));
+        batch_put(batch, connection, ath_buf_slice(&line));
     else
         connection_send(connection, &line);
     ath_buf_done(&line);

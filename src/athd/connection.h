@@ -28,6 +28,7 @@ struct connection {
     /* private to connection.c, request.c (requests, in_flight) and listener.c (entry) */
     LIST_HEAD(, request) requests;
     unsigned in_flight;
+    size_t batched; /* bytes of answers in batches that are not complete */
     LIST_ENTRY(connection) entry;
     uv_pipe_t pipe;
     uv_write_t write;
@@ -70,6 +71,8 @@ void connection_drain(struct connection *connection);
  * good? Called by the listener now and then while connection_wants_sweep. */
 void connection_sweep(struct connection *connection, uint64_t now_ms);
 bool connection_wants_sweep(const struct connection *connection);
+/* Answers in a batch that is not complete; where its uid has too many, the connection is cut. */
+void connection_note_batched(struct connection *connection, size_t len);
 /* Bytes of what was read and of what waits to be written. */
 size_t connection_held(const struct connection *connection);
 

@@ -51,14 +51,15 @@ method_agent_hello(struct request *request)
 }
 
 static void
-put_counters(struct json_maker *result, const struct athd *athd)
+put_counters(struct json_maker *result, const struct tenant *tenant)
 {
+    const struct athd *athd = tenant->athd;
     struct json_maker counters;
 
     json_object_begin(&counters);
-    json_put_int(&counters, "requests", (int64_t)athd->counters.requests);
-    json_put_int(&counters, "errors", (int64_t)athd->counters.errors);
-    json_put_int(&counters, "signatures", (int64_t)athd->counters.signatures);
+    json_put_int(&counters, "requests", (int64_t)tenant->counters.requests);
+    json_put_int(&counters, "errors", (int64_t)tenant->counters.errors);
+    json_put_int(&counters, "signatures", (int64_t)tenant->counters.signatures);
     json_put_int(&counters, "denials", (int64_t)athd->counters.denials);
     json_put_int(&counters, "prompts", (int64_t)athd->counters.prompts);
     json_put_int(&counters, "helper_restarts", (int64_t)athd->counters.helper_restarts);
@@ -159,7 +160,7 @@ answer_status(struct request *request, const struct audit_head *head)
     policy_put_status(athd->policy, &result, "policy");
     freeze_put(tenant->freeze, &result, "frozen");
     put_audit(&result, athd, head);
-    put_counters(&result, athd);
+    put_counters(&result, tenant);
     request_finish_maker(request, &result);
 }
 

@@ -126,7 +126,7 @@ request_new(struct connection *connection, struct batch *batch, struct rpc_call 
     request->tenant->requests++;
     LIST_INSERT_HEAD(&athd->requests.all, request, of_athd);
     athd->requests.count++;
-    athd->counters.requests++;
+    request->tenant->counters.requests++;
     request_set_deadline(request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     *ret_request = request;
     return ATH_OK;
@@ -186,7 +186,7 @@ static void
 send_answer(struct request *request, struct ath_buf *answer)
 {
     if (request->batch != NULL)
-        batch_put(request->batch, ath_buf_slice(answer));
+        batch_put(request->batch, request->connection, ath_buf_slice(answer));
     else
         connection_send(request->connection, answer);
 }
@@ -226,7 +226,7 @@ fail_with(struct request *request, ath_err err, const struct why *why, const str
         if (err == ATH_ERR_RATE_LIMITED && data == NULL)
             data = made = data_of_limit(request);
     }
-    request->athd->counters.errors++;
+    request->tenant->counters.errors++;
     log_debug("event=refused method=%s caller=%ld/%lu err=%s", request->method->name,
               (long)request->caller->pid, (unsigned long)request->caller->uid, ath_err_reason(err));
     if (wants_answer(request)) {

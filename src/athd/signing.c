@@ -75,7 +75,7 @@ finish(struct signing *signing)
     if (signing->outcome.err != ATH_OK)
         signing->outcome.signature = ath_slice_of(NULL, 0);
     else
-        request->athd->counters.signatures++;
+        request->tenant->counters.signatures++;
     if (signing->outcome.err == ATH_OK)
         publish(signing);
     if (signing->key->is_deleted) /* it may have been opened again for this signature */

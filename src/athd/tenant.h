@@ -36,6 +36,9 @@ struct tenant {
     struct grant_table *grants;
     struct policy_limits *limits; /* policy.c's; NULL: nothing to remember yet */
     unsigned requests;            /* under way */
+    struct {                      /* agent.status counters */
+        uint64_t requests, errors, signatures;
+    } counters;
     struct {
         unsigned begun;
         uint64_t turn; /* when it last read: the larger, the later */

@@ -115,7 +115,11 @@ static const char machine_rules[] =
     "\"agent.*\", \"events.subscribe\", \"key.create\", \"key.delete\", \"group:keys-read\", "
     "\"attestation.*\", \"handshake.*\", \"confirmation.answer\", \"credential.*\", \"service.*\", "
     "\"session.*\", \"token.verify\", \"peer.*\", \"group:grants\", \"group:consent\", "
-    "\"audit.*\", \"policy.check\", \"policy.show\", \"policy.freeze\", \"policy.unfreeze\"]}]}";
+    "\"audit.query\", \"audit.proof\", \"audit.consistency\", \"policy.check\", \"policy.show\", "
+    "\"policy.freeze\", \"policy.unfreeze\"]}, "
+    /* each steps a counter of the TPM, whose memory wears out */
+    "{\"name\": \"few-checkpoints\", \"who\": {\"uid\": \"*\"}, \"may\": [\"audit.checkpoint\"], "
+    "\"rate\": \"6/min\"}]}";
 
 ath_err
 policy_rules_built_in(uid_t owner, bool is_system, struct why *why, struct policy_rules **ret_rules)

@@ -1,14 +1,16 @@
 """One athd for every uid of a machine (--system): each works with things of its own, and neither sees nor
 uses another's; nor does root."""
+import contextlib
 import json
 import os
 import socket
 import stat
 import subprocess
+import time
 import unittest
 
 from peer.agent import BIN, Athd, Connection, Failed
-from peer.wire import apart
+from peer.wire import Wire, apart, request
 
 ALICE, BOB, ROOT_UID, ATH = 12301, 12302, 0, 12399
 AGENT_ID = "https://agent.example/a.json"
@@ -32,6 +34,12 @@ def call_as(uid, path, *calls):
         connection.close()
         return answers
     return apart(run, uid)
+
+
+def first_line(path):
+    """What it says without having been asked: why it turns one away."""
+    with Wire(path) as wire:
+        return wire.line()
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
@@ -163,6 +171,53 @@ class NameSpaces(SystemTest):
         self.assertIn("jwt", self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE))
 
 
+    def test_keys_of_an_athd_of_one_user_are_nobodys_and_said_with_what_to_do(self):
+        did = self.key(ALICE)["did"]
+        self.athd.stop()
+        own = os.path.join(self.athd.state, "users", str(ALICE))
+        for name in os.listdir(own):  # as an athd without --system has them
+            with contextlib.suppress(OSError):
+                os.rmdir(os.path.join(self.athd.state, name))
+            os.rename(os.path.join(own, name), os.path.join(self.athd.state, name))
+        self.athd.start()
+        for uid in (ALICE, BOB, ROOT_UID):
+            self.assertEqual(self.ask(uid, "key.list")["keys"], [])
+        log = self.athd.read_log()
+        self.assertIn("has keys of an athd without --system", log)
+        self.athd.stop()
+        for name in ("keys", "peers", "services", "credentials", "replay"):  # what the log says
+            there = os.path.join(own, name)
+            os.rmdir(there)
+            os.rename(os.path.join(self.athd.state, name), there)
+        seen = len(log)
+        self.athd.start()
+        self.assertEqual(self.ask(ALICE, "key.get", name="agent")["did"], did)
+        self.assertNotIn("without --system", self.athd.read_log()[seen:])
+
+    def test_a_uids_directory_that_cannot_be_used_stops_that_one_only_and_only_until_it_can(self):
+        self.key(ALICE)
+        self.key(BOB)
+        self.athd.stop()
+        own = os.path.join(self.athd.state, "users", str(ALICE))
+        os.chmod(own, 0o777)
+        self.athd.start()
+        self.assertIn("jwt", self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE))
+        with Wire(self.athd.socket) as wire:
+            self.assertNotIn("error", wire.ask(request(1, "key.list")))
+        refusal = apart(lambda: first_line(self.athd.socket), ALICE)
+        self.assertIn("others may write to", refusal["error"]["message"])
+        os.chmod(own, 0o700)
+        self.assertIn("jwt", self.ask(ALICE, "attestation.create", key="agent", audience=AUDIENCE))
+
+    def test_counters_are_ones_own(self):
+        self.key(ALICE)
+        self.assertIn("jwt", self.ask(ALICE, "attestation.create", key="agent", audience=AUDIENCE))
+        self.ask(ALICE, "key.get", name="none")
+        mine, others = (self.ask(uid, "agent.status")["counters"] for uid in (ALICE, BOB))
+        self.assertEqual((mine["signatures"], mine["errors"]), (1, 1))
+        self.assertEqual((others["signatures"], others["errors"], others["requests"]), (0, 0, 1))
+
+
 class Rules(SystemTest):
     def test_adopting_keys_and_reading_files_again_wants_a_rule(self):
         for method, params in (("key.import", {"name": "k", "role": "client", "pkcs11_uri": "pkcs11:token=t"}),
@@ -185,6 +240,29 @@ class Rules(SystemTest):
         self.assertEqual(self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE)["reason"], "POLICY_DENIED")
         self.assertEqual(self.ask(ROOT_UID, "policy.reload")["reason"], "POLICY_DENIED")
 
+    def test_who_makes_grants_gets_no_more_of_a_machines_rate(self):
+        with open(os.path.join(self.athd.dir, "policy.json"), "w", encoding="utf-8") as file:
+            json.dump({"rules": [{"name": "few", "who": {"uid": "*"}, "may": ["attestation.create"], "rate": "3/h"},
+                                 {"name": "rest", "who": {"uid": "*"}, "may": ["agent.*", "key.*", "group:grants"]}]}, file)
+        self.athd.process.send_signal(1)
+        while "rules=2" not in self.athd.read_log():
+            self.assertIsNone(self.athd.process.poll())
+        self.key(ALICE)
+        self.key(BOB)
+        answers = []
+        for name in ("one", "two", "three", "four"):
+            grant = self.ask(ALICE, "grant.create", name=name, keys=["agent"])
+            answers.append(call_as(ALICE, grant["socket"], ("attestation.create", {"key": "agent", "audience": AUDIENCE}))[0])
+        self.assertEqual(["jwt" in answer for answer in answers], [True, True, True, False], answers)
+        self.assertEqual(answers[3]["reason"], "RATE_LIMITED")
+        self.assertEqual(self.ask(ALICE, "attestation.create", key="agent", audience=AUDIENCE)["reason"], "RATE_LIMITED")
+        self.assertIn("jwt", self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE))
+
+    def test_without_rules_checkpoints_are_few(self):
+        answers = [self.ask(ALICE, "audit.checkpoint") for _ in range(8)]
+        self.assertIn("RATE_LIMITED", [answer.get("reason") for answer in answers])
+        self.assertIn("checkpoint", self.ask(BOB, "audit.checkpoint"))
+
     def test_a_uid_that_is_several_peoples_gets_nothing(self):
         def read():
             with socket.socket(socket.AF_UNIX) as caller:
@@ -199,6 +277,209 @@ class Rules(SystemTest):
             self.assertIn(why, answers[0]["error"]["message"])
         self.assertNotIn("reason", self.ask(61183, "key.list"))
         self.assertEqual(sorted(os.listdir(os.path.join(self.athd.state, "users"))), ["0", "61183"])
+
+
+class Grants(SystemTest):
+    """A grant's socket is its uid's, as athd's own is."""
+
+    def setUp(self):
+        super().setUp()
+        self.key(ALICE)
+        self.grant = self.ask(ALICE, "grant.create", name="travel", keys=["agent"])
+        self.assertIn("socket", self.grant)
+
+    def test_nobody_else_gets_as_far_as_its_socket_or_learns_its_name(self):
+        place = os.path.dirname(os.path.dirname(self.grant["socket"]))
+        self.assertEqual(os.path.basename(place), str(ALICE))
+        self.assertIn("jwt", call_as(ALICE, self.grant["socket"],
+                                     ("attestation.create", {"key": "agent", "audience": AUDIENCE}))[0])
+        self.assertEqual(apart(lambda: os.listdir(place), ALICE), ["travel"])
+        for look in (lambda: os.listdir(place), lambda: os.listdir(os.path.dirname(place)),
+                     lambda: os.stat(self.grant["socket"]).st_mode, lambda: os.stat(os.path.join(place, "none")).st_mode,
+                     lambda: first_line(self.grant["socket"])):
+            self.assertEqual(apart(look, BOB), {"errno": 13})
+
+    def test_who_gets_to_it_all_the_same_is_refused(self):
+        answer = first_line(self.grant["socket"])  # root, whom no directory keeps out
+        self.assertEqual(answer["error"]["data"]["reason"], "POLICY_DENIED")
+        self.assertNotIn("travel", answer["error"]["message"])
+
+    def test_the_same_name_is_anothers_own(self):
+        self.key(BOB)
+        other = self.ask(BOB, "grant.create", name="travel", keys=["agent"])
+        self.assertNotEqual(other["socket"], self.grant["socket"])
+        self.assertNotIn("reason", self.ask(BOB, "grant.revoke", name="travel"))
+        self.assertEqual([grant["name"] for grant in self.ask(ALICE, "grant.list")["grants"]], ["travel"])
+        self.assertEqual(self.ask(BOB, "grant.revoke", name="travel")["reason"], "GRANT_NOT_FOUND")
+
+    def test_a_process_of_anothers_gives_it_no_life(self):
+        sleeper = subprocess.Popen(["sleep", "600"], user=BOB, group=BOB, extra_groups=[])
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        answer = self.ask(ALICE, "grant.create", name="other", keys=["agent"], process=sleeper.pid)
+        self.assertEqual(answer["reason"], "INVALID_PARAMS", answer)
+
+    def test_it_comes_back_after_a_restart_for_the_same_uid_only(self):
+        sleeper = subprocess.Popen(["sleep", "600"], user=ALICE, group=ALICE, extra_groups=[])
+        self.addCleanup(sleeper.wait)
+        self.addCleanup(sleeper.kill)
+        grant = self.ask(ALICE, "grant.create", name="bound", keys=["agent"], process=sleeper.pid)
+        self.assertEqual(self.athd.stop(), 0)
+        self.athd.start()
+        self.assertIn("jwt", call_as(ALICE, grant["socket"], ("attestation.create", {"key": "agent", "audience": AUDIENCE}))[0])
+        self.assertEqual(call_as(BOB, grant["socket"], ("agent.hello", {})), {"errno": 13})
+        self.assertEqual([entry["name"] for entry in self.ask(ALICE, "grant.list")["grants"]], ["bound"])
+        self.assertFalse(os.path.exists(self.grant["socket"]))
+
+
+class Exhaustion(SystemTest):
+    """What one uid takes as much of as it gets leaves room for the others."""
+
+    def setUp(self):
+        super().setUp()
+        self.athd.stop()
+        self.athd.programs = os.path.join(self.athd.dir, "programs")
+        os.mkdir(self.athd.programs)
+        with open(os.path.join(self.athd.programs, "athd"), "w", encoding="utf-8") as file:
+            file.write(f'#!/bin/sh\nulimit -n 1024\nexec {BIN}/athd "$@"\n')
+        os.chmod(file.name, 0o755)
+        self.athd.start()
+        self.held = []  # connections
+        self.key(BOB)
+
+    def test_of_connections(self):
+        def take():
+            while len(self.held) < 1024:
+                self.held.append(Wire(self.athd.socket))
+                answer = self.held[-1].ask(request(1, "key.list"))
+                if "error" in answer:
+                    return [len(self.held), answer["error"]["message"]]
+            return None
+
+        count, message = self.with_bob_served(take)
+        self.assertIn("there is no room for more", message)
+        self.assertLess(count, 130)  # half of 256
+
+    def with_bob_served(self, take, until=lambda: True):
+        """Bob has his answers while Alice holds what take() took, and longer: until()."""
+        ready, go = os.pipe(), os.pipe()
+        result = os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.setgroups([])
+                os.setgid(ALICE)
+                os.setuid(ALICE)
+                os.write(result[1], json.dumps(take()).encode())
+            except BaseException as error:  # for the parent's message
+                os.write(result[1], json.dumps(repr(error)).encode())
+            finally:
+                os.close(result[1])
+                os.write(ready[1], b"x")
+                os.read(go[0], 1)
+                os._exit(0)
+        os.read(ready[0], 1)
+        try:
+            self.assertIn("jwt", self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE))
+            self.assertEqual(self.ask(BOB, "agent.status")["keys"], 1)
+            deadline = time.monotonic() + 60
+            while not until():
+                self.assertLess(time.monotonic(), deadline, self.athd.read_log())
+                time.sleep(0.02)
+        finally:
+            os.close(result[1])
+            with os.fdopen(result[0], "rb") as pipe:
+                taken = json.loads(pipe.read())
+            os.write(go[1], b"x")
+            os.waitpid(pid, 0)
+            for fd in (*ready, *go):
+                os.close(fd)
+        return taken
+
+    def test_of_grants(self):
+        self.key(ALICE)
+
+        def take():
+            with Wire(self.athd.socket) as wire:
+                for number in range(257):
+                    answer = wire.ask(request(1, "grant.create", name=f"g{number}", keys=["agent"]))
+                    if "error" in answer:
+                        return [number, answer["error"]["message"]]
+            return None
+
+        count, message = self.with_bob_served(take)
+        self.assertEqual(count, 64)  # half of 128
+        self.assertIn("athd has no room for more", message)
+        self.assertIn("socket", self.ask(BOB, "grant.create", name="g0", keys=["agent"]))
+
+    def test_of_memory(self):
+        self.key(ALICE)
+
+        def fill_log():
+            with Wire(self.athd.socket) as wire:
+                for _ in range(4):
+                    wire.send(*(request(number, "attestation.create", key="agent", audience=AUDIENCE) for number in range(100)))
+                    wire.lines(100)
+
+        def take():
+            batch = [request(number, "audit.query", limit=1000) for number in range(64)]
+            for _ in range(30):  # answers of 12 MB each that nobody reads
+                self.held.append(Wire(self.athd.socket))
+                self.held[-1].send(batch)
+            return True
+
+        self.assertIsNone(apart(fill_log, ALICE))
+        before = self.resident()
+        self.with_bob_served(take, until=lambda: "reason=answers-not-read" in self.athd.read_log())
+        self.assertLess(self.resident() - before, 200 << 20)
+
+    def resident(self):
+        """The most it ever had."""
+        with open(f"/proc/{self.athd.process.pid}/status", encoding="utf-8") as file:
+            return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:"))
+
+    def test_of_the_logs_readers(self):
+        self.key(ALICE)
+        with Wire(self.athd.socket) as wire:
+            for number in range(300):
+                wire.ask(request(number, "attestation.verify", jwt="a.b.c", audience=AUDIENCE, public_key={}))
+
+        def take():
+            self.held = [Wire(self.athd.socket) for _ in range(16)]
+            for wire in self.held:
+                wire.send(*(request(number, "audit.query", limit=1000, event="none") for number in range(128)))
+            return True
+
+        started = time.monotonic()
+        self.with_bob_served(take)
+        self.assertIn("records", self.ask(BOB, "audit.query", limit=1))
+        self.assertLess(time.monotonic() - started, 25)
+
+
+class Programs(SystemTest):
+    """`ath` of an ordinary user."""
+
+    def ath(self, uid, *arguments):
+        if not apart(lambda: os.access(os.path.join(BIN, "ath"), os.X_OK), uid):
+            self.skipTest(f"uid {uid} may not run {BIN}/ath")
+        return subprocess.run([os.path.join(BIN, "ath"), "--socket", self.athd.socket, *arguments], user=uid, group=uid,
+                              extra_groups=[], cwd="/", capture_output=True, text=True, timeout=60, check=False,
+                              env={"PATH": os.environ["PATH"]})
+
+    def test_status_and_doctor_tell_a_user_of_its_own(self):
+        self.key(BOB, "secret-project")
+        self.key(ALICE)
+        for command in ("status", "doctor", "key list"):
+            ran = self.ath(ALICE, *command.split())
+            self.assertEqual(ran.returncode, 0, (command, ran.stdout, ran.stderr))
+            self.assertNotIn("secret-project", ran.stdout + ran.stderr)
+
+    def test_who_is_not_in_the_sockets_group_is_told_what_to_ask_for(self):
+        os.chown(self.athd.socket, 0, 100)
+        os.chmod(self.athd.socket, 0o660)
+        ran = self.ath(ALICE, "status")
+        self.assertEqual(ran.returncode, 2, ran.stderr)
+        self.assertIn('for members of the group "users": ask to be added', ran.stderr)
 
 
 class Audit(SystemTest):

@@ -491,6 +491,32 @@ test_one_caller_cannot_queue_without_end(void **state)
 }
 
 static void
+test_some_callers_together_leave_room_for_another(void **state)
+{
+    static struct result results[4096];
+    const struct hsm_key_ref ref = {.number = 1, .hsm = "one", .blob = ath_slice_of_string("BLOB")};
+    struct hsm_job_params params = {
+        .priority = HSM_PRIORITY_NORMAL, .deadline_ms = UINT64_MAX, .done = on_done};
+    size_t count = 0;
+    struct result other;
+
+    (void)state;
+    begin("swtpm:");
+    for (params.caller_identity = 1; params.caller_identity <= 8; params.caller_identity++) {
+        for (params.ctx = &results[count];
+             hsm_pool_sign(fixture.athd.hsms, &ref, ath_slice_of_string("m"), &params, NULL) ==
+             ATH_OK;
+             params.ctx = &results[++count])
+            assert_true(count < 4095);
+    }
+    assert_true(count > 4096 / 2);
+    sign(&other, 1, 9, HSM_PRIORITY_NORMAL, "m");
+    fixture_run_until(&fixture, &completions, (int)count + 1);
+    assert_true(other.place <= 9);
+    end();
+}
+
+static void
 test_create_is_not_repeated_where_the_token_would_keep_both(void **state)
 {
     struct hsm_job_params params = {.caller_identity = 1,
@@ -579,6 +605,7 @@ main(void)
         cmocka_unit_test(test_states_tell_refusal_and_missing_helper_apart_from_absence),
         cmocka_unit_test(test_cancelled_job_ends_once_queued_or_flying),
         cmocka_unit_test(test_one_caller_cannot_queue_without_end),
+        cmocka_unit_test(test_some_callers_together_leave_room_for_another),
         cmocka_unit_test(test_create_is_not_repeated_where_the_token_would_keep_both),
         cmocka_unit_test(test_close_ends_what_waits_and_kills_a_deaf_helper),
         cmocka_unit_test(test_each_failing_allocation_fails_the_job_and_leaves_the_pool_whole),

@@ -140,7 +140,7 @@ test_signature_comes_with_its_record_on_disk(void **state)
     assert_non_null(strstr(text, "\"jti\":\"j1\""));
     assert_non_null(strstr(text, "\"sha256\":\""));
     assert_non_null(strstr(text, public_key_jkt(key->public_key)));
-    assert_int_equal(fixture.athd.counters.signatures, 1);
+    assert_int_equal(fixture.tenant->counters.signatures, 1);
     free(text);
     end();
 }
