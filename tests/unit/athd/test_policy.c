@@ -172,7 +172,7 @@ test_a_machine_that_sleeps_forgets_a_yes_and_a_rule_that_changed_has_none(void *
     load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"consent\":\"once:"
          "60\"}]}");
     answer = ask(7, "key.list", "a");
-    policy_remember(f.athd.policy, &answer.memo);
+    policy_remember(f.tenant, &answer.memo);
     fake_clock_jump(-3600); /* the time of day says nothing */
     assert_int_equal(ask(7, "key.list", "a").verdict, POLICY_ALLOW);
     load("{\"rules\":[{\"name\":\"one\",\"who\":{\"uid\":7},\"may\":[\"*\"],\"consent\":\"once:"
@@ -214,11 +214,25 @@ test_one_caller_with_many_keys_does_not_use_up_what_others_are_counted_with(void
     fake_clock_set(1000000);
     for (unsigned i = 0; i < 2 * POLICY_RATES; i++) {
         snprintf(key, sizeof(key), "k%u", i);
-        allowed += policy_limits_count(&limits, &rule, 7, &one, key) == 0;
+        allowed += policy_limits_count(&limits, &rule, &one, true, key) == 0;
     }
     assert_in_range(allowed, POLICY_RATES_OF_ONE, 2 * POLICY_RATES_OF_ONE);
-    assert_int_equal(policy_limits_count(&limits, &rule, 7, &other, "k1"), 0);
-    assert_int_equal(policy_limits_count(&limits, &rule, 8, &one, "k1"), 0); /* another's keys */
+    assert_int_equal(policy_limits_count(&limits, &rule, &other, true, "k1"), 0);
+}
+
+static void
+test_where_grants_do_not_count_apart_whoever_has_some_gets_no_more(void **state)
+{
+    static struct policy_limits limits;
+    const struct policy_rule rule = {.name = "one", .rate = 2, .rate_s = 60};
+    const struct caller owner = {.uid = 7}, a = {.uid = 7, .grant = "a"}, b = {.uid = 7, .grant = "b"};
+
+    (void)state;
+    fake_clock_set(1000000);
+    assert_int_equal(policy_limits_count(&limits, &rule, &owner, false, "k"), 0);
+    assert_int_equal(policy_limits_count(&limits, &rule, &a, false, "k"), 0);
+    assert_int_not_equal(policy_limits_count(&limits, &rule, &b, false, "k"), 0);
+    assert_int_equal(policy_limits_count(&limits, &rule, &b, true, "k"), 0);
 }
 
 static void
@@ -333,6 +347,7 @@ main(void)
         TEST(test_a_machine_that_sleeps_forgets_a_yes_and_a_rule_that_changed_has_none),
         TEST(test_a_rule_that_changed_is_counted_anew),
         TEST(test_one_caller_with_many_keys_does_not_use_up_what_others_are_counted_with),
+        TEST(test_where_grants_do_not_count_apart_whoever_has_some_gets_no_more),
         TEST(test_observing_allows_the_owner_only),
         TEST(test_a_frozen_key_is_denied_what_signs_and_stays_so),
         TEST(test_what_is_frozen_while_something_is_unfrozen_stays_frozen),
