@@ -305,22 +305,36 @@ lock_count_try(struct lock *lock, store_done_fn *done, void *ctx)
     write_file(lock, &lock->now, done, ctx);
 }
 
+/* Only what ended: a passphrase may have been tried meanwhile, and stays counted. */
+static void
+take_out(struct lock *lock, unsigned ended)
+{
+    lock->now.reasons &= ~ended;
+    if ((ended & LOCK_BY_PASSPHRASE) == 0)
+        return;
+    lock->now.verifier = (struct lock_verifier){0};
+    lock->now.wrong = 0;
+    lock->now.failed_at = 0;
+    lock->until_ms = 0;
+}
+
 static void
 on_ended(void *ctx, ath_err err, const struct why *why)
 {
     struct change *change = ctx;
     struct lock *lock = change->lock;
+    unsigned ended = change->ended & lock->now.reasons; /* it may have ended twice */
     struct why later = {{0}};
 
     if (err == ATH_OK && lock->locks != change->locks) {
         err = why_set(&later, ATH_ERR_AGENT_LOCKED, "athd was locked again meanwhile");
         why = &later;
         write_file(lock, &lock->now, NULL, NULL);
-    } else if (err == ATH_OK) {
-        lock->now = change->after;
-        if ((change->ended & LOCK_BY_PASSPHRASE) != 0)
-            lock->until_ms = 0;
-        lock_tell_unlocked(lock->tenant, change->ended, change->request);
+    } else if (err == ATH_OK && ended != 0) {
+        take_out(lock, ended);
+        if (lock->now.reasons != change->after.reasons || lock->now.wrong != change->after.wrong)
+            write_file(lock, &lock->now, NULL, NULL);
+        lock_tell_unlocked(lock->tenant, ended, change->request);
         if (lock->now.reasons == 0)
             lock_lift(lock->tenant);
     }
@@ -345,10 +359,7 @@ lock_end(struct lock *lock, unsigned reasons, uint64_t seen, const struct reques
     }
     change->ended = ended;
     change->after.reasons &= ~ended;
-    if ((ended & LOCK_BY_PASSPHRASE) != 0) {
-        explicit_bzero(&change->after.verifier, sizeof(change->after.verifier));
+    if ((ended & LOCK_BY_PASSPHRASE) != 0)
         change->after.wrong = 0;
-        change->after.failed_at = 0;
-    }
     write_file(lock, &change->after, on_ended, change);
 }

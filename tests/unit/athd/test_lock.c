@@ -321,6 +321,37 @@ test_passphrase_and_other_reasons_that_cross_are_all_on_disk(void **state)
 }
 
 static void
+test_try_that_crosses_an_unlocked_session_stays_counted(void **state)
+{
+    const struct lock_verifier verifier = {.cost = {32768, 8, 3}};
+    struct told told = {0}, ended = {0}, again = {0};
+    char *text;
+
+    (void)state;
+    fixture_begin(&fixture, NULL);
+    assert_int_equal(lock_with_passphrase(lock_now(), &verifier, NULL, on_told, &told), ATH_OK);
+    fixture_run_until(&fixture, &told.times, 1);
+    add_reason(LOCK_BY_SESSION);
+    told.times = 0;
+    for (int i = 0; i < 3; i++)
+        lock_count_try(lock_now(), NULL, NULL);
+    lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, on_told, &ended);
+    lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, on_told, &again);
+    lock_count_try(lock_now(), on_told, &told);
+    fixture_run_until(&fixture, &told.times, 1);
+    fixture_run_until(&fixture, &ended.times, 1);
+    fixture_run_until(&fixture, &again.times, 1);
+    assert_int_equal(lock_reasons(lock_now()), LOCK_BY_PASSPHRASE);
+    assert_true(lock_wait_s(lock_now()) > 5); /* the fourth's pause */
+    add_reason(LOCK_BY_SUSPEND);
+    assert_int_equal(reasons_on_disk(), LOCK_BY_PASSPHRASE | LOCK_BY_SUSPEND);
+    text = fixture_read(&fixture, LOCK_FILE_NAME);
+    assert_non_null(strstr(text, "\"wrong\": 4"));
+    free(text);
+    fixture_end(&fixture);
+}
+
+static void
 test_disk_that_fails_neither_locks_by_passphrase_nor_unlocks(void **state)
 {
     const struct lock_verifier verifier = {.cost = {32768, 8, 3}};
@@ -407,6 +438,7 @@ main(void)
         cmocka_unit_test(test_reasons_end_one_by_one_and_the_file_with_the_last),
         cmocka_unit_test(test_lock_that_comes_while_unlocking_stays),
         cmocka_unit_test(test_passphrase_and_other_reasons_that_cross_are_all_on_disk),
+        cmocka_unit_test(test_try_that_crosses_an_unlocked_session_stays_counted),
         cmocka_unit_test(test_disk_that_fails_neither_locks_by_passphrase_nor_unlocks),
         cmocka_unit_test(test_pauses_grow_and_neither_sleep_nor_the_wall_clock_shortens_them),
         cmocka_unit_test(test_what_was_under_way_is_not_released),
