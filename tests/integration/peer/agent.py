@@ -16,13 +16,14 @@ BIN = os.environ.get("ATH_BIN", os.path.join(SOURCE, "build", "release", "bin"))
 
 PROMPTER = """#!/bin/sh
 # A pinentry that writes down what it is told and answers every question with {answer}; asked for a PIN,
-# it does what the file getpin says.
+# it does what the file getpin says ($about: the description that names a key).
 echo $$ >> "{dir}/prompters"
 echo OK ready
 while read -r line; do
     printf '%s\\n' "$line" >> "{dir}/questions"
     case "$line" in
     CONFIRM*) echo "{answer}" ;;
+    SETDESC*Key:*) about=$line; echo OK ;;
     GETPIN*) . "{dir}/getpin" ;;
     BYE*) echo OK; exit ;;
     *) echo OK ;;

@@ -9,7 +9,7 @@ from .scene import CheckedAthd
 AGENT_ID = "https://agent.example/a.json"
 # A pinentry is told in its description which key it is for; the second time it is asked for a new PIN it is
 # told only that. $name is that of the key, $pin what the person knows; a script of the test says the rest.
-KNOWS = """name=$(sed -n 's/^SETDESC .*%0AKey: \\([A-Za-z0-9._-]*\\)%0A.*/\\1/p' "{dir}/questions" | tail -n 1)
+KNOWS = """name=$(printf '%s\\n' "$about" | sed -n 's/^SETDESC .*%0AKey: \\([A-Za-z0-9._-]*\\)%0A.*/\\1/p')
 pin=$(cat "{dir}/pin-$name")
 """
 GOOD = 'echo "D $pin"; echo OK'
