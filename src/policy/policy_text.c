@@ -1,313 +1,41 @@
 /* A policy file becomes rules. What it says twice, does not know or leaves open is wrong: a rule
  * that is read otherwise than it was meant allows what nobody wanted. */
-#include <grp.h>
-#include <inttypes.h>
-#include <pwd.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "base/name.h"
 #include "policy/policy_line.h"
-#include "policy/policy_rules.h"
+#include "policy/policy_reading.h"
 
 #define DEPTH_MAX 8u
 #define MEMBERS_MAX 64u
 #define TTL_MAX 3155760000 /* a hundred years */
 #define RATE_MAX 1000000
 #define CONSENT_MAX_S (366 * 86400)
-#define ID_MAX UINT32_MAX /* (uid_t)-1 is nobody */
 
 static const struct json_limits limits = {POLICY_FILE_MAX, DEPTH_MAX, MEMBERS_MAX, JSON_INTEGERS};
-
-struct reading {
-    struct policy_rules *rules;
-    struct policy_rule *rule;  /* that is being read */
-    const struct json *object; /* of the rule */
-    struct ath_slice text;
-    const struct json *tree;
-    const char *path;
-    struct why *why;
-};
-
-static ath_err refuse(const struct reading *reading, const struct json *node, const char *fmt, ...)
-    ATH_PRINTF(3, 4);
-
-static ath_err
-refuse(const struct reading *reading, const struct json *node, const char *fmt, ...)
-{
-    char what[192];
-    va_list args;
-
-    va_start(args, fmt);
-    (void)vsnprintf(what, sizeof(what), fmt, args);
-    va_end(args);
-    return why_set(reading->why, ATH_ERR_INVALID_PARAMS, "%s:%u: %s", reading->path,
-                   policy_line_of(reading->text, reading->tree, node), what);
-}
-
-/* ---- lists: one value stands for a list of one ---- */
-
-static const struct json *
-first_of(const struct json *value)
-{
-    return json_is_array(value) ? json_first(value) : value;
-}
-
-static const struct json *
-next_of(const struct json *value, const struct json *entry)
-{
-    return json_is_array(value) ? json_next(entry) : NULL;
-}
-
-static ath_err
-check_count(const struct reading *reading, const struct json *value, size_t *ret_count)
-{
-    size_t count = json_is_array(value) ? json_count(value) : 1;
-
-    if (count == 0)
-        return refuse(reading, value,
-                      "\"%s\" is an empty list: nothing can fit it; leave it out, or "
-                      "the rule",
-                      json_name(value));
-    if (count > POLICY_LIST_MAX)
-        return refuse(reading, value, "\"%s\" has more than %u entries", json_name(value),
-                      POLICY_LIST_MAX);
-    *ret_count = count;
-    return ATH_OK;
-}
-
-static ath_err
-read_texts(const struct reading *reading, const struct json *value, struct policy_texts *texts)
-{
-    const struct json *entry;
-    size_t count = 0;
-    ath_err err;
-
-    if ((err = check_count(reading, value, &count)) != ATH_OK)
-        return err;
-    if ((texts->items = calloc(count, sizeof(*texts->items))) == NULL)
-        return ATH_ERR_NOMEM;
-    for (entry = first_of(value); entry != NULL; entry = next_of(value, entry)) {
-        const char *text = json_string(entry);
-
-        if (text == NULL || *text == '\0' || strlen(text) > POLICY_TEXT_MAX)
-            return refuse(reading, entry,
-                          "\"%s\" must be a string of 1 to %u bytes, or a list of them",
-                          json_name(value), POLICY_TEXT_MAX);
-        texts->items[texts->count++] = text;
-    }
-    return ATH_OK;
-}
-
-static ath_err
-add_number(struct policy_numbers *numbers, uint64_t number)
-{
-    uint64_t *grown = realloc(numbers->items, (numbers->count + 1) * sizeof(*grown));
-
-    if (grown == NULL)
-        return ATH_ERR_NOMEM;
-    numbers->items = grown;
-    numbers->items[numbers->count++] = number;
-    return ATH_OK;
-}
-
-static ath_err
-read_numbers(const struct reading *reading, const struct json *value, int64_t max,
-             struct policy_numbers *numbers)
-{
-    const struct json *entry;
-    size_t count = 0;
-    int64_t number;
-    ath_err err;
-
-    if ((err = check_count(reading, value, &count)) != ATH_OK)
-        return err;
-    for (entry = first_of(value); entry != NULL && err == ATH_OK; entry = next_of(value, entry)) {
-        if (!json_int(entry, &number) || number < 0 || number >= max)
-            return refuse(reading, entry,
-                          "\"%s\" must be a number from 0 to %" PRId64 ", or a list of them",
-                          json_name(value), max - 1);
-        err = add_number(numbers, (uint64_t)number);
-    }
-    return err;
-}
-
-/* ---- who ---- */
-
-static ath_err
-read_uid(const struct reading *reading, const struct json *value)
-{
-    const char *text = json_string(value);
-
-    if (text == NULL)
-        return read_numbers(reading, value, ID_MAX, &reading->rule->uids);
-    if (strcmp(text, "*") != 0)
-        return refuse(reading, value,
-                      "\"uid\" is a number, a list of numbers, or \"*\" (anybody); "
-                      "\"user\" takes names");
-    reading->rule->is_anyone = true;
-    return ATH_OK;
-}
-
-static ath_err
-read_named(const struct reading *reading, const struct json *value, bool is_user)
-{
-    struct policy_numbers *ids = is_user ? &reading->rule->uids : &reading->rule->gids;
-    struct policy_texts names = {0};
-    ath_err err = read_texts(reading, value, &names);
-
-    for (size_t i = 0; i < names.count && err == ATH_OK; i++) {
-        const struct passwd *user = is_user ? getpwnam(names.items[i]) : NULL;
-        const struct group *group = is_user ? NULL : getgrnam(names.items[i]);
-
-        if (user == NULL && group == NULL)
-            err = refuse(reading, value, "this machine has no %s \"%s\"",
-                         is_user ? "user" : "group", names.items[i]);
-        else
-            err = add_number(ids, is_user ? user->pw_uid : group->gr_gid);
-    }
-    free(names.items);
-    return err;
-}
-
-static ath_err
-read_namespaces(const struct reading *reading, const struct json *value)
-{
-    static const char *const names[] = {"unseen", "same", "other"};
-    struct policy_texts texts = {0};
-    ath_err err = read_texts(reading, value, &texts);
-
-    for (size_t i = 0; i < texts.count && err == ATH_OK; i++) {
-        unsigned kind = 0;
-
-        while (kind < 3 && strcmp(names[kind], texts.items[i]) != 0)
-            kind++;
-        if (kind == 3)
-            err = refuse(reading, value, "\"namespace\" is \"same\", \"other\" or \"unseen\"");
-        else
-            reading->rule->namespaces |= 1u << kind;
-    }
-    free(texts.items);
-    return err;
-}
-
-static ath_err
-read_exes(const struct reading *reading, const struct json *value)
-{
-    struct policy_texts *exes = &reading->rule->exes;
-    ath_err err = read_texts(reading, value, exes);
-
-    for (size_t i = 0; i < exes->count && err == ATH_OK; i++)
-        if (exes->items[i][0] != '/')
-            err = refuse(reading, value, "\"exe\" is the absolute path of a program, not \"%s\"",
-                         exes->items[i]);
-    return err;
-}
-
-static ath_err
-read_verities(const struct reading *reading, const struct json *value)
-{
-    struct policy_texts *digests = &reading->rule->verities;
-    ath_err err = read_texts(reading, value, digests);
-
-    for (size_t i = 0; i < digests->count && err == ATH_OK; i++) {
-        const char *hex = strchr(digests->items[i], ':');
-        size_t len = hex == NULL ? 0 : strspn(hex + 1, "0123456789abcdef");
-        size_t wanted = strncmp(digests->items[i], "sha256:", 7) == 0   ? 64
-                        : strncmp(digests->items[i], "sha512:", 7) == 0 ? 128
-                                                                        : SIZE_MAX;
-
-        if (len != wanted || hex[1 + len] != '\0')
-            err = refuse(reading, value,
-                         "\"verity\" is what `fsverity digest` prints: sha256: and 64 "
-                         "hexadecimal digits in lower case");
-    }
-    return err;
-}
-
-/* "uid" and "user" say the same thing: whether both must hold or one of them, each reader would
- * guess for itself. */
-static ath_err
-check_doubled(const struct reading *reading, const struct json *who)
-{
-    static const char *const pairs[][2] = {{"uid", "user"}, {"gid", "group"}};
-
-    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++)
-        if (json_get(who, pairs[i][0]) != NULL && json_get(who, pairs[i][1]) != NULL)
-            return refuse(reading, json_get(who, pairs[i][1]),
-                          "\"who\" has \"%s\" and \"%s\": give one of them", pairs[i][0],
-                          pairs[i][1]);
-    return ATH_OK;
-}
-
-static ath_err
-read_who_member(const struct reading *reading, const struct json *member)
-{
-    struct policy_rule *rule = reading->rule;
-    const char *name = json_name(member);
-
-    if (strcmp(name, "uid") == 0)
-        return read_uid(reading, member);
-    if (strcmp(name, "gid") == 0)
-        return read_numbers(reading, member, ID_MAX, &rule->gids);
-    if (strcmp(name, "user") == 0 || strcmp(name, "group") == 0)
-        return read_named(reading, member, name[0] == 'u');
-    if (strcmp(name, "unit") == 0)
-        return read_texts(reading, member, &rule->units);
-    if (strcmp(name, "slice") == 0)
-        return read_texts(reading, member, &rule->slices);
-    if (strcmp(name, "grant") == 0)
-        return read_texts(reading, member, &rule->grants);
-    if (strcmp(name, "exe") == 0)
-        return read_exes(reading, member);
-    if (strcmp(name, "exe_inode") == 0)
-        return read_numbers(reading, member, INT64_C(1) << 53, &rule->exe_inodes);
-    if (strcmp(name, "verity") == 0)
-        return read_verities(reading, member);
-    if (strcmp(name, "namespace") == 0)
-        return read_namespaces(reading, member);
-    return refuse(reading, member, "\"who\" knows no \"%s\"", name);
-}
-
-static ath_err
-read_who(const struct reading *reading, const struct json *value)
-{
-    const struct json *member;
-    ath_err err = ATH_OK;
-
-    if (!json_is_object(value) || json_count(value) == 0)
-        return refuse(reading, value,
-                      "\"who\" is an object that says whom the rule is for, as "
-                      "{\"uid\": 1000}; {\"uid\": \"*\"} is anybody");
-    err = check_doubled(reading, value);
-    for (member = json_first(value); member != NULL && err == ATH_OK; member = json_next(member))
-        err = read_who_member(reading, member);
-    return err;
-}
-
 /* ---- what ---- */
 
 static ath_err
-read_may(const struct reading *reading, const struct json *value)
+read_may(const struct policy_reading *reading, const struct json *value)
 {
     struct policy_texts names = {0};
-    ath_err err = read_texts(reading, value, &names);
+    ath_err err = policy_list_texts(reading, value, &names);
 
     for (size_t i = 0; i < names.count && err == ATH_OK; i++)
         if (!policy_methods_add(names.items[i], reading->rule->methods))
-            err = refuse(reading, value, "\"may\": there is no method or group \"%s\"",
+            err = policy_refuse(reading, value, "\"may\": there is no method or group \"%s\"",
                          names.items[i]);
     free(names.items);
     return err;
 }
 
 static ath_err
-read_audiences(const struct reading *reading, const struct json *value, struct policy_texts *texts,
+read_audiences(const struct policy_reading *reading, const struct json *value, struct policy_texts *texts,
                struct policy_audience **patterns)
 {
-    ath_err err = read_texts(reading, value, texts);
+    ath_err err = policy_list_texts(reading, value, texts);
     const char *wrong;
 
     if (err != ATH_OK)
@@ -316,29 +44,29 @@ read_audiences(const struct reading *reading, const struct json *value, struct p
         return ATH_ERR_NOMEM;
     for (size_t i = 0; i < texts->count; i++)
         if ((wrong = policy_audience_read_pattern(texts->items[i], &(*patterns)[i])) != NULL)
-            return refuse(reading, value, "\"%s\": \"%.80s\" %s", json_name(value), texts->items[i],
+            return policy_refuse(reading, value, "\"%s\": \"%.80s\" %s", json_name(value), texts->items[i],
                           wrong);
     return ATH_OK;
 }
 
 static ath_err
-read_peers(const struct reading *reading, const struct json *value)
+read_peers(const struct policy_reading *reading, const struct json *value)
 {
     struct policy_rule *rule = reading->rule;
     ath_err err = read_audiences(reading, value, &rule->peers, &rule->peer_patterns);
 
     for (size_t i = 0; i < rule->peers.count && err == ATH_OK; i++)
         if (strcmp(rule->peers.items[i], "*") != 0 && strncmp(rule->peers.items[i], "did:", 4) != 0)
-            err = refuse(reading, value, "\"peers\" are DIDs, not \"%.80s\"", rule->peers.items[i]);
+            err = policy_refuse(reading, value, "\"peers\" are DIDs, not \"%.80s\"", rule->peers.items[i]);
     return err;
 }
 
 static ath_err
-read_max_ttl(const struct reading *reading, const struct json *value)
+read_max_ttl(const struct policy_reading *reading, const struct json *value)
 {
     if (!json_int(value, &reading->rule->max_ttl) || reading->rule->max_ttl < 1 ||
         reading->rule->max_ttl > TTL_MAX)
-        return refuse(reading, value, "\"max_ttl\" is a number of seconds, at least 1");
+        return policy_refuse(reading, value, "\"max_ttl\" is a number of seconds, at least 1");
     return ATH_OK;
 }
 
@@ -356,7 +84,7 @@ read_count(const char *text, int64_t max, int64_t *ret_count, const char **ret_r
 }
 
 static ath_err
-read_rate(const struct reading *reading, const struct json *value)
+read_rate(const struct policy_reading *reading, const struct json *value)
 {
     static const struct {
         const char *unit;
@@ -373,35 +101,35 @@ read_rate(const struct reading *reading, const struct json *value)
                 reading->rule->rate_s = units[i].seconds;
                 return ATH_OK;
             }
-    return refuse(reading, value,
+    return policy_refuse(reading, value,
                   "\"rate\" is so many in a time: \"20/min\", \"5/s\", \"100/hour\" or "
                   "\"500/day\"");
 }
 
 static ath_err
-read_hours(const struct reading *reading, const struct json *value)
+read_hours(const struct policy_reading *reading, const struct json *value)
 {
     const char *text = json_string(value);
     uint8_t days = reading->rule->hours.days; /* "days" may have come first */
 
     if (text == NULL || !policy_hours_read(text, &reading->rule->hours))
-        return refuse(reading, value, "\"hours\" is a time of the day, as \"08:00-18:00\"");
+        return policy_refuse(reading, value, "\"hours\" is a time of the day, as \"08:00-18:00\"");
     if (days != 0)
         reading->rule->hours.days = days;
     return ATH_OK;
 }
 
 static ath_err
-read_days(const struct reading *reading, const struct json *value)
+read_days(const struct policy_reading *reading, const struct json *value)
 {
     struct policy_hours *hours = &reading->rule->hours;
     struct policy_texts names = {0};
     uint8_t days = 0;
-    ath_err err = read_texts(reading, value, &names);
+    ath_err err = policy_list_texts(reading, value, &names);
 
     for (size_t i = 0; i < names.count && err == ATH_OK; i++)
         if (!policy_days_read(names.items[i], &days))
-            err = refuse(reading, value,
+            err = policy_refuse(reading, value,
                          "\"days\" are \"mon\", \"tue\" ... or \"mon-fri\", not \"%s\"",
                          names.items[i]);
     free(names.items);
@@ -412,7 +140,7 @@ read_days(const struct reading *reading, const struct json *value)
 }
 
 static ath_err
-read_consent(const struct reading *reading, const struct json *value)
+read_consent(const struct policy_reading *reading, const struct json *value)
 {
     struct policy_rule *rule = reading->rule;
     const char *text = json_string(value), *rest = NULL;
@@ -427,7 +155,7 @@ read_consent(const struct reading *reading, const struct json *value)
              read_count(text + 5, CONSENT_MAX_S, &rule->consent_s, &rest) && *rest == '\0')
         rule->consent = POLICY_CONSENT_ONCE;
     else
-        return refuse(reading, value,
+        return policy_refuse(reading, value,
                       "\"consent\" is \"never\", \"always\", \"once:SECONDS\" or "
                       "\"first-audience\"");
     return ATH_OK;
@@ -436,33 +164,33 @@ read_consent(const struct reading *reading, const struct json *value)
 /* ---- rules ---- */
 
 static ath_err
-read_name(const struct reading *reading, const struct json *value)
+read_name(const struct policy_reading *reading, const struct json *value)
 {
     static const char *const taken[] = {POLICY_RULE_NONE, "frozen", "grant", "built-in", "locked"};
     const char *name = json_string(value);
 
     if (!name_is_valid(name))
-        return refuse(reading, value,
+        return policy_refuse(reading, value,
                       "\"name\" is 1 to 64 of A-Z a-z 0-9 . _ @ -, not beginning with . "
                       "or -");
     for (size_t i = 0; i < sizeof(taken) / sizeof(taken[0]); i++)
         if (strcmp(name, taken[i]) == 0)
-            return refuse(reading, value, "no rule is named \"%s\": athd says it of itself", name);
+            return policy_refuse(reading, value, "no rule is named \"%s\": athd says it of itself", name);
     for (const struct policy_rule *other = reading->rules->rules; other < reading->rule; other++)
         if (strcmp(other->name, name) == 0)
-            return refuse(reading, value, "two rules are named \"%s\"", name);
+            return policy_refuse(reading, value, "two rules are named \"%s\"", name);
     reading->rule->name = name;
     return ATH_OK;
 }
 
 static ath_err
-read_member(const struct reading *reading, const struct json *member)
+read_member(const struct policy_reading *reading, const struct json *member)
 {
     static const struct {
         const char *name;
-        ath_err (*read)(const struct reading *, const struct json *);
+        ath_err (*read)(const struct policy_reading *, const struct json *);
     } readers[] = {
-        {"name", read_name},   {"who", read_who},         {"may", read_may},
+        {"name", read_name},   {"who", policy_read_who},         {"may", read_may},
         {"peers", read_peers}, {"max_ttl", read_max_ttl}, {"rate", read_rate},
         {"hours", read_hours}, {"days", read_days},       {"consent", read_consent},
     };
@@ -473,12 +201,12 @@ read_member(const struct reading *reading, const struct json *member)
         if (strcmp(readers[i].name, name) == 0)
             return readers[i].read(reading, member);
     if (strcmp(name, "keys") == 0)
-        return read_texts(reading, member, &rule->keys);
+        return policy_list_texts(reading, member, &rule->keys);
     if (strcmp(name, "scopes") == 0)
-        return read_texts(reading, member, &rule->scopes);
+        return policy_list_texts(reading, member, &rule->scopes);
     if (strcmp(name, "audiences") == 0)
         return read_audiences(reading, member, &rule->audiences, &rule->audience_patterns);
-    return refuse(reading, member, "a rule has no \"%s\"", name);
+    return policy_refuse(reading, member, "a rule has no \"%s\"", name);
 }
 
 static ath_err
@@ -494,24 +222,24 @@ digest_rule(const struct json *object, uint8_t ret_digest[SHA256_LEN])
 }
 
 static ath_err
-read_rule(struct reading *reading, const struct json *object)
+read_rule(struct policy_reading *reading, const struct json *object)
 {
     static const char *const wanted[] = {"name", "who", "may"};
     const struct json *member;
     ath_err err = ATH_OK;
 
     if (!json_is_object(object))
-        return refuse(reading, object, "a rule is an object {\"name\", \"who\", \"may\", ...}");
+        return policy_refuse(reading, object, "a rule is an object {\"name\", \"who\", \"may\", ...}");
     for (size_t i = 0; i < sizeof(wanted) / sizeof(wanted[0]); i++)
         if (json_get(object, wanted[i]) == NULL)
-            return refuse(reading, object, "a rule must have \"%s\"", wanted[i]);
+            return policy_refuse(reading, object, "a rule must have \"%s\"", wanted[i]);
     for (member = json_first(object); member != NULL && err == ATH_OK; member = json_next(member))
         err = read_member(reading, member);
     return err != ATH_OK ? err : digest_rule(object, reading->rule->digest);
 }
 
 static ath_err
-read_rules(struct reading *reading, const struct json *list)
+read_rules(struct policy_reading *reading, const struct json *list)
 {
     struct policy_rules *rules = reading->rules;
     size_t count = json_count(list);
@@ -519,9 +247,9 @@ read_rules(struct reading *reading, const struct json *list)
     ath_err err = ATH_OK;
 
     if (!json_is_array(list))
-        return refuse(reading, list, "\"rules\" must be a list");
+        return policy_refuse(reading, list, "\"rules\" must be a list");
     if (count > POLICY_RULES_MAX - rules->count)
-        return refuse(reading, list, "there are more than %u rules", POLICY_RULES_MAX);
+        return policy_refuse(reading, list, "there are more than %u rules", POLICY_RULES_MAX);
     if (count == 0)
         return ATH_OK;
     if ((grown = realloc(rules->rules, (rules->count + count) * sizeof(*grown))) == NULL)
@@ -538,15 +266,15 @@ read_rules(struct reading *reading, const struct json *list)
 }
 
 static ath_err
-read_file(struct reading *reading)
+read_file(struct policy_reading *reading)
 {
     const struct json *member;
     ath_err err = ATH_OK;
 
     if (!json_is_object(reading->tree))
-        return refuse(reading, NULL, "a policy is an object {\"rules\": [...]}");
+        return policy_refuse(reading, NULL, "a policy is an object {\"rules\": [...]}");
     if (json_get(reading->tree, "rules") == NULL)
-        return refuse(reading, NULL, "a policy must have \"rules\"");
+        return policy_refuse(reading, NULL, "a policy must have \"rules\"");
     for (member = json_first(reading->tree); member != NULL && err == ATH_OK;
          member = json_next(member)) {
         const char *name = json_name(member);
@@ -556,9 +284,9 @@ read_file(struct reading *reading)
         else if (strcmp(name, "observe") == 0 && json_is_bool(member))
             reading->rules->observe |= json_is_true(member);
         else if (strcmp(name, "observe") == 0)
-            err = refuse(reading, member, "\"observe\" is true or false");
+            err = policy_refuse(reading, member, "\"observe\" is true or false");
         else if (strcmp(name, "$schema") != 0)
-            err = refuse(reading, member, "a policy has no \"%s\"", name);
+            err = policy_refuse(reading, member, "a policy has no \"%s\"", name);
     }
     return err;
 }
@@ -568,7 +296,7 @@ policy_rules_add(struct policy_rules *rules, struct ath_slice text, const char *
                  struct why *why)
 {
     struct policy_file *file = &rules->files[rules->file_count];
-    struct reading reading = {.rules = rules, .text = text, .path = path, .why = why};
+    struct policy_reading reading = {.rules = rules, .text = text, .path = path, .why = why};
     struct why inner = {{0}};
     ath_err err;
 
