@@ -195,6 +195,8 @@ ath_err bench_policy(const struct bench_options *options, struct bench_report *r
                      struct why *why) ATH_MUST_USE;
 ath_err bench_prompts(const struct bench_options *options, struct bench_report *report,
                       struct why *why) ATH_MUST_USE;
+ath_err bench_audit(const struct bench_options *options, struct bench_report *report,
+                    struct why *why) ATH_MUST_USE;
 ath_err bench_peers(const struct bench_options *options, struct bench_report *report,
                     struct why *why) ATH_MUST_USE;
 
