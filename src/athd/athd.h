@@ -47,7 +47,7 @@ struct athd {
     size_t descriptors;     /* how many it may have */
     unsigned topics_wanted; /* 1 << enum event_topic: asked for since the start */
     struct {                /* agent.status counters; each tenant has others */
-        uint64_t denials, prompts, helper_restarts, connections_refused;
+        uint64_t prompts /* for PINs and passphrases */, helper_restarts, connections_refused;
     } counters;
 
     /* private to athd.c */

@@ -209,7 +209,7 @@ begin(struct consent_waiter *waiter, struct consent_question *question, int64_t 
 
     line_up(consent, question);
     take_over(waiter, question, timeout_s);
-    consent->athd->counters.prompts++;
+    question->tenant->counters.prompts++;
     consent_record_asked(waiter);
     consent_question_set_timer(question);
     if (consent->is_closing)

@@ -70,7 +70,7 @@ tell(void *ctx)
     /* the person took their time; what follows has its own */
     request_set_deadline(request, clock_monotonic_ms() + REQUEST_DEADLINE_MS);
     if (waiter->answer != ATH_OK)
-        request->athd->counters.denials++;
+        request->tenant->counters.denials++;
     log_info("event=consent method=%s caller=%ld/%lu answer=%s", request->method->name,
              (long)request->caller->pid, (unsigned long)request->caller->uid,
              waiter->answer == ATH_OK ? "yes" : ath_err_reason(waiter->answer));

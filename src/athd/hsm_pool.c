@@ -402,7 +402,7 @@ hsm_job_cancel(struct hsm_job *job, ath_err err)
 /* ---- facts ---- */
 
 uint64_t
-hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
+hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm, uint64_t caller_identity)
 {
     size_t i;
 
@@ -410,8 +410,8 @@ hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
         const struct hsm_unit *unit = &pool->units[i];
 
         if (strcmp(unit->name, hsm) == 0)
-            return (unit->queue.len + unit->flying_count) * unit->service_us / unit->parallel /
-                   1000;
+            return (hsm_queue_ahead_of_late(&unit->queue, caller_identity) + unit->flying_count) *
+                   unit->service_us / unit->parallel / 1000;
     }
     return 0;
 }

@@ -130,9 +130,10 @@ void hsm_pool_shut(struct hsm_pool *pool, bool is_shut);
 /* A fresh number for hsm_key_ref. */
 uint32_t hsm_pool_next_key_number(struct hsm_pool *pool);
 
-/* Milliseconds a job of LATE priority would wait now (queue length times measured service time);
- * 0 when idle: an M2 that would wait for more than 2 s is not queued. */
-uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm);
+/* Milliseconds a job of LATE priority of this caller would wait now (what goes before it, others' many
+ * in their turn only, times measured service time); 0 when idle: an M2 that would wait for more than
+ * 2 s is not queued. */
+uint64_t hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm, uint64_t caller_identity);
 
 /* Can a job be carried out without anybody being asked for a PIN? */
 bool hsm_pool_is_open(const struct hsm_pool *pool, const char *hsm);

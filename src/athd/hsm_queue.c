@@ -1,11 +1,13 @@
 #include "athd/hsm_queue.h"
 
+#include <limits.h>
 #include <stddef.h>
 
 #define URGENT 0
 #define NORMAL 1
 #define LATE 2
 #define PASSED_MAX 3u
+#define URGENT_PASSED_MAX 7u
 
 void
 hsm_queue_init(struct hsm_queue *queue)
@@ -14,7 +16,7 @@ hsm_queue_init(struct hsm_queue *queue)
 
     for (i = 0; i < HSM_QUEUE_PRIORITIES; i++)
         TAILQ_INIT(&queue->heads[i]);
-    queue->len = queue->passed = 0;
+    queue->len = queue->passed = queue->urgent_passed = 0;
 }
 
 static struct hsm_queue_item *
@@ -97,8 +99,12 @@ choose_priority(struct hsm_queue *queue)
     bool has_normal = !TAILQ_EMPTY(&queue->heads[NORMAL]);
     bool has_late = !TAILQ_EMPTY(&queue->heads[LATE]);
 
-    if (!TAILQ_EMPTY(&queue->heads[URGENT]))
+    if (!TAILQ_EMPTY(&queue->heads[URGENT]) &&
+        (!(has_normal || has_late) || queue->urgent_passed < URGENT_PASSED_MAX)) {
+        queue->urgent_passed += has_normal || has_late;
         return URGENT;
+    }
+    queue->urgent_passed = 0;
     if (has_late && (!has_normal || queue->passed >= PASSED_MAX)) {
         queue->passed = 0;
         return LATE;
@@ -159,6 +165,34 @@ hsm_queue_len_of(const struct hsm_queue *queue, uint64_t identity)
         len += head == NULL ? 0 : head->lane_len;
     }
     return len;
+}
+
+/* Of this priority, no more than `most` of a lane; of all lanes but one (NULL: of all). */
+static unsigned
+count_lanes(const struct hsm_queue *queue, unsigned priority, unsigned most,
+            const struct hsm_queue_item *but)
+{
+    const struct hsm_queue_item *head;
+    unsigned count = 0;
+
+    TAILQ_FOREACH (head, &queue->heads[priority], entry)
+        if (head != but)
+            count += head->lane_len < most ? head->lane_len : most;
+    return count;
+}
+
+unsigned
+hsm_queue_ahead_of_late(const struct hsm_queue *queue, uint64_t identity)
+{
+    const struct hsm_queue_item *own = find_head(queue, LATE, identity);
+    unsigned mine = own == NULL ? 0 : own->lane_len;
+    unsigned late = mine + count_lanes(queue, LATE, mine + 1, own);
+    unsigned normal = count_lanes(queue, NORMAL, UINT_MAX, NULL);
+    unsigned urgent = count_lanes(queue, URGENT, UINT_MAX, NULL);
+
+    normal = normal < PASSED_MAX * (late + 1) ? normal : PASSED_MAX * (late + 1);
+    late += normal;
+    return late + (urgent < URGENT_PASSED_MAX * (late + 1) ? urgent : URGENT_PASSED_MAX * (late + 1));
 }
 
 static void

@@ -18,6 +18,7 @@
 
 #define BACKLOG 1024
 #define SWEEP_MS 200u
+#define ACCEPTS_A_TURN 16u /* libuv accepts as long as somebody waits, and nobody else has a turn */
 
 /* One that we listen at: the owner's, or a grant's. */
 struct listener_socket {
@@ -28,7 +29,7 @@ struct listener_socket {
     struct socket_file file;
     uv_pipe_t server;
     bool is_initialised; /* its handle is the loop's */
-    bool has_caller;     /* one that there was no memory for: libuv waits until it is accepted */
+    bool has_caller;     /* one that is left for later: libuv waits until it is accepted */
 };
 
 struct listener {
@@ -36,6 +37,8 @@ struct listener {
     struct listener_socket *owners;
     LIST_HEAD(, listener_socket) sockets;
     uv_timer_t sweep;
+    unsigned accepted; /* in this turn of the loop */
+    struct deferred next_turn;
     bool is_sweeping;
     bool is_stopped;
     bool is_initialised; /* its timer is the loop's */
@@ -159,17 +162,34 @@ listener_is_full_of(const struct listener *listener, const struct tenant *tenant
     return held > RPC_HELD_MAX;
 }
 
+static void on_next_turn(void *ctx);
+
+/* Is it this one's turn? Whoever connects without end has no more than its part of each. */
+static bool
+may_accept(struct listener *listener)
+{
+    if (listener->accepted >= ACCEPTS_A_TURN)
+        return false;
+    if (listener->accepted++ == 0 && !listener->next_turn.waiting)
+        deferred_add(&listener->athd->deferred, &listener->next_turn, on_next_turn, listener);
+    return true;
+}
+
 static void
 on_connection(uv_stream_t *server, int status)
 {
     struct listener_socket *socket = server->data;
     struct listener *listener = socket->listener;
     struct connection *connection = NULL;
-    ath_err err = status != 0
-                      ? ATH_ERR_IO
-                      : connection_accept(listener->athd, server, socket->grant, &connection);
     struct why why = {{0}};
+    ath_err err = ATH_ERR_IO;
 
+    if (status == 0 && !may_accept(listener)) {
+        socket->has_caller = true;
+        return;
+    }
+    if (status == 0)
+        err = connection_accept(listener->athd, server, socket->grant, &connection);
     if (err != ATH_OK) {
         listener->athd->counters.connections_refused++;
         log_warning("event=accept-failed reason=%s",
@@ -241,6 +261,15 @@ accept_again(struct listener *listener)
         again = again || socket->has_caller;
     }
     return again;
+}
+
+static void
+on_next_turn(void *ctx)
+{
+    struct listener *listener = ctx;
+
+    listener->accepted = 0;
+    (void)accept_again(listener);
 }
 
 static void
@@ -454,6 +483,7 @@ listener_stop(struct listener *listener)
     if (listener->is_stopped)
         return;
     listener->is_stopped = true;
+    deferred_remove(&listener->athd->deferred, &listener->next_turn);
     LIST_FOREACH (socket, &listener->sockets, entry) {
         socket_file_remove(&socket->file);
         uv_close((uv_handle_t *)&socket->server, NULL);

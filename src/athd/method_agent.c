@@ -60,8 +60,9 @@ put_counters(struct json_maker *result, const struct tenant *tenant)
     json_put_int(&counters, "requests", (int64_t)tenant->counters.requests);
     json_put_int(&counters, "errors", (int64_t)tenant->counters.errors);
     json_put_int(&counters, "signatures", (int64_t)tenant->counters.signatures);
-    json_put_int(&counters, "denials", (int64_t)athd->counters.denials);
-    json_put_int(&counters, "prompts", (int64_t)athd->counters.prompts);
+    json_put_int(&counters, "denials", (int64_t)tenant->counters.denials);
+    json_put_int(&counters, "prompts",
+                 (int64_t)(tenant->counters.prompts + athd->counters.prompts));
     json_put_int(&counters, "helper_restarts", (int64_t)athd->counters.helper_restarts);
     json_put_int(&counters, "connections_refused", (int64_t)athd->counters.connections_refused);
     json_put_maker(result, "counters", &counters);

@@ -18,7 +18,7 @@ deny(struct request *request, const char *missing, const char *sentence)
     struct json *object = NULL;
     struct why why = {{0}};
 
-    request->athd->counters.denials++;
+    request->tenant->counters.denials++;
     json_object_begin(&data);
     json_put_string(&data, "rule", "consent");
     json_put_string(&data, "missing", missing);

@@ -98,7 +98,8 @@ load_wait_s(const struct accepting *accepting)
 {
     const struct tenant *tenant = accepting->request->tenant;
     const struct service_memory *memory = accepting->entry->memory;
-    uint64_t wait_ms = hsm_pool_wait_ms(tenant->athd->hsms, accepting->key->hsm);
+    uint64_t wait_ms = hsm_pool_wait_ms(tenant->athd->hsms, accepting->key->hsm,
+                                        accepting->request->caller->lane);
     int64_t wait_s;
 
     if (memory->half_open >= HALF_OPEN_PER_SERVICE)

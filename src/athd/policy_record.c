@@ -94,10 +94,9 @@ ath_err
 policy_refusal(struct request *request, const struct policy_question *question,
                const struct policy_answer *answer, struct why *why, struct json **ret_data)
 {
-    struct athd *athd = request->athd;
     struct json_maker data;
 
-    athd->counters.denials++;
+    request->tenant->counters.denials++;
     log_warning("event=denied method=%s caller=%ld/%lu rule=%s", request->method->name,
                 (long)request->caller->pid, (unsigned long)request->caller->uid, answer->rule);
     json_object_begin(&data);

@@ -37,7 +37,7 @@ struct tenant {
     struct policy_limits *limits; /* policy.c's; NULL: nothing to remember yet */
     unsigned requests;            /* under way */
     struct {                      /* agent.status counters */
-        uint64_t requests, errors, signatures;
+        uint64_t requests, errors, signatures, denials, prompts;
     } counters;
     struct {
         unsigned begun;

@@ -9,7 +9,7 @@
 #define RPC_BATCH_MAX 64u
 #define RPC_ID_MAX_LEN 256u         /* of an id that is a string */
 #define RPC_IN_FLIGHT_MAX 128u      /* a connection */
-#define RPC_REQUESTS_MAX 4096u      /* of a uid that are under way, where athd serves several */
+#define RPC_REQUESTS_MAX 1024u      /* of a uid that are under way, where athd serves several */
 #define RPC_HELD_MAX 67108864u      /* bytes of a uid's lines and unread answers, there, too */
 #define RPC_CONNECTIONS_MAX 1024u   /* a uid */
 #define RPC_LINE_TIMEOUT_MS 30000u  /* for the rest of a line that has begun */

@@ -3,6 +3,7 @@ uses another's; nor does root."""
 import contextlib
 import json
 import os
+import signal
 import socket
 import stat
 import subprocess
@@ -213,9 +214,10 @@ class NameSpaces(SystemTest):
         self.key(ALICE)
         self.assertIn("jwt", self.ask(ALICE, "attestation.create", key="agent", audience=AUDIENCE))
         self.ask(ALICE, "key.get", name="none")
+        self.ask(ALICE, "policy.reload")
         mine, others = (self.ask(uid, "agent.status")["counters"] for uid in (ALICE, BOB))
-        self.assertEqual((mine["signatures"], mine["errors"]), (1, 1))
-        self.assertEqual((others["signatures"], others["errors"], others["requests"]), (0, 0, 1))
+        self.assertEqual((mine["signatures"], mine["errors"], mine["denials"]), (1, 2, 1))
+        self.assertEqual((others["signatures"], others["errors"], others["denials"], others["requests"]), (0, 0, 0, 1))
 
 
 class Rules(SystemTest):
@@ -360,6 +362,40 @@ class Exhaustion(SystemTest):
         self.assertEqual(count, 64)  # half of 128
         self.assertIn("athd has no room for more", message)
         self.assertIn("socket", self.ask(BOB, "grant.create", name="g0", keys=["agent"]))
+
+    def test_of_turns_by_connecting_without_end(self):
+        def connect():
+            while True:
+                with socket.socket(socket.AF_UNIX) as caller:
+                    caller.setblocking(False)
+                    with contextlib.suppress(OSError):
+                        caller.connect(self.athd.socket)
+
+        self.with_busy(3, connect)
+
+    def with_busy(self, count, work):
+        """Bob gets his answers while processes of Alice's do nothing but work()."""
+        with Wire(self.athd.socket) as wire:
+            busy = []
+            for _ in range(count):
+                pid = os.fork()
+                if pid == 0:
+                    try:
+                        os.setgroups([])
+                        os.setgid(ALICE)
+                        os.setuid(ALICE)
+                        work()
+                    finally:
+                        os._exit(1)
+                busy.append(pid)
+            try:
+                for number in range(50):
+                    self.assertIn("result", wire.ask(request(number, "agent.hello")))
+                self.assertEqual([os.waitpid(pid, os.WNOHANG)[0] for pid in busy], [0] * count)
+            finally:
+                for pid in busy:
+                    os.kill(pid, signal.SIGKILL)
+                    os.waitpid(pid, 0)
 
     def test_of_memory(self):
         self.key(ALICE)

@@ -479,8 +479,9 @@ hsm_pool_next_key_number(struct hsm_pool *pool)
 }
 
 uint64_t
-hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm)
+hsm_pool_wait_ms(const struct hsm_pool *pool, const char *hsm, uint64_t caller_identity)
 {
+    (void)caller_identity;
     (void)pool;
     (void)hsm;
     return soft.wait_ms;

@@ -86,6 +86,40 @@ test_no_stream_of_normal_ones_stops_the_late_ones(void **state)
 }
 
 static void
+test_no_stream_of_urgent_ones_stops_the_others(void **state)
+{
+    size_t i;
+
+    (void)state;
+    push(0, 9, 1);
+    push(1, 9, 2);
+    for (i = 2; i < 20; i++)
+        push(i, 1, 0);
+    assert_order((const size_t[]){2,  3,  4,  5,  6,  7,  8,  0,  9, 10,
+                                  11, 12, 13, 14, 15, 1,  16, 17, 18, 19},
+                 20);
+}
+
+/* What is told before must be what comes: nothing new joins meanwhile. */
+static void
+test_what_goes_before_a_late_one_is_known_and_others_many_are_not_all_of_it(void **state)
+{
+    unsigned ahead;
+    size_t i;
+
+    (void)state;
+    assert_int_equal(hsm_queue_ahead_of_late(&queue, 9), 0);
+    for (i = 0; i < 60; i++)
+        push(i, 1 + i % 2, i < 20 ? 2 : i < 50 ? 1 : 0);
+    ahead = hsm_queue_ahead_of_late(&queue, 9);
+    assert_in_range(ahead, 2, 30);
+    push(60, 9, 2);
+    for (i = 0; hsm_queue_pop(&queue) != &items[60]; i++)
+        assert_true(i < ahead);
+    assert_int_equal(hsm_queue_ahead_of_late(&queue, 1) > hsm_queue_ahead_of_late(&queue, 9), 1);
+}
+
+static void
 test_what_is_repeated_goes_first(void **state)
 {
     (void)state;
@@ -168,6 +202,9 @@ main(void)
         cmocka_unit_test_setup(test_a_caller_with_many_does_not_hold_up_one_with_few, begin),
         cmocka_unit_test_setup(test_urgent_goes_before_normal_before_late, begin),
         cmocka_unit_test_setup(test_no_stream_of_normal_ones_stops_the_late_ones, begin),
+        cmocka_unit_test_setup(test_no_stream_of_urgent_ones_stops_the_others, begin),
+        cmocka_unit_test_setup(
+            test_what_goes_before_a_late_one_is_known_and_others_many_are_not_all_of_it, begin),
         cmocka_unit_test_setup(test_what_is_repeated_goes_first, begin),
         cmocka_unit_test_setup(test_heads_and_followers_can_be_removed, begin),
         cmocka_unit_test_setup(test_each_may_remove_what_it_is_called_with, begin),
