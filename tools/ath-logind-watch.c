@@ -25,12 +25,16 @@
 #define SESSIONS "/org/freedesktop/login1/session"
 #define CALL_TIMEOUT_US (5u * 1000000u)
 #define ANSWER "locked\n"
+#define BUS "org.freedesktop.DBus"
+#define NAME_SIZE 256 /* D-Bus specification, "Valid Names" */
 
 struct watch {
     sd_bus *bus;
     bool wants_sleep, wants_sessions, has_uid;
     uid_t uid;
-    int inhibitor; /* -1: none */
+    char logind[NAME_SIZE]; /* its unique name */
+    int inhibitor;          /* -1: none */
+    bool is_sleep_waiting;  /* for an answer of athd's */
     char answer[sizeof(ANSWER) - 1];
     size_t answer_len;
     bool is_over;
@@ -61,6 +65,38 @@ failed(const char *what, int error)
 {
     log_warning("event=logind what=%s reason=\"%s\"", what, strerror(-error));
     return error;
+}
+
+/* ---- whose signals ---- */
+
+/* A match rule chooses what the bus distributes. What somebody sends to us alone comes whatever the
+ * rules say, as far as the bus's policy lets it, and sd-bus cannot tell whether the sender has the
+ * well-known name of the rule. */
+static bool
+is_from(sd_bus_message *message, const char *name)
+{
+    const char *sender = sd_bus_message_get_sender(message);
+
+    return sender != NULL && strcmp(sender, name) == 0;
+}
+
+static int
+find_logind(struct watch *watch)
+{
+    sd_bus_message *reply = NULL;
+    sd_bus_error error = SD_BUS_ERROR_NULL;
+    const char *name = NULL;
+    int result;
+
+    result = sd_bus_call_method(watch->bus, BUS, "/org/freedesktop/DBus", BUS, "GetNameOwner",
+                                &error, &reply, "s", LOGIND);
+    if (result >= 0)
+        result = sd_bus_message_read(reply, "s", &name);
+    if (result >= 0 && snprintf(watch->logind, NAME_SIZE, "%s", name) >= NAME_SIZE)
+        result = -ENAMETOOLONG;
+    sd_bus_error_free(&error);
+    sd_bus_message_unref(reply);
+    return result;
 }
 
 /* ---- sleep ---- */
@@ -95,8 +131,9 @@ on_sleep(sd_bus_message *message, void *userdata, sd_bus_error *error)
     int begins = 0;
 
     (void)error;
-    if (sd_bus_message_read(message, "b", &begins) < 0)
+    if (!is_from(message, watch->logind) || sd_bus_message_read(message, "b", &begins) < 0)
         return 0;
+    watch->is_sleep_waiting = begins != 0;
     if (begins != 0) {
         say(watch, "sleep\n");
     } else {
@@ -130,11 +167,12 @@ uid_of(struct watch *watch, const char *path, uid_t *ret_uid)
 }
 
 static void
-tell_session(struct watch *watch, const char *path, const char *word)
+tell_session(struct watch *watch, sd_bus_message *message, const char *word)
 {
+    const char *path = sd_bus_message_get_path(message);
     uid_t uid = 0;
 
-    if (path != NULL && uid_of(watch, path, &uid))
+    if (path != NULL && is_from(message, watch->logind) && uid_of(watch, path, &uid))
         say_session(watch, word, uid);
 }
 
@@ -142,7 +180,7 @@ static int
 on_lock(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
     (void)error;
-    tell_session(userdata, sd_bus_message_get_path(message), "lock");
+    tell_session(userdata, message, "lock");
     return 0;
 }
 
@@ -150,7 +188,7 @@ static int
 on_unlock(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
     (void)error;
-    tell_session(userdata, sd_bus_message_get_path(message), "unlock");
+    tell_session(userdata, message, "unlock");
     return 0;
 }
 
@@ -187,7 +225,7 @@ on_properties(sd_bus_message *message, void *userdata, sd_bus_error *error)
 
     (void)error;
     if (read_hint(message, &is_locked) > 0)
-        tell_session(userdata, sd_bus_message_get_path(message), is_locked ? "lock" : "unlock");
+        tell_session(userdata, message, is_locked ? "lock" : "unlock");
     return 0;
 }
 
@@ -227,8 +265,9 @@ on_owner(sd_bus_message *message, void *userdata, sd_bus_error *error)
 {
     struct watch *watch = userdata;
 
-    (void)message;
     (void)error;
+    if (!is_from(message, BUS))
+        return 0;
     log_warning("event=logind reason=\"it has been started again, or has gone\"");
     watch->is_over = true;
     return 0;
@@ -273,8 +312,8 @@ begin(struct watch *watch)
         return failed("bus", result);
     if ((result = sd_bus_set_method_call_timeout(watch->bus, CALL_TIMEOUT_US)) < 0 ||
         (result = add_match(watch,
-                            "type='signal',sender='org.freedesktop.DBus',interface='org."
-                            "freedesktop.DBus',member='NameOwnerChanged',arg0='" LOGIND "'",
+                            "type='signal',sender='" BUS "',interface='" BUS
+                            "',member='NameOwnerChanged',arg0='" LOGIND "'",
                             on_owner)) < 0)
         return failed("watch", result);
     if (watch->wants_sleep) {
@@ -286,6 +325,8 @@ begin(struct watch *watch)
     }
     if (result >= 0 && watch->wants_sessions)
         result = watch_sessions(watch);
+    if (result >= 0) /* the bus may have started it for what was asked of it */
+        result = find_logind(watch);
     if (result < 0)
         return failed("watch", result);
     say(watch, "watching\n");
@@ -308,10 +349,10 @@ take_answer(struct watch *watch)
     if (watch->answer_len < sizeof(watch->answer))
         return;
     watch->answer_len = 0;
-    if (memcmp(watch->answer, ANSWER, sizeof(watch->answer)) == 0)
-        fd_close(&watch->inhibitor);
-    else
+    if (memcmp(watch->answer, ANSWER, sizeof(watch->answer)) != 0)
         watch->is_over = true;
+    else if (watch->is_sleep_waiting) /* else it has slept: the inhibitor is for the next time */
+        fd_close(&watch->inhibitor);
 }
 
 /* ---- the loop ---- */

@@ -1,6 +1,12 @@
 """athd is locked when the machine sleeps and when a session is locked, as a logind on a bus of the test's says."""
+import contextlib
+import fcntl
 import os
+import re
 import shutil
+import struct
+import subprocess
+import termios
 import threading
 import time
 import unittest
@@ -183,6 +189,77 @@ class Session(LogindTest):
         wait_for(lambda: self.status()["lock_on"]["watching"], 30)
         self.logind.tell("lock", "c1")
         self.wait_until(True)
+
+
+class Impostor(LogindTest):
+    """Any program on the system bus may send a signal to one other program, under any name of interface and member:
+    only its sender shows that it is not logind's."""
+
+    def start(self):
+        self.logind.tell("session", "c1", self.uid)
+        super().start()
+
+    def send_to_all(self, path, signal, *values):
+        names = subprocess.run(["dbus-send", f"--bus={self.bus.address}", "--print-reply", "--dest=org.freedesktop.DBus",
+                                "/", "org.freedesktop.DBus.ListNames"], check=True, capture_output=True, text=True)
+        for name in re.findall(r":1\.\d+", names.stdout):
+            subprocess.run(["dbus-send", f"--bus={self.bus.address}", f"--dest={name}", "--type=signal", path, signal,
+                            *values], check=True)
+
+    def test_impostor_unlocks_nothing(self):
+        self.start()
+        self.logind.tell("lock", "c1")
+        self.wait_until(True)
+        self.send_to_all("/org/freedesktop/login1/session/c1", "org.freedesktop.login1.Session.Unlock")
+        self.logind.tell("sleep")  # comes behind it
+        self.logind.wait_for("released")
+        self.is_locked("session", "suspend")
+
+    def test_impostor_locks_nothing_and_lets_nothing_sleep(self):
+        self.start()
+        self.logind.wait_for("inhibited sleep athd delay")
+        first = self.watcher()
+        self.send_to_all("/org/freedesktop/login1", "org.freedesktop.login1.Manager.PrepareForSleep", "boolean:true")
+        self.send_to_all("/org/freedesktop/DBus", "org.freedesktop.DBus.NameOwnerChanged",
+                         "string:org.freedesktop.login1", "string::1.0", "string:")
+        self.logind.tell("lock", "c1")
+        self.wait_until(True)
+        self.is_locked("session")
+        self.assertFalse(self.logind.has_said("released", 0))
+        self.assertEqual(self.watcher(), first)
+
+
+def unread(pipe):
+    """Bytes that nobody has read yet, of either end (pipe(7))."""
+    return struct.unpack("i", fcntl.ioctl(pipe.fileno(), termios.FIONREAD, b"\0" * 4))[0]
+
+
+class Inhibitor(unittest.TestCase):
+    """ath-logind-watch by itself, with an athd that is slow."""
+
+    def test_answer_that_comes_after_sleep_does_not_let_the_next_one_through(self):
+        with contextlib.ExitStack() as stack:
+            bus = Bus()
+            stack.callback(bus.close)
+            logind = Logind(bus.start())
+            stack.callback(logind.close)
+            watch = stack.enter_context(subprocess.Popen(
+                [os.path.join(BIN, "ath-logind-watch"), "--sleep"], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                bufsize=0, env={**os.environ, "DBUS_SYSTEM_BUS_ADDRESS": bus.address}))
+            stack.callback(watch.kill)
+            logind.wait_for("inhibited sleep athd delay")
+            self.assertEqual(watch.stdout.readline(), b"watching\n")
+            logind.tell("sleep")
+            self.assertEqual(watch.stdout.readline(), b"sleep\n")
+            logind.tell("wake")  # it has waited long enough
+            self.assertEqual(watch.stdout.readline(), b"wake\n")
+            watch.stdin.write(b"locked\n")
+            wait_for(lambda: unread(watch.stdin) == 0)
+            logind.tell("sleep")
+            self.assertEqual(watch.stdout.readline(), b"sleep\n")
+            self.assertFalse(logind.has_said("released", 0.5), "nobody has locked yet")
+            watch.stdin.write(b"locked\n")
+            logind.wait_for("released")
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
