@@ -14,12 +14,88 @@
 
 #define PAUSE_AT 65536u        /* unread bytes from which on nothing more is read */
 #define LOSE_EVENTS_AT 262144u /* unread bytes from which on events are lost */
+#define TURN_US 5000u           /* of one uid, where athd serves several: the same */
 #define CALLS_A_TURN 16u       /* carried out before others have their turn */
 
 /* One for all: libuv reads into it and calls on_read at once, in the one thread there is. */
 static char read_chunk[RPC_READ_CHUNK];
 
 static void handle_lines(struct connection *connection);
+
+/* ---- turns ---- */
+
+static void
+leave_turn(struct connection *connection)
+{
+    if (connection->waits_for_turn)
+        TAILQ_REMOVE(&connection->tenant->turn.waiting, connection, of_turn);
+    connection->waits_for_turn = false;
+}
+
+/* Those that waited longest go first, until their uid's time is over. */
+static void
+on_tenants_turn(void *ctx)
+{
+    struct tenant *tenant = ctx;
+    struct connection *connection;
+
+    tenant->turn.used_us = 0;
+    while (tenant->turn.used_us < TURN_US &&
+           (connection = TAILQ_FIRST(&tenant->turn.waiting)) != NULL) {
+        leave_turn(connection);
+        handle_lines(connection);
+    }
+    if (!TAILQ_EMPTY(&tenant->turn.waiting) && !tenant->turn.next.waiting)
+        deferred_add(&tenant->athd->deferred, &tenant->turn.next, on_tenants_turn, tenant);
+}
+
+static void
+on_next_turn(void *ctx)
+{
+    handle_lines(ctx);
+}
+
+static bool
+has_turn(const struct connection *connection)
+{
+    return !connection->athd->config->is_system || connection->tenant->turn.used_us < TURN_US;
+}
+
+static void
+wait_for_turn(struct connection *connection)
+{
+    struct tenant *tenant = connection->tenant;
+
+    if (!connection->athd->config->is_system) {
+        if (!connection->next_turn.waiting)
+            deferred_add(&connection->athd->deferred, &connection->next_turn, on_next_turn,
+                         connection);
+        return;
+    }
+    if (!connection->waits_for_turn)
+        TAILQ_INSERT_TAIL(&tenant->turn.waiting, connection, of_turn);
+    connection->waits_for_turn = true;
+    if (!tenant->turn.next.waiting)
+        deferred_add(&tenant->athd->deferred, &tenant->turn.next, on_tenants_turn, tenant);
+}
+
+/* Where athd serves several uids, one with a thousand connections has no more of each turn than one
+ * with a single one. */
+static size_t
+take_line(struct connection *connection, struct ath_slice line)
+{
+    bool is_timed = connection->athd->config->is_system;
+    struct tenant *tenant = connection->tenant;
+    uint64_t begun_us = is_timed ? clock_monotonic_us() : 0;
+    size_t calls = dispatch_line(connection, line);
+
+    if (!is_timed)
+        return calls;
+    tenant->turn.used_us += clock_monotonic_us() - begun_us + 1;
+    if (!tenant->turn.next.waiting) /* which begins anew */
+        deferred_add(&tenant->athd->deferred, &tenant->turn.next, on_tenants_turn, tenant);
+    return calls;
+}
 
 /* ---- the end ---- */
 
@@ -81,6 +157,7 @@ connection_close(struct connection *connection)
     consent_leave(connection);
     (void)try_write(connection); /* answers of this turn, if it still reads */
     deferred_remove(&connection->athd->deferred, &connection->next_turn);
+    leave_turn(connection);
     deferred_remove(&connection->athd->deferred, &connection->turn_end);
     uv_close((uv_handle_t *)&connection->pipe, on_closed);
     drop_requests(connection);
@@ -367,12 +444,6 @@ refuse_long_line(struct connection *connection)
     connection_refuse(connection, ATH_ERR_LIMIT_EXCEEDED, &why);
 }
 
-static void
-on_next_turn(void *ctx)
-{
-    handle_lines(ctx);
-}
-
 /* Carries out lines until there are no more, answers pile up, or it is somebody else's turn. */
 static void
 take_lines(struct connection *connection)
@@ -386,15 +457,13 @@ take_lines(struct connection *connection)
             connection->is_paused = true;
             return;
         }
-        if (calls >= CALLS_A_TURN) {
-            if (!connection->next_turn.waiting)
-                deferred_add(&connection->athd->deferred, &connection->next_turn, on_next_turn,
-                             connection);
+        if (calls >= CALLS_A_TURN || !has_turn(connection)) {
+            wait_for_turn(connection);
             return;
         }
         if ((err = frame_reader_next(&connection->reader, &line)) != ATH_OK)
             break;
-        calls += dispatch_line(connection, line);
+        calls += take_line(connection, line);
     }
     if (err == ATH_ERR_LIMIT_EXCEEDED)
         refuse_long_line(connection);
@@ -413,7 +482,7 @@ handle_lines(struct connection *connection)
     if (connection->is_closing)
         return;
     if (connection->is_paused || connection->is_ended || connection->is_draining ||
-        connection->next_turn.waiting)
+        connection->next_turn.waiting || connection->waits_for_turn)
         uv_read_stop((uv_stream_t *)&connection->pipe);
     else
         uv_read_start((uv_stream_t *)&connection->pipe, on_alloc, on_read);

@@ -35,6 +35,8 @@ struct connection {
     struct frame_reader reader;
     uint64_t read_at_ms;       /* when the last bytes came */
     struct deferred next_turn; /* waits: there are more lines in `reader` */
+    bool waits_for_turn;       /* the same, in its tenant's list */
+    TAILQ_ENTRY(connection) of_turn;
     struct deferred turn_end;  /* waits: `out` is to be written */
     struct ath_buf out;        /* behind `writing` */
     struct ath_buf writing;

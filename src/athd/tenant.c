@@ -25,6 +25,7 @@
 static void
 tenant_close(struct tenant *tenant)
 {
+    deferred_remove(&tenant->athd->deferred, &tenant->turn.next);
     if (tenant->grants != NULL)
         grant_table_close(tenant->grants);
     handshake_table_free(tenant->handshakes);
@@ -94,6 +95,7 @@ tenant_open(struct athd *athd, uid_t uid, char *taken_dir, struct why *why,
         return ATH_ERR_NOMEM;
     }
     *tenant = (struct tenant){.athd = athd, .uid = uid, .dir = taken_dir};
+    TAILQ_INIT(&tenant->turn.waiting);
     if ((err = file_make_private_dir(tenant->dir, why)) != ATH_OK ||
         (err = open_stores(tenant, why)) != ATH_OK ||
         (err = handshake_table_new(tenant, &tenant->handshakes)) != ATH_OK ||

@@ -10,11 +10,13 @@
 #include <sys/queue.h>
 #include <sys/types.h>
 
+#include "athd/deferred.h"
 #include "base/why.h"
 #include "protocol/did.h"
 
 struct athd;
 struct caller;
+struct connection;
 struct public_key;
 
 #define TENANTS_MAX 4096u
@@ -36,6 +38,11 @@ struct tenant {
     struct grant_table *grants;
     struct policy_limits *limits; /* policy.c's; NULL: nothing to remember yet */
     unsigned requests;            /* under way */
+    struct {
+        TAILQ_HEAD(, connection) waiting;
+        struct deferred next;
+        uint64_t used_us; /* in this turn of the loop */
+    } turn;               /* connection.c's */
     struct {                      /* agent.status counters */
         uint64_t requests, errors, signatures, denials, prompts;
     } counters;

@@ -373,6 +373,27 @@ class Exhaustion(SystemTest):
 
         self.with_busy(3, connect)
 
+    def test_of_turns_by_calling_without_end(self):
+        batch = (json.dumps([request(number, "agent.hello") for number in range(64)]) + "\n").encode()
+
+        def call():
+            wires = [Wire(self.athd.socket) for _ in range(100)]
+            for wire in wires:
+                wire.socket.setblocking(False)
+            while True:
+                for wire in wires:
+                    with contextlib.suppress(BlockingIOError):
+                        wire.socket.send(batch)
+                    with contextlib.suppress(BlockingIOError):
+                        wire.socket.recv(1 << 20)
+
+        def count():
+            return self.ask(ALICE, "agent.status")["counters"]["requests"]
+
+        before = count()
+        self.with_busy(1, call)
+        self.assertLess((count() - before) / 50, 3000)  # for each of Bob's; 6,400 and more where each connection has its turn
+
     def with_busy(self, count, work):
         """Bob gets his answers while processes of Alice's do nothing but work()."""
         with Wire(self.athd.socket) as wire:
