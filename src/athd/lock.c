@@ -11,10 +11,11 @@
 struct lock {
     struct tenant *tenant;
     char *path;
-    struct lock_record now; /* what holds */
-    uint64_t locks;         /* so many since the start */
-    bool is_asking;         /* a person */
-    uint64_t until_ms;      /* the end of the pause after wrong passphrases, clock_boot_ms */
+    struct lock_record now;   /* what holds */
+    struct lock_record asked; /* what the file will say when all that was asked for is written */
+    uint64_t locks;           /* so many since the start */
+    bool is_asking;           /* a person */
+    uint64_t until_ms;        /* the end of the pause after wrong passphrases, clock_boot_ms */
 };
 
 /* A change that holds when it is on disk. */
@@ -45,12 +46,24 @@ write_file(struct lock *lock, const struct lock_record *record, store_done_fn *d
 {
     struct ath_buf text = {.max = LOCK_FILE_MAX};
 
+    lock->asked = *record;
     if (record->reasons == 0) {
         store_remove(lock->tenant->athd, lock->path, done, ctx);
         return;
     }
     lock_record_encode(record, &text);
     store_replace(lock->tenant->athd, lock->path, &text, done, ctx);
+}
+
+/* Changes that cross were made from what held when they were asked for: the last one written is not
+ * what came of them all. */
+static bool
+is_file_behind(const struct lock *lock)
+{
+    const struct lock_record *now = &lock->now, *asked = &lock->asked;
+
+    return now->reasons != asked->reasons || now->wrong != asked->wrong ||
+           memcmp(&now->verifier, &asked->verifier, sizeof(now->verifier)) != 0;
 }
 
 static ath_err
@@ -66,6 +79,7 @@ read_file(struct lock *lock)
     if (err == ATH_ERR_NOT_FOUND || err == ATH_ERR_NOMEM)
         return err == ATH_ERR_NOT_FOUND ? ATH_OK : err;
     if (err == ATH_OK) {
+        lock->asked = lock->now;
         lock->until_ms = hsm_throttle_until_ms(pause_after(lock->now.wrong), lock->now.failed_at);
         return ATH_OK;
     }
@@ -212,11 +226,10 @@ lock_add(struct lock *lock, enum lock_reason reason, store_done_fn *done, void *
     bool is_new = (lock->now.reasons & (unsigned)reason) == 0;
 
     put_reason(lock, reason); /* known or not, whoever unlocks now was there before it came */
-    if (!is_new || is_damaged(lock)) {
+    if (is_damaged(lock) || (!is_new && done == NULL))
         tell_later(lock, done, ctx, ATH_OK);
-    } else {
+    else /* also one that is there already: its end may be on its way to the disk */
         write_file(lock, &lock->now, done, ctx);
-    }
     if (!is_new)
         return;
     lock_tell_locked(lock->tenant, reason, NULL);
@@ -260,11 +273,16 @@ on_passphrase_kept(void *ctx, ath_err err, const struct why *why)
         put_reason(lock, LOCK_BY_PASSPHRASE);
         lock_tell_locked(lock->tenant, LOCK_BY_PASSPHRASE, change->request);
         lock_take_effect(lock->tenant);
-        /* another reason came or ended meanwhile */
-        if (lock->now.reasons != change->after.reasons)
-            write_file(lock, &lock->now, NULL, NULL);
     }
-    change_end(change, err, why);
+    if (!is_file_behind(lock)) {
+        change_end(change, err, why);
+    } else if (err != ATH_OK) {
+        write_file(lock, &lock->now, NULL, NULL);
+        change_end(change, err, why);
+    } else { /* what crossed it has written over it */
+        write_file(lock, &lock->now, change->done, change->ctx);
+        free(change);
+    }
 }
 
 ath_err
@@ -329,15 +347,14 @@ on_ended(void *ctx, ath_err err, const struct why *why)
     if (err == ATH_OK && lock->locks != change->locks) {
         err = why_set(&later, ATH_ERR_AGENT_LOCKED, "athd was locked again meanwhile");
         why = &later;
-        write_file(lock, &lock->now, NULL, NULL);
     } else if (err == ATH_OK && ended != 0) {
         take_out(lock, ended);
-        if (lock->now.reasons != change->after.reasons || lock->now.wrong != change->after.wrong)
-            write_file(lock, &lock->now, NULL, NULL);
         lock_tell_unlocked(lock->tenant, ended, change->request);
         if (lock->now.reasons == 0)
             lock_lift(lock->tenant);
     }
+    if (is_file_behind(lock))
+        write_file(lock, &lock->now, NULL, NULL);
     change_end(change, err, why);
 }
 
@@ -359,7 +376,9 @@ lock_end(struct lock *lock, unsigned reasons, uint64_t seen, const struct reques
     }
     change->ended = ended;
     change->after.reasons &= ~ended;
-    if ((ended & LOCK_BY_PASSPHRASE) != 0)
+    if ((ended & LOCK_BY_PASSPHRASE) != 0) {
+        change->after.verifier = (struct lock_verifier){0};
         change->after.wrong = 0;
+    }
     write_file(lock, &change->after, on_ended, change);
 }

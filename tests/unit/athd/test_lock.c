@@ -1,5 +1,6 @@
 #include "fixture_daemon.h"
 
+#include <sched.h>
 #include <stdio.h>
 #include <sys/stat.h>
 #include <unistd.h>
@@ -320,6 +321,73 @@ test_passphrase_and_other_reasons_that_cross_are_all_on_disk(void **state)
     fixture_end(&fixture);
 }
 
+/* Until nothing is to be written any more. */
+static void
+settle(void)
+{
+    while (!store_queue_is_empty(&fixture.athd.stores))
+        fixture_turn(&fixture);
+}
+
+static void
+test_file_says_what_holds_when_unlocking_crosses_itself(void **state)
+{
+    const struct lock_verifier verifier = {.cost = {32768, 8, 3}};
+    struct told first = {0}, second = {0}, kept = {0};
+
+    (void)state;
+    fixture_begin(&fixture, NULL);
+    add_reason(LOCK_BY_SESSION);
+    lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, on_told, &first);
+    lock_add(lock_now(), LOCK_BY_SESSION, NULL, NULL);
+    lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, on_told, &second);
+    settle();
+    assert_int_equal(first.err, ATH_ERR_AGENT_LOCKED);
+    assert_int_equal(second.err, ATH_OK);
+    assert_int_equal(lock_reasons(lock_now()), 0);
+    assert_int_equal(reasons_on_disk(), 0);
+
+    assert_int_equal(lock_with_passphrase(lock_now(), &verifier, NULL, on_told, &kept), ATH_OK);
+    fixture_run_until(&fixture, &kept.times, 1);
+    add_reason(LOCK_BY_SESSION);
+    lock_end(lock_now(), LOCK_BY_SESSION | LOCK_BY_PASSPHRASE, lock_count(lock_now()), NULL, NULL,
+             NULL);
+    lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, NULL, NULL);
+    settle();
+    assert_int_equal(lock_reasons(lock_now()), 0);
+    assert_int_equal(reasons_on_disk(), 0);
+    fixture_end(&fixture);
+}
+
+static void
+test_nobody_is_told_of_a_lock_before_it_is_on_disk_whatever_crosses_it(void **state)
+{
+    const struct lock_verifier verifier = {.cost = {32768, 8, 3}};
+    struct told kept = {0}, slept = {0};
+
+    (void)state;
+    fixture_begin(&fixture, NULL);
+    assert_int_equal(lock_with_passphrase(lock_now(), &verifier, NULL, on_told, &kept), ATH_OK);
+    lock_add(lock_now(), LOCK_BY_SUSPEND, on_told, &slept); /* knows of no passphrase yet */
+    fixture_run_until(&fixture, &slept.times, 1);
+    assert_int_equal(kept.times, 0);
+    fixture_run_until(&fixture, &kept.times, 1);
+    assert_int_equal(kept.err, ATH_OK);
+    assert_int_equal(reasons_on_disk(), LOCK_BY_PASSPHRASE | LOCK_BY_SUSPEND);
+
+    lock_end(lock_now(), LOCK_BY_SUSPEND | LOCK_BY_PASSPHRASE, lock_count(lock_now()), NULL, NULL,
+             NULL);
+    while (reasons_on_disk() != 0) /* a thread removes it; the loop has not heard of that */
+        assert_int_equal(sched_yield(), 0);
+    slept.times = 0;
+    lock_add(lock_now(), LOCK_BY_SUSPEND, on_told, &slept);
+    fixture_run_until(&fixture, &slept.times, 1);
+    assert_int_equal(reasons_on_disk(), LOCK_BY_PASSPHRASE | LOCK_BY_SUSPEND);
+    settle();
+    assert_int_equal(reasons_on_disk(), lock_reasons(lock_now()));
+    fixture_end(&fixture);
+}
+
 static void
 test_try_that_crosses_an_unlocked_session_stays_counted(void **state)
 {
@@ -438,6 +506,8 @@ main(void)
         cmocka_unit_test(test_reasons_end_one_by_one_and_the_file_with_the_last),
         cmocka_unit_test(test_lock_that_comes_while_unlocking_stays),
         cmocka_unit_test(test_passphrase_and_other_reasons_that_cross_are_all_on_disk),
+        cmocka_unit_test(test_file_says_what_holds_when_unlocking_crosses_itself),
+        cmocka_unit_test(test_nobody_is_told_of_a_lock_before_it_is_on_disk_whatever_crosses_it),
         cmocka_unit_test(test_try_that_crosses_an_unlocked_session_stays_counted),
         cmocka_unit_test(test_disk_that_fails_neither_locks_by_passphrase_nor_unlocks),
         cmocka_unit_test(test_pauses_grow_and_neither_sleep_nor_the_wall_clock_shortens_them),
