@@ -103,7 +103,10 @@ class ConsentTest(unittest.TestCase):
         return questions[0]
 
     def answer(self, **answer):
-        question = self.question()
+        return self.answer_to(self.question(), **answer)
+
+    def answer_to(self, question, **answer):
+        self.answered = time.monotonic()
         self.assertEqual(self.call("consent.answer", id=question["id"], **answer), {})
         return question
 
@@ -124,6 +127,9 @@ class ConsentTest(unittest.TestCase):
         self.assertEqual(reason(asker.answer()), "USER_DENIED")
         self.forgive()
         return True
+
+    def of(self, asker):
+        return [question for question in self.questions() if question["caller"]["pid"] == asker.pid]
 
     def forgive(self):
         for pause in self.call("consent.list")["refused"]:
@@ -207,10 +213,11 @@ class Backoff(ConsentTest):
     def test_after_a_refusal_the_next_comes_later_and_from_the_fourth_on_not_at_all(self):
         self.attend()
         asker = self.asker()
+        self.answered = time.monotonic()
         for pause in (0, 1, 2, 4):
-            began = time.monotonic()
+            before, self.answered = self.answered, None
             self.assertEqual(reason(self.give(asker, approve=False)), "USER_DENIED")
-            self.assertGreaterEqual(time.monotonic() - began, pause - 0.05)
+            self.assertGreaterEqual(self.answered - before, pause)
         for _ in range(100):
             asker.ask("credential.issue", **self.issue)
         for _ in range(100):
@@ -230,8 +237,11 @@ class Backoff(ConsentTest):
         asker, other = self.asker(), self.asker(self.other_program())
         self.give(asker, approve=False)
         asker.ask("credential.issue", **self.issue)
-        self.assertEqual(self.questions(), [])  # it waits
-        self.assertIn("result", self.give(other))
+        other.ask("credential.issue", **self.issue)
+        wait_for(lambda: self.of(other))
+        self.assertTrue(not self.of(asker) or time.monotonic() - self.answered >= 1)  # it waits
+        self.answer_to(self.of(other)[0], approve=True)
+        self.assertIn("result", other.answer())
         self.call("consent.forget", id=self.call("consent.list")["refused"][0]["id"])
         self.answer(approve=True)  # now it is shown
         self.assertIn("result", asker.answer())
@@ -242,9 +252,8 @@ class Backoff(ConsentTest):
         for _ in range(2):
             self.give(asker, approve=False)
         self.give(asker)
-        began = time.monotonic()
+        self.assertEqual(self.call("consent.list")["refused"], [])
         self.assertEqual(reason(self.give(asker, approve=False)), "USER_DENIED")
-        self.assertLess(time.monotonic() - began, 2)
         self.assertEqual(self.call("consent.list")["refused"][0]["refusals"], 1)
 
 
@@ -286,7 +295,7 @@ class Window(ConsentTest):
         self.assertTrue(self.is_asked(self.asker(self.other_program())))
 
     def test_it_ends_with_its_time(self):
-        self.allow(seconds=1)
+        self.assertIn("result", self.give(self.agent, remember={"seconds": 1}))
         wait_for(lambda: not self.call("consent.list")["allowed"])
         self.assertTrue(self.is_asked(self.agent))
 
@@ -554,7 +563,7 @@ class Attend(ConsentTest):
             if self.athd.prompters():
                 break
         self.assertTrue(self.athd.prompters())
-        self.assertLess(slowest, 5)
+        self.assertLess(slowest, 20)
 
     def test_there_are_64_questions_and_others_are_not_held_up(self):
         self.attend()
@@ -571,7 +580,7 @@ class Attend(ConsentTest):
         began = time.monotonic()
         for _ in range(20):
             self.call("key.list")
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
 
 
 class Environment(ConsentTest):

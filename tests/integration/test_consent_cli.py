@@ -50,7 +50,7 @@ class Terminal:
         if select.select([self.master], [], [], seconds)[0]:
             self.text += os.read(self.master, 65536).decode("utf-8", "replace").replace("\r\n", "\n")
 
-    def wait(self, words, seconds=30):
+    def wait(self, words, seconds=60):
         """Until these words have come, behind those that were waited for last."""
         deadline = time.monotonic() + seconds
         while words not in self.text[self.seen:]:
@@ -67,7 +67,7 @@ class Terminal:
     def press(self, keys):
         os.write(self.master, keys.encode())
 
-    def end(self, seconds=20):
+    def end(self, seconds=60):
         """Its exit status, once it has ended; all it said is in text."""
         deadline = time.monotonic() + seconds
         while self.process.poll() is None:
@@ -258,9 +258,12 @@ class NoAnswers(ConsentTest):
             self.assertLess(time.monotonic(), deadline, terminal.text)
             terminal.press("y")
             terminal.read(0.02)
-        until = time.monotonic() + 2
+        last, until = time.monotonic(), time.monotonic() + 2
         while time.monotonic() < until:
             terminal.press("y")
+            pause, last = time.monotonic() - last, time.monotonic()
+            if pause > SETTLE / 2:  # on a machine so busy it was not held down
+                self.skipTest("this machine is too busy to hold a key down")
             terminal.read(0.05)
         self.assertIsNone(asker.poll())
         self.assertEqual(len(self.questions()), 1)
@@ -388,7 +391,7 @@ class Ends(ConsentTest):
     def test_a_terminal_that_is_closed_ends_it(self):
         terminal = self.attend()
         os.close(terminal.master)
-        terminal.process.wait(20)
+        terminal.process.wait(60)
         terminal.master = os.open("/dev/null", os.O_RDONLY)
 
     def test_without_athd_it_is_exit_status_2_and_without_a_terminal_64(self):
@@ -709,7 +712,7 @@ class Agent(ConsentTest):
         return "from here" in agent.said
 
     def end(self, agent, status=0):
-        _, err = agent.communicate(timeout=20)
+        _, err = agent.communicate(timeout=60)
         self.assertNotIn(b"Sanitizer", err)
         self.assertEqual(agent.returncode, status, err)
         return agent.said + err.decode()

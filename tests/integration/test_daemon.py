@@ -298,7 +298,7 @@ class Questions(DaemonTest):
         began = time.monotonic()
         self.athd.call("key.create", name="agent", role="client", agent_id="https://a.example/agent.json")
         self.athd.call("attestation.create", key="agent", audience="https://b.example")
-        self.assertLess(time.monotonic() - began, 5)
+        self.assertLess(time.monotonic() - began, 20)
         waiting.close()
 
     def test_question_ends_with_its_caller(self):

@@ -135,7 +135,7 @@ class Hardware(FaultTest):
             for _ in range(20):
                 athd.call("key.list")
                 athd.call("attestation.verify", jwt=self.attestation(), audience=AUDIENCE, public_key=self.verifier.pem)
-            self.assertLess(time.monotonic() - began, 3)
+            self.assertLess(time.monotonic() - began, 9)
         began = time.monotonic()
         self.assertEqual(third.stop(), 0)  # what cannot be finished in five seconds is not
         self.assertLess(time.monotonic() - began, 9)

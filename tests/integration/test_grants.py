@@ -165,8 +165,8 @@ class Case(unittest.TestCase):
         return error
 
     def is_cut(self, connection):
-        """It has been closed by athd, or is within ten seconds."""
-        connection.socket.settimeout(10)
+        """It has been closed by athd, or is within a minute."""
+        connection.socket.settimeout(60)
         try:
             return connection.lines.readline() == b""
         except ConnectionError:
@@ -666,7 +666,7 @@ class Processes(Case):
         started = time.monotonic()
         self.athd.call("grant.revoke", name="g")
         self.assertTrue(self.is_cut(agent))
-        self.assertLess(time.monotonic() - started, 9)
+        self.assertLess(time.monotonic() - started, 60)
         wait_for(lambda: not os.path.exists(f"/proc/{prompter}"))
 
     def test_the_socket_is_the_owners_alone(self):

@@ -292,16 +292,16 @@ class Tokens(TokenTest):
         self.assertEqual(len(self.token.logins()), logins + 1)
 
     def test_signature_in_the_hardware_is_not_released(self):
-        self.token.fault("C_Sign slow 2000")
+        self.token.fault("C_Sign wait")
         with Wire(self.athd.socket) as wire:
             for number in range(8):
                 wire.send(request(number, "attestation.create", key="agent", audience=AUDIENCE))
             wait_for(lambda: self.token.calls("C_Sign") > 0)
             signed = self.athd.call("agent.status")["counters"]["signatures"]
             self.lock()
+            self.token.fault()
             self.assertEqual({reason(wire.line()) for _ in range(8)}, {"AGENT_LOCKED"})
         self.assertEqual(self.athd.call("agent.status")["counters"]["signatures"], signed)
-        self.token.fault()
         self.unlock()
         self.attest(self.athd)
 

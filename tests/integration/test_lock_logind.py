@@ -365,7 +365,7 @@ class Watcher(LockTest):
         for says in ("lock", "lock  0", f"lock {os.getuid()} ", "lock 4294967295", "lock -1", "lock 00", "unlock",
                      "sleep now", "Lock 0", "", "x" * 5000):
             with self.subTest(says[:40]):
-                self.watch_with(f"printf '%s\\n' '{says}'\nsleep 600 & wait\n")
+                self.watch_with(f"printf '%s\\n' '{says}'\nexec sleep 600\n")
                 self.athd.start()
                 wait_for(lambda: self.watchers() and not is_running(self.watchers()[-1]))
                 self.assertFalse(self.status()["locked"])
@@ -373,23 +373,24 @@ class Watcher(LockTest):
                 self.assertEqual(self.athd.stop(), 0)
 
     def test_what_it_was_not_asked_for_ends_it(self):
-        self.watch_with("echo sleep\nsleep 600 & wait\n", lock_on=["session"])
+        self.watch_with("echo sleep\nexec sleep 600\n", lock_on=["session"])
         self.athd.start()
         wait_for(lambda: self.watchers() and not is_running(self.watchers()[-1]))
         self.assertFalse(self.status()["locked"])
 
     def test_one_that_ends_at_once_is_started_with_pauses(self):
         self.watch_with("exit 1\n")
+        began = time.monotonic()
         self.athd.start()
-        time.sleep(2.5)
-        self.assertIn(len(self.watchers()), (1, 2))
+        wait_for(lambda: len(self.watchers()) == 3)
+        self.assertGreaterEqual(time.monotonic() - began, 3)  # of one and of two seconds
         self.assertEqual(self.athd.read_log().count("event=lock-watch"), 1)
 
     def test_flapping_does_not_fill_the_log(self):
         end = os.path.join(self.athd.dir, "flapped")
         self.watch_with(f"i=0; while [ $i -lt 300 ]; do i=$((i + 1)); echo lock {os.getuid()}; "
                         f"echo unlock {os.getuid()}; sleep 0.005; done; echo lock {os.getuid()}; : > {end}\n"
-                        "sleep 600 & wait\n")
+                        "exec sleep 600\n")
         self.athd.start()
         wait_for(lambda: os.path.exists(end), 60)
         wait_for(lambda: self.status()["locked"] and os.path.exists(os.path.join(self.athd.state, "lock.json")))

@@ -111,7 +111,7 @@ class Hangs(FaultTest):
             while time.monotonic() < began + 5:
                 before = time.monotonic()
                 self.attest(self.athd, key="other", pem=pem)
-                self.assertLess(time.monotonic() - before, 2)
+                self.assertLess(time.monotonic() - before, 9)
             answers = wire.lines(4)
             self.assertLess(time.monotonic() - began, 40)
         self.assertLessEqual({reason(answer) for answer in answers}, HSM, answers)

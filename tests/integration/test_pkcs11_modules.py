@@ -234,8 +234,8 @@ class OpenSc(TokenTest):
             if caught.exception.reason == "HSM_UNAVAILABLE":
                 break
             self.assertEqual(caught.exception.reason, "HSM_ERROR", caught.exception)
-            self.assertLess(time.monotonic() - began, 6)
-        self.assertLess(time.monotonic() - began, 6)
+            self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, 30)
 
     def test_card_is_taken_out_and_put_back(self):
         info = self.adopt("agent", "01")

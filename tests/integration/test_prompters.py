@@ -85,7 +85,7 @@ class PrompterTest(unittest.TestCase):
 
 
 class Misbehaviour(PrompterTest):
-    def check(self, expected, script, seconds=5.0, **words):
+    def check(self, expected, script, seconds=20.0, **words):
         self.forgive()
         self.prompter(script, **words)
         began = time.monotonic()
@@ -152,7 +152,7 @@ class Misbehaviour(PrompterTest):
         wire.close()
         began = time.monotonic()
         self.all_is_as_before()
-        self.assertLess(time.monotonic() - began, 4)
+        self.assertLess(time.monotonic() - began, 20)
 
     def test_caller_that_only_stops_writing_still_gets_its_answer(self):
         self.prompter(OBEY, confirm="sleep 0.3; echo OK")
@@ -181,7 +181,7 @@ class Silence(PrompterTest):
             with self.subTest(name):
                 self.assertEqual(reason(wire.line()), "CONSENT_TIMEOUT")
             wire.close()
-        self.assertLess(time.monotonic() - began, 3)
+        self.assertLess(time.monotonic() - began, 20)
         self.all_is_as_before()
 
 

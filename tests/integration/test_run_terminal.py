@@ -28,7 +28,7 @@ class Terminal(WithAthd):
         os.close(self.terminal)
         os.waitpid(self.child, 0)
 
-    def expect(self, text, seconds=30):
+    def expect(self, text, seconds=60):
         """Reads until text has been seen, and forgets what came until then."""
         deadline = time.monotonic() + seconds
         while text not in self.seen:

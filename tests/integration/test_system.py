@@ -459,7 +459,7 @@ class Exhaustion(SystemTest):
         started = time.monotonic()
         self.with_bob_served(take)
         self.assertIn("records", self.ask(BOB, "audit.query", limit=1))
-        self.assertLess(time.monotonic() - started, 25)
+        self.assertLess(time.monotonic() - started, 60)
 
 
 class Programs(SystemTest):

@@ -11,8 +11,8 @@ import unittest
 
 from peer.agent import BIN, Connection, Failed
 from peer.pin_keys import CANCELLED, DIES, GOOD, HANGS, WRONG, PinAthd
-from peer.token_case import AUDIENCE, verified
-from peer.wire import Wire, is_running, kill, name_of, process, reason, request, wait_for
+from peer.token_case import AUDIENCE, requests_come, verified
+from peer.wire import Wire, children, is_running, kill, name_of, process, reason, request, wait_for
 from test_pkcs11_secrets import HUGE, files_with, memory_has, processes, told_to
 
 SIGN = {"key": "agent", "audience": AUDIENCE}
@@ -74,9 +74,17 @@ class PinTest(unittest.TestCase):
         self.assertEqual(caught.exception.reason, expected, f"{caught.exception}\n{self.athd.read_log()}")
         return caught.exception
 
-    def at_once(self, count, call):
-        """call(connection, number) on `count` connections at the same time; what each gave."""
+    def answers_after_go(self, script):
+        """What the prompter does from now on, once the function that this gives was called."""
+        go = os.path.join(self.athd.dir, "go")
+        self.athd.answers_pin(f"while [ ! -e {go} ]; do sleep 0.02; done\n" + script)
+        return lambda: open(go, "w", encoding="utf-8").close()
+
+    def at_once(self, count, call, once_there=None):
+        """call(connection, number) on `count` connections at the same time; what each gave. once_there is called
+        when athd has the request of each."""
         results = [None] * count
+        until_there = requests_come(self.athd, count)
 
         def run(number):
             connection = Connection(self.athd.socket)
@@ -88,6 +96,9 @@ class PinTest(unittest.TestCase):
         threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
         for thread in threads:
             thread.start()
+        if once_there:
+            until_there()
+            once_there()
         for thread in threads:
             thread.join(90)
         self.assertFalse(any(thread.is_alive() for thread in threads), self.athd.read_log())
@@ -155,7 +166,7 @@ class Create(PinTest):
             for _ in range(20):
                 began = time.monotonic()
                 self.attest("other")
-                self.assertLess(time.monotonic() - began, 2)
+                self.assertLess(time.monotonic() - began, 20)
         wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
         self.assertEqual([key["name"] for key in self.athd.call("key.list")["keys"]], ["other"])
 
@@ -229,15 +240,16 @@ class Use(PinTest):
         self.assertEqual(self.athd.last_record("login")["key"], "agent")
 
     def test_ten_callers_are_one_question(self):
-        self.start(pin="sleep 0.3\n" + GOOD)
-        claims = self.at_once(10, lambda connection, _: self.attest(connection=connection))
+        self.start()
+        go = self.answers_after_go(GOOD)
+        claims = self.at_once(10, lambda connection, _: self.attest(connection=connection), once_there=go)
         self.assertEqual(len({claim["jti"] for claim in claims}), 10)
         self.assertEqual(self.count(), 1)
 
     def test_wrong_pin_for_ten_callers_costs_one_try(self):
         self.start()
-        self.athd.answers_pin("sleep 0.3\n" + WRONG)
-        failed = self.at_once(10, lambda connection, _: self.outcome(connection=connection))
+        go = self.answers_after_go(WRONG)
+        failed = self.at_once(10, lambda connection, _: self.outcome(connection=connection), once_there=go)
         self.assertEqual({failure.reason for failure in failed}, {"PIN_INCORRECT"})
         self.assertEqual(self.count(), 1)
         wait_for(lambda: self.logins() == [False])
@@ -282,7 +294,7 @@ class Use(PinTest):
             for _ in range(20):
                 began = time.monotonic()
                 self.assertIsNone(self.reason(key="other"))
-                self.assertLess(time.monotonic() - began, 2)
+                self.assertLess(time.monotonic() - began, 20)
             self.assertEqual(self.athd.call("agent.status")["hsms"][0]["state"], "ready")
 
     def test_no_is_no_try(self):
@@ -314,7 +326,7 @@ class Use(PinTest):
         self.athd.answers_pin(HANGS)
         began = time.monotonic()
         self.assertEqual(self.reason(), "CONSENT_TIMEOUT")
-        self.assertLess(time.monotonic() - began, 8)
+        self.assertLess(time.monotonic() - began, 30)
 
     def test_deleted_key_takes_its_question_along(self):
         self.start()
@@ -534,10 +546,11 @@ class Lock(PinTest):
         self.athd.answers_pin(HANGS)
         with Wire(self.athd.socket) as wire, Wire(self.athd.socket) as other:
             wire.send(request(1, "attestation.create", **SIGN))
-            wait_for(lambda: any(is_running(pid) for pid in self.athd.prompters()))
+            wait_for(lambda: any(children(pid) for pid in self.athd.prompters()))  # it hangs
+            prompter = self.athd.prompters()[-1]
             self.athd.answers_pin('echo "D a passphrase of theirs"; echo OK')
             other.send(request(1, "agent.lock"))
-            kill(self.athd.prompters()[-1])  # the person turns the question away
+            kill(prompter)  # the person turns the question away
             self.assertIn(reason(wire.line()), ("NO_PROMPTER", "AGENT_LOCKED"))
             self.assertIn("result", other.line())
         self.assertEqual(self.reason(), "AGENT_LOCKED")
@@ -579,7 +592,7 @@ class Nowhere(PinTest):
             self.attest()
         self.look(needle, "after signatures")
         wait_for(lambda: any(record["event"] == "logout" for record in self.athd.audit()))
-        wait_for(lambda: not memory_has(helper, needle)[0], 5)
+        wait_for(lambda: not memory_has(helper, needle)[0])
         self.look(needle, "after its time")
 
     def places(self, pid, needle):

@@ -26,7 +26,9 @@ def _take_away(place, owner):
 
 
 def _make():
-    place = tempfile.mkdtemp(prefix="athd-tests-")
+    # a socket's path has 107 characters at most (unix(7)), and there are many directories on the way to some
+    deep = len(tempfile.gettempdir()) > len("/tmp") + 8
+    place = tempfile.mkdtemp(prefix="athd-tests-", dir="/tmp" if deep else None)
     os.chmod(place, 0o1777)  # as /tmp: some tests are other users
     tempfile.tempdir = os.environ["TMPDIR"] = place
     atexit.register(_take_away, place, os.getpid())

@@ -157,7 +157,7 @@ class TokenAthd(CheckedAthd):
     def hsm(self, name="pkcs11"):
         return next(hsm for hsm in self.call("agent.status")["hsms"] if hsm["name"] == name)
 
-    def wait_for_hsm(self, *states, name="pkcs11", seconds=30.0):
+    def wait_for_hsm(self, *states, name="pkcs11", seconds=60.0):
         """Until it has one of these states ("locked": there, and wants its PIN); how long it took."""
         began = time.monotonic()
         while self.hsm(name)["state"] not in states:

@@ -47,6 +47,20 @@ def verified(jwt, pem):
     return json.loads(decode(body))
 
 
+def requests_come(athd, count):
+    """A function that waits until athd has `count` more requests than now, those of its own not counted."""
+    def come():
+        return athd.call("agent.status")["counters"]["requests"]
+
+    asked, before = 0, come()
+
+    def are_there():
+        nonlocal asked
+        asked += 1
+        return come() - before - asked >= count
+    return lambda: wait_for(are_there)
+
+
 class TokenTest(unittest.TestCase):
     module_leaks = False  # SoftHSM 2.6.1 does: with EdDSA, and when a token vanishes during a signature
 
@@ -104,9 +118,11 @@ class TokenTest(unittest.TestCase):
     def attest_refused(self, reason, athd, key="agent"):
         return self.refused(reason, athd, "attestation.create", key=key, audience=AUDIENCE)
 
-    def at_once(self, athd, count, call):
-        """call(connection) on `count` connections at the same time; what each gave, or its Failed."""
+    def at_once(self, athd, count, call, once_there=None):
+        """call(connection) on `count` connections at the same time; what each gave, or its Failed. once_there is
+        called when athd has the request of each."""
         results = [None] * count
+        until_there = requests_come(athd, count)
 
         def run(number):
             connection = Connection(athd.socket)
@@ -120,6 +136,9 @@ class TokenTest(unittest.TestCase):
         threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
         for thread in threads:
             thread.start()
+        if once_there:
+            until_there()
+            once_there()
         for thread in threads:
             thread.join(90)
         self.assertFalse(any(thread.is_alive() for thread in threads), athd.read_log())

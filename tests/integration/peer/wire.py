@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import threading
 import time
 import unittest
 
@@ -93,8 +94,13 @@ def reason(answer):
 
 # ---- processes ----
 
+_forking = threading.RLock()  # the fork has it too, and may fork again
+
+
 def apart(run, uid=None):
-    """run() in a process of its own, of that uid; gives what it returned, as JSON has it."""
+    """run() in a process of its own, of that uid; gives what it returned, as JSON has it. One at a time is
+    begun: a fork of another thread's would hold this one's pipe open."""
+    _forking.acquire()
     read, write = os.pipe()
     pid = os.fork()
     if pid == 0:
@@ -111,6 +117,7 @@ def apart(run, uid=None):
         os.write(write, json.dumps(result).encode())
         os._exit(0)
     os.close(write)
+    _forking.release()
     with os.fdopen(read) as file:
         result = json.loads(file.read())
     os.waitpid(pid, 0)
@@ -196,7 +203,7 @@ def is_running(pid):
         return False
 
 
-def wait_for(what, seconds=20.0):
+def wait_for(what, seconds=60.0):
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
