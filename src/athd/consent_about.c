@@ -12,7 +12,10 @@ consent_asker_of(const struct caller *caller, uid_t tenant, struct consent_asker
 {
     *ret_asker = (struct consent_asker){.tenant = tenant, .uid = caller->uid};
     memcpy(ret_asker->grant, caller->grant, sizeof(ret_asker->grant));
-    ret_asker->grant_serial = caller->through != NULL ? caller->through->serial : 0;
+    if (caller->through != NULL) {
+        ret_asker->grant_serial = caller->through->serial;
+        ret_asker->outermost_serial = grant_outermost(caller->through)->serial;
+    }
     if (!caller_is_still(caller))
         return;
     memcpy(ret_asker->unit, caller->unit, sizeof(ret_asker->unit));
@@ -24,9 +27,17 @@ bool
 consent_asker_equal(const struct consent_asker *a, const struct consent_asker *b)
 {
     return a->tenant == b->tenant && a->uid == b->uid && strcmp(a->grant, b->grant) == 0 &&
-           a->grant_serial == b->grant_serial &&
-           strcmp(a->unit, b->unit) == 0 && strcmp(a->exe, b->exe) == 0 &&
-           a->exe_file.device == b->exe_file.device && a->exe_file.inode == b->exe_file.inode;
+           a->grant_serial == b->grant_serial && strcmp(a->unit, b->unit) == 0 &&
+           strcmp(a->exe, b->exe) == 0 && a->exe_file.device == b->exe_file.device &&
+           a->exe_file.inode == b->exe_file.inode;
+}
+
+bool
+consent_asker_is_as_one(const struct consent_asker *a, const struct consent_asker *b)
+{
+    if (a->outermost_serial == 0 || b->outermost_serial == 0)
+        return consent_asker_equal(a, b);
+    return a->tenant == b->tenant && a->outermost_serial == b->outermost_serial;
 }
 
 bool

@@ -16,13 +16,17 @@ struct consent_asker {
     uid_t tenant; /* whose keys are asked for */
     uid_t uid;
     char grant[NAME_MAX_LEN + 1], unit[CALLER_UNIT_SIZE], exe[CALLER_EXE_SIZE]; /* "": none */
-    uint64_t grant_serial; /* of that very grant: a later one may have its name; 0: none */
+    uint64_t grant_serial;     /* of that very grant: a later one may have its name; 0: none */
+    uint64_t outermost_serial; /* of the one the owner made, which it is within; 0: none */
     struct caller_file exe_file;
 };
 
 /* Two system calls. */
 void consent_asker_of(const struct caller *caller, uid_t tenant, struct consent_asker *ret_asker);
 bool consent_asker_equal(const struct consent_asker *a, const struct consent_asker *b);
+/* Is a no to one a no to the other? Whoever comes through a grant is one, whatever grants it makes
+ * within it, and whatever programs it starts. */
+bool consent_asker_is_as_one(const struct consent_asker *a, const struct consent_asker *b);
 /* Is it more than "some process of this uid"? Else nothing may be allowed to it for a while. */
 bool consent_asker_is_known(const struct consent_asker *asker);
 /* {uid, grant?, unit?, exe?} */

@@ -34,7 +34,7 @@ find(struct consent_backoffs *backoffs, const struct consent_asker *asker, const
     TAILQ_FOREACH (backoff, backoffs, entry)
         if ((key == NULL) == (backoff->key == NULL) &&
             (key == NULL || strcmp(backoff->key, key) == 0) &&
-            consent_asker_equal(&backoff->asker, asker))
+            consent_asker_is_as_one(&backoff->asker, asker))
             return backoff;
     return NULL;
 }

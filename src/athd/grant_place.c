@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include "athd/athd.h"
+#include "athd/grant_table.h"
 #include "athd/listener.h"
 #include "athd/socket_file.h"
 #include "base/file.h"
@@ -149,6 +150,21 @@ out:
     free(dir);
     free(parent);
     return err;
+}
+
+/* Where athd serves several uids, who has as many grants as there is room left for gets no more. A
+ * quarter of the descriptors are for grants, a socket and a pidfd each. */
+bool
+grant_place_has_room(const struct athd *athd, size_t own)
+{
+    const struct tenant *tenant;
+    size_t max = athd->descriptors / 8, count = 0;
+
+    if (!athd->config->is_system)
+        return true;
+    SLIST_FOREACH(tenant, &athd->tenants.all, of_athd)
+    count += tenant->grants == NULL ? 0 : grant_table_count(tenant->grants);
+    return count < max && own < max - count;
 }
 
 void

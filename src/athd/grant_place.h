@@ -15,6 +15,8 @@ struct athd;
  * ATH_ERR_NOMEM. */
 ath_err grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct why *why,
                          char **ret_path) ATH_MUST_USE;
+/* Is there room for another grant of who has `own` of them? */
+bool grant_place_has_room(const struct athd *athd, size_t own);
 /* The socket's directory, if nothing is left in it. */
 void grant_place_remove(const char *path);
 /* Removes what an athd that is no more left of the uid's grants, if nobody listens there: all but

@@ -105,7 +105,7 @@ on_timer(uv_timer_t *timer)
     table->timer_at = 0;
     /* from the start after each: others may end with it */
     while ((grant = find_over(table, now, &reason, &next)) != NULL)
-        grant_end(grant, reason, NULL);
+        grant_end(grant, reason);
     if (next != INT64_MAX)
         schedule(table, next);
 }
@@ -138,13 +138,17 @@ grant_table_write(struct grant *grant, int64_t uses, store_done_fn *done, void *
     free(path);
 }
 
+/* done NULL: that it failed is in the log. */
 static void
-remove_file(struct grant_table *table, const char *name)
+remove_file(struct grant_table *table, const char *name, store_done_fn *done, void *ctx)
 {
     char *path = store_file_path(table->dir, name, ".json");
+    struct ath_buf none = {.err = ATH_ERR_NOMEM};
 
     if (path != NULL)
-        store_remove(table->tenant->athd, path, NULL, NULL); /* that it failed is in the log */
+        store_remove(table->tenant->athd, path, done, ctx);
+    else
+        store_replace(table->tenant->athd, "", &none, done, ctx); /* told as a failure */
     free(path);
 }
 
@@ -160,17 +164,16 @@ end_within(struct grant_table *table, const struct grant *parent)
             if (grant->parent == parent)
                 break;
         if (grant != NULL)
-            grant_end(grant, GRANT_PARENT_ENDED, NULL);
+            grant_end(grant, GRANT_PARENT_ENDED);
     } while (grant != NULL);
 }
 
-void
-grant_end(struct grant *grant, enum grant_end_reason reason, const struct request *request)
+static void
+end(struct grant *grant, enum grant_end_reason reason, const struct request *request,
+    store_done_fn *done, void *ctx)
 {
     struct grant_table *table = grant->table;
 
-    if (table == NULL)
-        return;
     /* first of all, so that nothing that follows from this is allowed any more */
     grant->table = NULL;
     LIST_REMOVE(grant, of_table);
@@ -178,7 +181,7 @@ grant_end(struct grant *grant, enum grant_end_reason reason, const struct reques
     grant_record_ended(table->tenant, grant, reason, request);
     log_info("event=grant-ended grant=%s", grant->name);
     end_within(table, grant);
-    remove_file(table, grant->name);
+    remove_file(table, grant->name, done, ctx);
     grant_process_free(grant->process);
     grant->process = NULL;
     if (grant->socket != NULL)
@@ -192,10 +195,23 @@ grant_end(struct grant *grant, enum grant_end_reason reason, const struct reques
     grant_free(grant);
 }
 
+void
+grant_end(struct grant *grant, enum grant_end_reason reason)
+{
+    if (grant->table != NULL)
+        end(grant, reason, NULL, NULL, NULL);
+}
+
+void
+grant_revoke(struct grant *grant, const struct request *request, store_done_fn *done, void *ctx)
+{
+    end(grant, GRANT_REVOKED, request, done, ctx);
+}
+
 static void
 on_process_ended(void *ctx)
 {
-    grant_end(ctx, GRANT_PROCESS_ENDED, NULL);
+    grant_end(ctx, GRANT_PROCESS_ENDED);
 }
 
 /* ---- the beginning of one ---- */
@@ -246,22 +262,6 @@ serve(struct grant *grant, struct why *why)
     return err;
 }
 
-/* Where athd serves several uids, who has as many grants as there is room left for gets no more. A
- * quarter of the descriptors are for grants, a socket and a pidfd each. */
-static bool
-has_room(const struct grant_table *table)
-{
-    const struct athd *athd = table->tenant->athd;
-    const struct tenant *tenant;
-    size_t max = athd->descriptors / 8, count = 0;
-
-    if (!athd->config->is_system)
-        return true;
-    SLIST_FOREACH (tenant, &athd->tenants.all, of_athd)
-        count += tenant->grants == NULL ? 0 : grant_table_count(tenant->grants);
-    return count < max && table->by_name.count < max - count;
-}
-
 ath_err
 grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
                 store_done_fn *done, void *ctx)
@@ -274,14 +274,14 @@ grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
                        grant->name);
     if (table->by_name.count >= GRANTS_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED, "there are %u grants already", GRANTS_MAX);
-    if (!has_room(table))
+    if (!grant_place_has_room(table->tenant->athd, table->by_name.count))
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
                        "you have %zu grants, and athd has no room for more: revoke some",
                        table->by_name.count);
     if ((err = insert(table, grant)) != ATH_OK)
         return err;
     if ((err = serve(grant, why)) != ATH_OK) {
-        grant_end(grant, GRANT_FAILED, NULL);
+        grant_end(grant, GRANT_FAILED);
         return err;
     }
     grant_table_write(grant, 0, done, ctx);
@@ -397,7 +397,7 @@ end_those_over(struct grant_table *table)
     for (found = table->found; found != NULL; found = found->next) {
         reason = found->reason;
         if (found->is_over || reason == GRANT_PARENT_ENDED || !grant_has_process(found->file.grant))
-            grant_end(found->file.grant, reason, NULL);
+            grant_end(found->file.grant, reason);
     }
 }
 
@@ -423,7 +423,7 @@ grant_table_start(struct grant_table *table)
         if (err == ATH_OK)
             continue;
         log_error("event=grant grant=%s reason=\"%s\"", grant->name, why_text(&why, err));
-        grant_end(grant, GRANT_FAILED, NULL);
+        grant_end(grant, GRANT_FAILED);
     }
     free_found(table);
     grant_place_sweep(table->tenant->athd, table->tenant->uid, is_kept, table);

@@ -53,8 +53,11 @@ ath_err grant_table_adopt(struct grant *grant, struct grant_process *process, st
                           void *ctx) ATH_MUST_USE;
 
 /* The end, at once: whoever is connected is cut, what they asked is cancelled, their handshakes and
- * sessions end, and so do the grants within it. request: who did it; NULL: nobody. */
-void grant_end(struct grant *grant, enum grant_end_reason reason, const struct request *request);
+ * sessions end, and so do the grants within it. */
+void grant_end(struct grant *grant, enum grant_end_reason reason);
+/* The same, by whoever asked for it. done when its file is gone, or not (ATH_ERR_IO). */
+void grant_revoke(struct grant *grant, const struct request *request, store_done_fn *done,
+                  void *ctx);
 
 /* grant_file.c: has it ended with the athd that wrote it, or before? Its process is looked for.
  * Once all of them are, one that has no process (grant_has_process) has ended too, for *ret_reason.

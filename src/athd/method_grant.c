@@ -51,7 +51,7 @@ on_stored(void *ctx, ath_err err, const struct why *why)
                       grant->name),
         why = &ended;
     else if (err != ATH_OK)
-        grant_end(grant, GRANT_FAILED, NULL);
+        grant_end(grant, GRANT_FAILED);
     if (err == ATH_OK) {
         grant_record_created(request, grant, creation->is_adopted);
         json_object_begin(&result);
@@ -85,10 +85,6 @@ make(struct creation *creation, struct why *why)
     struct grant *grant = NULL;
     ath_err err;
 
-    if (grant_table_find(tenant->grants, method_param(request, "name")) != NULL)
-        return why_set(why, ATH_ERR_GRANT_EXISTS,
-                       "there is a grant \"%s\" already: revoke it, or take another name",
-                       method_param(request, "name"));
     err = grant_new(request->params, tenant->uid, request->caller->through, tenant->keys,
                     clock_now(), why, &grant);
     if (err == ATH_OK && (err = find_process(request, why, &grant->process)) == ATH_OK)
@@ -100,7 +96,7 @@ make(struct creation *creation, struct why *why)
     return err;
 }
 
-/* The owner's, or the one that made it, gives a grant that is there its process. */
+/* The owner, or one that it is within, gives a grant that is there its process. */
 static ath_err
 adopt(struct creation *creation, struct why *why)
 {
@@ -120,6 +116,10 @@ adopt(struct creation *creation, struct why *why)
                            others[i]);
     if (grant == NULL || (through != NULL && !grant_is_within(grant, through)))
         return why_set(why, ATH_ERR_GRANT_NOT_FOUND, "there is no grant \"%s\"", name);
+    if (grant == through) /* it would live on where athd ends, and end those that have none */
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "adopt: a grant is given its process by who made it, not through its own "
+                       "socket");
     if (grant->process != NULL)
         return why_set(why, ATH_ERR_GRANT_EXISTS,
                        "the grant \"%s\" is another process's, %ld, until that ends", name,
@@ -192,13 +192,32 @@ method_grant_list(struct request *request)
     request_finish_maker(request, &result);
 }
 
+/* Without its file it does not come back when athd is started again. */
+static void
+on_revoked(void *ctx, ath_err err, const struct why *why)
+{
+    struct request *request = ctx;
+    struct json_maker result;
+    struct why kept;
+
+    if (err != ATH_OK) {
+        (void)why_set(&kept, err,
+                      "the grant has ended, but its file stays, so that it may be there again when "
+                      "athd is started again: %.180s",
+                      why_text(why, err));
+        request_fail(request, err, &kept);
+        return;
+    }
+    json_object_begin(&result);
+    request_finish_maker(request, &result);
+}
+
 void
 method_grant_revoke(struct request *request)
 {
     const char *name = method_param(request, "name");
     struct grant *grant = grant_table_find(request->tenant->grants, name);
     struct grant *through = request->caller->through;
-    struct json_maker result;
     struct why why;
 
     if (grant == NULL || (through != NULL && !grant_is_within(grant, through))) {
@@ -207,7 +226,5 @@ method_grant_revoke(struct request *request)
                      &why);
         return;
     }
-    grant_end(grant, GRANT_REVOKED, request);
-    json_object_begin(&result);
-    request_finish_maker(request, &result);
+    grant_revoke(grant, request, on_revoked, request);
 }

@@ -35,7 +35,8 @@ find_service(struct accepting *accepting, struct why *why)
     const char *name = method_param(request, "service");
     ath_err err;
 
-    if ((accepting->entry = service_store_find(request->tenant->services, name)) == NULL)
+    accepting->entry = service_store_find_for(request->tenant, request->caller, name);
+    if (accepting->entry == NULL)
         return why_set(why, ATH_ERR_NOT_FOUND, "there is no service \"%s\"", name);
     err = method_key(request, accepting->entry->rules->key, DID_SERVER, why, &accepting->key);
     if (err != ATH_OK)

@@ -98,24 +98,29 @@ read_as(const struct json *as, struct why *why, struct policy_subject *subject, 
     return err;
 }
 
-/* The caller's grant, or that of the caller who is described. NULL: none. */
+/* The caller's grant, or that of the caller who is described; rules know the outermost one. NULL:
+ * none. */
 static const struct grant *
-grant_of(const struct request *request, const struct policy_subject *subject)
+grant_of(const struct request *request, struct policy_subject *subject)
 {
-    if (request->caller->through != NULL || subject->grant == NULL)
-        return request->caller->through;
-    return grant_table_find(request->tenant->grants, subject->grant);
+    const struct grant *grant = request->caller->through;
+
+    if (grant == NULL && subject->grant != NULL)
+        grant = grant_table_find(request->tenant->grants, subject->grant);
+    if (grant != NULL)
+        subject->grant = grant_outermost(grant)->name;
+    return grant;
 }
 
 /* The grant may deny it, whatever the rules say: answered then. */
 static bool
-is_grants_no(struct request *request, const struct policy_subject *subject,
-             const struct policy_question *question)
+is_grants_no(struct request *request, const struct grant *grant,
+             const struct policy_subject *subject, const struct policy_question *question)
 {
     struct policy_answer answer = {.verdict = POLICY_DENY};
     struct json_maker result;
 
-    if (grant_decide(grant_of(request, subject), subject, question, request->tenant->keys, &answer))
+    if (grant_decide(grant, subject, question, request->tenant->keys, &answer))
         return false;
     json_object_begin(&result);
     json_put_bool(&result, "allowed", false);
@@ -192,7 +197,7 @@ method_policy_check(struct request *request)
     asked.question.now = clock_now();
     if (err != ATH_OK)
         request_fail(request, err, &why);
-    else if (!is_grants_no(request, &subject, &asked.question))
+    else if (!is_grants_no(request, grant_of(request, &subject), &subject, &asked.question))
         put_decision(request, &subject, &asked.question);
     policy_asked_done(&asked);
     free(groups);

@@ -130,25 +130,34 @@ fail:
     request_fail(request, err, &why);
 }
 
+struct listing {
+    const struct request *request;
+    struct json_maker array;
+};
+
 static void
 list_service(void *ctx, const struct service_entry *entry)
 {
+    struct listing *listing = ctx;
     struct json *object = NULL;
 
+    if (!service_entry_is_for(entry, listing->request->tenant, listing->request->caller))
+        return;
     if (service_encode(entry->rules, &object) != ATH_OK)
         object = NULL;
-    json_put_take(ctx, NULL, object);
+    json_put_take(&listing->array, NULL, object);
 }
 
 void
 method_service_list(struct request *request)
 {
-    struct json_maker result, array;
+    struct listing listing = {.request = request};
+    struct json_maker result;
 
-    json_array_begin(&array);
-    service_store_each(request->tenant->services, list_service, &array);
+    json_array_begin(&listing.array);
+    service_store_each(request->tenant->services, list_service, &listing);
     json_object_begin(&result);
-    json_put_maker(&result, "services", &array);
+    json_put_maker(&result, "services", &listing.array);
     request_finish_maker(request, &result);
 }
 

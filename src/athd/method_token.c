@@ -104,7 +104,8 @@ check_token(struct token_check *check, struct why *why)
 {
     struct request *request = check->request;
     const char *name = method_param(request, "service"), *account;
-    const struct service_entry *entry = service_store_find(request->tenant->services, name);
+    const struct service_entry *entry =
+        service_store_find_for(request->tenant, request->caller, name);
     const struct key *key;
     ath_err err;
 
@@ -138,8 +139,8 @@ check_session(const struct token_check *check, const char *id, struct why *why)
     struct session *session = NULL;
     ath_err err;
 
-    if ((err = session_table_find_for(check->request->tenant->sessions, id,
-                                      check->request->caller, &session)) != ATH_OK)
+    if ((err = session_table_find_for(check->request->tenant->sessions, id, check->request->caller,
+                                      &session)) != ATH_OK)
         return err;
     if (session->service == NULL ||
         strcmp(session->service->rules->name, check->rules->name) != 0 ||

@@ -194,18 +194,25 @@ known(const char *text)
     return text[0] != '\0' ? text : NULL;
 }
 
+/* To rules a grant within a grant is the outermost one, whatever its maker calls it: the name of
+ * that one is the owner's. */
+static const char *
+grant_of(const struct caller *caller)
+{
+    return caller->through != NULL ? grant_outermost(caller->through)->name : known(caller->grant);
+}
+
 static void
 subject_of(const struct caller *caller, bool looks_at_process, struct policy_subject *ret_subject)
 {
-    *ret_subject = (struct policy_subject){.uid = caller->uid,
-                                           .gid = caller->gid,
-                                           .groups = caller->groups,
-                                           .group_count = caller->group_count,
-                                           .grant = known(caller->grant),
-                                           .grant_serial = caller->through != NULL
-                                                               ? caller->through->serial
-                                                               : 0,
-                                           .name_space = POLICY_UNSEEN};
+    *ret_subject = (struct policy_subject){
+        .uid = caller->uid,
+        .gid = caller->gid,
+        .groups = caller->groups,
+        .group_count = caller->group_count,
+        .grant = grant_of(caller),
+        .grant_serial = caller->through != NULL ? caller->through->serial : 0,
+        .name_space = POLICY_UNSEEN};
     if (!looks_at_process || !caller_is_still(caller))
         return;
     ret_subject->exe = caller->exe_is_here ? known(caller->exe) : NULL;

@@ -61,12 +61,12 @@ look_at_session(const struct tenant *tenant, const struct caller *caller, const 
     set_peer(asked, session->peer_did);
 }
 
-/* NULL: there is no such service. */
+/* NULL: there is no such service, or none that the caller may know of. */
 static const char *
-key_of_service(const struct tenant *tenant, const char *name)
+key_of_service(const struct tenant *tenant, const struct caller *caller, const char *name)
 {
     const struct service_entry *entry =
-        name == NULL ? NULL : service_store_find(tenant->services, name);
+        name == NULL ? NULL : service_store_find_for(tenant, caller, name);
 
     return entry == NULL ? NULL : entry->rules->key;
 }
@@ -100,7 +100,7 @@ look_at_key(const struct tenant *tenant, const struct caller *caller,
     question->key = json_get_string(params, is_of(method, "key.") ? "name" : "key");
     question->is_about_all = is_about_all(method, params);
     if (method->id == RPC_SERVICE_PUT) /* it takes the place of one that may have another key */
-        question->also_key = key_of_service(tenant, json_get_string(params, "name"));
+        question->also_key = key_of_service(tenant, caller, json_get_string(params, "name"));
     else if (method->id == RPC_HANDSHAKE_START)
         question->also_key = json_get_string(params, "user_key");
     else if (method->id == RPC_SERVICE_DELETE)
@@ -108,7 +108,7 @@ look_at_key(const struct tenant *tenant, const struct caller *caller,
     if (handshake != NULL && is_of(method, "handshake."))
         look_at_handshake(tenant, caller, handshake, asked);
     else if (service != NULL)
-        question->key = key_of_service(tenant, service);
+        question->key = key_of_service(tenant, caller, service);
     else if (session != NULL && is_of(method, "session."))
         look_at_session(tenant, caller, session, asked);
 }

@@ -4,6 +4,8 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/grant.h"
+#include "athd/key_store.h"
 #include "athd/store_load.h"
 #include "athd/string_map.h"
 
@@ -158,6 +160,26 @@ struct service_entry *
 service_store_find(const struct service_store *store, const char *name)
 {
     return string_map_get(&store->by_name, name);
+}
+
+bool
+service_entry_is_for(const struct service_entry *entry, const struct tenant *tenant,
+                     const struct caller *caller)
+{
+    const struct key *key;
+
+    if (caller->through == NULL)
+        return true;
+    key = key_store_find(tenant->keys, entry->rules->key);
+    return key != NULL && grant_has_key(caller->through, key);
+}
+
+struct service_entry *
+service_store_find_for(const struct tenant *tenant, const struct caller *caller, const char *name)
+{
+    struct service_entry *entry = service_store_find(tenant->services, name);
+
+    return entry != NULL && service_entry_is_for(entry, tenant, caller) ? entry : NULL;
 }
 
 void

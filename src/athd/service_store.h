@@ -9,7 +9,9 @@
 #include "protocol/service.h"
 
 struct athd;
+struct caller;
 struct service_store;
+struct tenant;
 
 #define SERVICES_MAX 4096u
 
@@ -39,6 +41,12 @@ void service_store_free(struct service_store *store);
 
 struct service_entry *service_store_find(const struct service_store *store,
                                          const char *name); /* NULL: none */
+/* May the caller know of it: at a grant's socket, is its key the grant's? */
+bool service_entry_is_for(const struct service_entry *entry, const struct tenant *tenant,
+                          const struct caller *caller);
+/* One that the caller may know of; NULL: there is none for it. */
+struct service_entry *service_store_find_for(const struct tenant *tenant,
+                                             const struct caller *caller, const char *name);
 /* The name of a service with this server key (any one of them), NULL: none has it. Borrowed. */
 const char *service_store_name_of_key(const struct service_store *store, const char *key);
 void service_store_each(const struct service_store *store,

@@ -235,6 +235,26 @@ class Narrow(Case):
                                ("confirmation.answer", {"key": "other", "message": {}})):
             self.denied("keys: other", agent, method, **params)
 
+    def test_services_of_other_keys_are_not_there(self):
+        """Neither their names nor those of their keys can be found out."""
+        for name in ("mine", "theirs"):
+            self.athd.call("key.create", name=name + "-key", role="server")
+            self.addCleanup(self.athd.call, "key.delete", name=name + "-key")
+            self.athd.call("service.put", name=name, key=name + "-key", scopes_supported=["a"], token_max_ttl=60,
+                           require_user_confirmation=False, agents={}, users={})
+            self.addCleanup(self.athd.call, "service.delete", name=name)
+        agent = self.connect(self.grant(keys=["mine-key"], methods=["group:application", "policy.check"]))
+        self.assertEqual([service["name"] for service in agent.call("service.list")["services"]], ["mine"])
+        for method, more, of_mine in (("token.verify", {"token": "a.b.c"}, "INVALID_CREDENTIAL"),
+                                      ("handshake.accept", {"message": {}}, "UNEXPECTED_MESSAGE")):
+            self.fails(of_mine, agent, method, service="mine", **more)
+            for name in ("theirs", "nothing"):
+                error = self.fails("INVALID_PARAMS", agent, method, service=name, **more)
+                self.assertEqual(error.message, f'there is no service "{name}"')
+            theirs, nothing = (agent.call("policy.check", method=method, params={"service": name, **more})
+                               for name in ("theirs", "nothing"))
+            self.assertEqual(theirs, nothing)
+
     def test_a_later_key_of_the_name_is_another_key(self):
         self.athd.call("key.create", name="brief", role="client", agent_id=AGENT_ID)
         self.addCleanup(self.athd.call, "key.delete", name="brief")
@@ -350,6 +370,26 @@ class Narrow(Case):
             self.denied("keys: k2", g, "attestation.create", key="k2", audience=A)  # the grant's word first
             self.denied("may: key.list", g, "key.list", rule="through-g")
             self.fails("POLICY_DENIED", h, "attestation.create", key="k", audience=A)
+
+    def test_to_policy_a_grant_within_one_is_that_one(self):
+        """Or an agent would name it after a grant that rules allow more."""
+        with Athd() as athd:
+            athd.call("key.create", name="k", role="client", agent_id=AGENT_ID)
+            g = self.connect(athd.call("grant.create", name="g", keys=["k"], methods=["group:use", "group:grants"]))
+            me = {"uid": os.getuid()}
+            os.makedirs(os.path.join(athd.dir, "ath"), mode=0o700, exist_ok=True)
+            with open(os.path.join(athd.dir, "ath", "policy.json"), "w", encoding="utf-8") as file:
+                json.dump({"rules": [
+                    {"name": "agents", "who": {**me, "grant": "g"}, "may": ["agent.hello", "grant.create"]},
+                    {"name": "trusted", "who": {**me, "grant": "trusted"}, "may": ["group:attest"]},
+                    {"name": "rest", "who": me, "may": ["group:policy"]}]}, file)
+            athd.call("policy.reload")
+            inner = self.connect(g.call("grant.create", name="trusted", keys=["k"]))
+            self.denied("may: attestation.create", inner, "attestation.create", rule="agents", key="k", audience=A)
+            self.assertEqual(inner.call("agent.hello")["you"]["grant"], "trusted")
+            self.assertFalse(athd.call("policy.check", method="attestation.create",
+                                       params={"key": "k", "audience": A},
+                                       **{"as": {**me, "grant": "trusted"}})["allowed"])
 
     def test_policy_check_asks_the_grant_first(self):
         agent = self.connect(self.grant(methods=["group:use", "policy.check"], audiences=[A]))
@@ -647,6 +687,15 @@ class Processes(Case):
         bound.kill()
         self.assertTrue(self.is_cut(agent))
 
+    def test_a_grant_does_not_give_itself_a_process(self):
+        """It would outlive an athd that was to end it."""
+        bound = self.process(sleeper())
+        agent = self.connect(self.grant(methods=["group:use", "group:grants"]))
+        self.denied("adopt:", agent, "grant.create", name="g", process=bound.pid, adopt=True)
+        self.assertNotIn("process", self.athd.call("grant.list")["grants"][0])
+        self.grant("h", agent)
+        self.assertEqual(agent.call("grant.create", name="h", process=bound.pid, adopt=True)["process"]["pid"], bound.pid)
+
     def test_revoking_cuts_at_once_also_what_waits_for_the_user(self):
         self.athd.call("key.create", name="asked", role="client", agent_id=AGENT_ID, confirm="always")
         self.addCleanup(self.athd.call, "key.delete", name="asked")
@@ -857,6 +906,25 @@ class Restart(unittest.TestCase):
         self.assertEqual((denied["caller"]["grant"], denied["rule"], denied["missing"]),
                          ("g", "grant:g", "keys: other"))
         self.assertEqual(ended["uses"], 1)
+
+    def test_what_was_revoked_does_not_come_back(self):
+        """Its file is gone when the answer comes; where it cannot be removed the answer says so."""
+        path = os.path.join(self.athd.state, "grants", "g.json")
+        self.create("g", process=self.sleeper().pid)
+        self.assertTrue(os.path.exists(path))
+        self.athd.call("grant.revoke", name="g")
+        self.assertFalse(os.path.exists(path))
+        self.create("g", process=self.sleeper().pid)
+        os.remove(path)
+        os.mkdir(path)
+        with self.assertRaises(Failed) as caught:
+            self.athd.call("grant.revoke", name="g")
+        self.assertIn("its file stays", caught.exception.message)
+        self.assertEqual(self.names(), [])
+        os.rmdir(path)
+        self.kill()
+        self.athd.start()
+        self.assertEqual(self.names(), [])
 
     def test_a_clean_end_keeps_them_too(self):
         living = self.sleeper()

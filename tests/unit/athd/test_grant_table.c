@@ -6,7 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "athd/consent_about.h"
+#include "athd/consent_backoff.h"
 #include "athd/grant_table.h"
 #include "athd/handshake_table.h"
 #include "athd/key_store.h"
@@ -282,7 +282,7 @@ test_the_end_of_a_grant_ends_what_waits_for_its_file(void **state)
     grant_ref(grant);
     assert_int_equal(grant_use_begin(grant, &use, NULL), ATH_OK);
     grant_use_send(&use, on_counted, &counted);
-    grant_end(grant, GRANT_REVOKED, NULL);
+    grant_end(grant, GRANT_REVOKED);
     assert_int_equal(counted, 1);
     assert_int_equal(done_err, ATH_ERR_POLICY_DENIED);
     grant_use_end(&use, true);
@@ -306,12 +306,35 @@ test_a_grant_has_a_file_and_a_socket_and_neither_when_it_has_ended(void **state)
     assert_int_equal(lstat(fixture_path(&f, "run/grants/g/agent.sock"), &st), 0);
     assert_true(S_ISSOCK(st.st_mode) && (st.st_mode & 0777) == 0600);
     assert_ptr_equal(grant_table_find(table, "g"), grant);
-    grant_end(grant, GRANT_REVOKED, NULL);
+    grant_end(grant, GRANT_REVOKED);
     assert_null(grant_table_find(table, "g"));
     assert_false(is_there("run/grants/g"));
     while (!store_queue_is_empty(&f.athd.stores))
         uv_run(f.athd.loop, UV_RUN_ONCE);
     assert_false(is_there("grants/g.json"));
+}
+
+static void
+on_revoked(void *ctx, ath_err err, const struct why *why)
+{
+    (void)ctx;
+    (void)why;
+    assert_false(is_there("grants/g.json"));
+    done++;
+    done_err = err;
+}
+
+static void
+test_who_revokes_is_told_when_the_file_is_gone(void **state)
+{
+    struct grant *grant = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL);
+
+    (void)state;
+    done = 0;
+    grant_revoke(grant, NULL, on_revoked, NULL);
+    assert_int_equal(done, 0);
+    fixture_run_until(&f, &done, 1);
+    assert_int_equal(done_err, ATH_OK);
 }
 
 static void
@@ -324,7 +347,7 @@ test_the_end_of_one_is_the_end_of_all_within_it_and_of_no_other(void **state)
     (void)add("{\"name\":\"i\",\"keys\":[\"k\"]}", inner);
     (void)add("{\"name\":\"j\",\"keys\":[\"k\"]}", NULL);
     assert_int_equal(grant_table_count(table), 4);
-    grant_end(outer, GRANT_REVOKED, NULL);
+    grant_end(outer, GRANT_REVOKED);
     assert_int_equal(grant_table_count(table), 1);
     assert_non_null(grant_table_find(table, "j"));
 }
@@ -385,7 +408,7 @@ test_a_later_grant_of_the_name_is_another_asker(void **state)
     (void)state;
     caller_set_grant(&one, first);
     caller_set_grant(&other, first);
-    grant_end(first, GRANT_REVOKED, NULL);
+    grant_end(first, GRANT_REVOKED);
     second = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL);
     caller_set_grant(&later, second);
     consent_asker_of(&one, 1, &asks[0]);
@@ -398,6 +421,34 @@ test_a_later_grant_of_the_name_is_another_asker(void **state)
     grant_free(one.through);
     grant_free(other.through);
     grant_free(later.through);
+}
+
+/* Or an agent would ask its user until he is tired: by another grant within its own, by another
+ * program each time. */
+static void
+test_a_no_to_a_grant_is_one_to_all_within_it_and_whatever_it_starts(void **state)
+{
+    struct grant *outer = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL);
+    struct grant *made[] = {outer, add("{\"name\":\"h\",\"keys\":[\"k\"]}", outer),
+                            add("{\"name\":\"i\",\"keys\":[\"k\"]}", outer),
+                            add("{\"name\":\"j\",\"keys\":[\"k\"]}", NULL)};
+    struct consent_backoffs backoffs = TAILQ_HEAD_INITIALIZER(backoffs);
+    struct consent_asker asks[4];
+    bool is_refused = false;
+
+    (void)state;
+    for (size_t i = 0; i < 4; i++) {
+        struct caller caller = {.uid = 1, .pid = 5};
+
+        caller_set_grant(&caller, made[i]);
+        consent_asker_of(&caller, 1, &asks[i]);
+        (void)snprintf(asks[i].exe, sizeof(asks[i].exe), "/tmp/%zu", i);
+        grant_free(caller.through);
+    }
+    consent_backoffs_refused(&backoffs, &asks[1], "k");
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(consent_backoffs_wait(&backoffs, &asks[i], "k", &is_refused) > 0, i < 3);
+    consent_backoffs_end(&backoffs);
 }
 
 /* ---- the decision ---- */
@@ -456,7 +507,7 @@ test_each_of_the_chain_is_asked_and_the_first_no_is_told(void **state)
     fake_clock_move(50);
     is_denied(ask(outer, "key.get", "k", NULL, false), "grant:g", "ttl");
     grant_ref(inner);
-    grant_end(outer, GRANT_REVOKED, NULL);
+    grant_end(outer, GRANT_REVOKED);
     is_denied(ask(inner, "key.get", "k", NULL, false), "grant:h", "ended");
     grant_free(inner);
 }
@@ -561,10 +612,12 @@ main(void)
         TEST(test_without_a_file_that_counts_it_nothing_is_given_out),
         TEST(test_the_end_of_a_grant_ends_what_waits_for_its_file),
         TEST(test_a_grant_has_a_file_and_a_socket_and_neither_when_it_has_ended),
+        TEST(test_who_revokes_is_told_when_the_file_is_gone),
         TEST(test_the_end_of_one_is_the_end_of_all_within_it_and_of_no_other),
         TEST(test_a_name_that_is_taken_and_a_path_that_is_in_the_way),
         TEST(test_what_it_is_within_is_part_of_its_end_and_of_its_numbers),
         TEST(test_a_later_grant_of_the_name_is_another_asker),
+        TEST(test_a_no_to_a_grant_is_one_to_all_within_it_and_whatever_it_starts),
         TEST(test_each_of_the_chain_is_asked_and_the_first_no_is_told),
         TEST(test_a_file_that_is_not_whole_is_no_grant),
         TEST(test_a_file_says_what_the_grant_is),
