@@ -16,6 +16,7 @@ from peer.wire import Wire, apart, request
 ALICE, BOB, ROOT_UID, ATH = 12301, 12302, 0, 12399
 AGENT_ID = "https://agent.example/a.json"
 AUDIENCE = "https://api.example"
+SANITIZED = b"libasan" in subprocess.run(["ldd", os.path.join(BIN, "athd")], capture_output=True, check=True).stdout
 
 
 def read_records(state):
@@ -50,6 +51,7 @@ class SystemTest(unittest.TestCase):
     def setUp(self):
         self.athd = Athd(arguments=["--system"])
         self.addCleanup(self.athd.__exit__)
+        self.addCleanup(lambda: self.assertNotIn("Sanitizer", self.athd.read_log()))
         os.chmod(self.athd.dir, 0o755)
         self.athd.configure({"socket_mode": self.mode})
         self.athd.start()
@@ -437,7 +439,8 @@ class Exhaustion(SystemTest):
         self.assertIsNone(apart(fill_log, ALICE))
         before = self.resident()
         self.with_bob_served(take, until=lambda: "reason=answers-not-read" in self.athd.read_log())
-        self.assertLess(self.resident() - before, 200 << 20)
+        if not SANITIZED:  # which keeps what was freed
+            self.assertLess(self.resident() - before, 200 << 20)
 
     def resident(self):
         """The most it ever had."""
@@ -595,6 +598,11 @@ class OwnUser(unittest.TestCase):
         self.assertEqual(call_as(ATH, athd.socket, ("key.list", {}))[0]["keys"], [])
         self.assertIn("errno", apart(lambda: os.listdir(athd.state), ALICE))
         self.assertEqual(call_as(ROOT_UID, athd.socket, ("key.get", {"name": "agent"}))[0]["reason"], "KEY_NOT_FOUND")
+        self.assertNotIn("exe", key[2]["you"])  # another uid's process is closed to it, and it says so in no other way
+        self.assertEqual(athd.read_log().count("level=error"), 0)
+        grant = call_as(ALICE, athd.socket, ("grant.create", {"name": "travel", "keys": ["agent"]}))[0]
+        self.assertIn("jwt", call_as(ALICE, grant["socket"], ("attestation.create", {"key": "agent", "audience": AUDIENCE}))[0])
+        self.assertEqual(apart(lambda: os.stat(grant["socket"]).st_mode, BOB), {"errno": 13})
 
 
 class Grants(SystemTest):
