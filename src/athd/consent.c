@@ -45,6 +45,13 @@ consent_end_windows_of(struct consent *consent, uid_t tenant)
         (void)consent_windows_end_tenant(&consent->windows, tenant);
 }
 
+void
+consent_end_windows_of_key(struct consent *consent, uid_t tenant, const char *key)
+{
+    if (consent != NULL)
+        consent_windows_end_key(&consent->windows, tenant, key);
+}
+
 static void
 end_questions(struct consent *consent, uid_t tenant, const char *key, ath_err answer)
 {

@@ -78,9 +78,10 @@ void consent_ask(struct request *request, struct consent_text *taken_text,
 size_t consent_waiting(const struct consent *consent); /* questions, of all tenants */
 
 /* What was allowed for a while is not allowed any more: the policy has been read again (all), or
- * this tenant is locked; the key has been deleted, or frozen. */
+ * this tenant is locked; this key of its has been deleted. */
 void consent_end_windows(struct consent *consent);
 void consent_end_windows_of(struct consent *consent, uid_t tenant);
+void consent_end_windows_of_key(struct consent *consent, uid_t tenant, const char *key);
 /* This tenant's questions end with this answer. */
 void consent_end_questions(struct consent *consent, uid_t tenant, ath_err answer);
 /* A key (NULL: all of the tenant's) has been frozen: nothing is asked for it, or allowed to it, any

@@ -76,6 +76,10 @@ add(struct consent_backoffs *backoffs, const struct consent_asker *asker, const 
         return NULL;
     }
     backoff->asker = *asker;
+    if (asker->outermost_serial != 0) { /* it holds whatever runs there */
+        backoff->asker.unit[0] = backoff->asker.exe[0] = '\0';
+        backoff->asker.exe_file = (struct caller_file){0};
+    }
     TAILQ_FOREACH_REVERSE(other, backoffs, consent_backoffs, entry)
     if (other->asker.tenant == asker->tenant && ++count >= CONSENT_BACKOFFS_MAX)
         break;

@@ -232,6 +232,8 @@ consent_waiter_cancel(struct request *request, ath_err err)
 
     waiter_end(waiter, err == ATH_ERR_AGENT_LOCKED ? err : ATH_ERR_CONSENT_TIMEOUT);
     if (question->waiting == 0 && !question->is_over) {
+        if (err != ATH_ERR_AGENT_LOCKED && !question->consent->is_closing)
+            count(question, ATH_ERR_CONSENT_TIMEOUT); /* else taking it back would be free */
         end(question, "gone", ATH_ERR_CONSENT_TIMEOUT);
         consent_look_later(question->consent);
     }

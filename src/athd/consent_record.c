@@ -70,6 +70,7 @@ consent_record_end(const struct consent_waiter *waiter)
     struct json_maker record;
 
     request->has_consent = is_yes;
+    request->is_by_window = is_yes && question->is_by_window;
     record_begin(&record, is_yes ? "consent_given" : "consent_refused", request,
                  question->about.key);
     if (!question->is_by_window)

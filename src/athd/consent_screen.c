@@ -229,7 +229,7 @@ consent_show(struct consent *consent)
     consent->is_showing = true;
     for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
         next = TAILQ_NEXT(question, entry);
-        if (question->prompter == NULL)
+        if (question->prompter == NULL && !question->is_over) /* what one ends may end others */
             prepare(question);
     }
     fill_screen(consent);

@@ -67,6 +67,25 @@ consent_text_line(struct consent_text *text, const char *label, const char *valu
     ath_buf_put_byte(&text->text, '\n');
 }
 
+/* What was said of a process holds while it is that one: else its name would speak for whoever has
+ * its connection now. */
+static void
+put_process(struct ath_buf *text, const struct caller *caller)
+{
+    if (caller->is_proven && !caller_is_still(caller)) {
+        ath_buf_put_string(text, ", which has ended, or runs another program by now");
+        return;
+    }
+    if (caller->exe[0] != '\0') {
+        ath_buf_put_string(text, ", ");
+        put_words(text, caller->exe, CONSENT_STRANGER); /* a path anybody may choose */
+    }
+    if (caller->unit[0] != '\0') {
+        ath_buf_put_string(text, ", unit ");
+        put_words(text, caller->unit, CONSENT_STRANGER);
+    }
+}
+
 void
 consent_text_caller(struct consent_text *text, const struct caller *caller)
 {
@@ -78,14 +97,7 @@ consent_text_caller(struct consent_text *text, const struct caller *caller)
     } else {
         ath_buf_put_string(&text->text, "Asked by: a process that cannot be seen from here");
     }
-    if (caller->exe[0] != '\0') {
-        ath_buf_put_string(&text->text, ", ");
-        put_words(&text->text, caller->exe, CONSENT_STRANGER); /* a path anybody may choose */
-    }
-    if (caller->unit[0] != '\0') {
-        ath_buf_put_string(&text->text, ", unit ");
-        put_words(&text->text, caller->unit, CONSENT_STRANGER);
-    }
+    put_process(&text->text, caller);
     if (caller->name_space == CALLER_OTHER)
         ath_buf_put_string(&text->text, ", in a container");
     if (caller->uid != geteuid())

@@ -230,7 +230,7 @@ on_approved(void *ctx, ath_err err, const struct scope_list *narrowed)
         return;
     }
     handshake->approved = true;
-    if (handshake->asks_first)
+    if (handshake->asks_first && !handshake->request->is_by_window)
         policy_remember(handshake->request->tenant, &handshake->memo);
     sign(handshake);
 }

@@ -74,6 +74,7 @@ on_removed(void *ctx, ath_err err, const struct why *why)
         deletion_fail(deletion, err, why);
         return;
     }
+    consent_end_windows_of_key(request->athd->consent, request->tenant->uid, deletion->key->name);
     key_event_publish(request->tenant, "deleted", deletion->key);
     json_object_begin(&result);
     put_deletion_note(&result, request->tenant, deletion->key);

@@ -168,7 +168,8 @@ on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 
     if (err == ATH_OK)
         err = decide_again(asking->request);
-    if (err == ATH_OK && narrowed == NULL) { /* a yes to less is none to the next of the same */
+    /* a yes to less is none to the next of the same; one for a while says itself for how long */
+    if (err == ATH_OK && narrowed == NULL && !asking->request->is_by_window) {
         asking->key->confirmed = true;
         policy_remember(asking->request->tenant, &asking->request->memo);
     }

@@ -36,6 +36,7 @@ struct request {
     const struct handshake *handshake;
     const char *handshake_t5, *handshake_trace; /* of one that only a message tells of */
     bool has_consent;      /* the user was asked and said yes */
+    bool is_by_window;     /* that yes was an earlier one, for a while: it is remembered already */
     const char *limit;     /* what stood against a question; static, NULL: nothing */
     int64_t retry_after_s; /* after refusals; 0: nothing to tell */
     bool is_rated;         /* it has been counted for a rule's rate */

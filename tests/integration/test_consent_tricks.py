@@ -1,0 +1,113 @@
+"""What an asker might try in order to get a yes that was not meant: other names, other programs, other times."""
+import json
+import os
+import subprocess
+import sys
+import unittest
+
+from peer.asker import RELAY, Asker
+from peer.wire import reason, wait_for
+from test_consent import ConsentTest
+
+# connects, and becomes another program that goes on with the connection
+BECOMES = """
+import os, socket, sys
+wire = socket.socket(socket.AF_UNIX)
+wire.connect(sys.argv[1])
+wire.sendall(b'{"jsonrpc":"2.0","id":0,"method":"agent.hello","params":{}}\\n')
+while not wire.recv(65536).endswith(b"\\n"):
+    pass
+os.dup2(wire.fileno(), 9)
+os.execv(sys.argv[2], [sys.argv[2], "-I", "-S", "-c", sys.argv[3]])
+"""
+GOES_ON = RELAY.replace("wire = socket.socket(socket.AF_UNIX)\nwire.connect(sys.argv[1])\n",
+                        "wire = socket.socket(fileno=9)\n")
+
+
+class Changed(Asker):
+    """Has connected as `program`, and is another one by now."""
+
+    def __init__(self, path, program, other):  # pylint: disable=super-init-not-called
+        self.process = subprocess.Popen([program, "-I", "-S", "-c", BECOMES, path, other, GOES_ON],
+                                        stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        self.pid = self.process.pid
+        self.id = 0
+        self.buffer = b""
+
+
+class Tricks(ConsentTest):
+    def setUp(self):
+        super().setUp()
+        self.attend()
+
+    def grant(self, name="agent"):
+        return self.call("grant.create", name=name, keys=["alice"], methods=["credential.issue"])["socket"]
+
+    def at(self, socket, program=sys.executable):
+        asker = Asker(socket, program)
+        self.addCleanup(asker.close)
+        return asker
+
+    def test_the_question_names_no_program_that_does_not_run_any_more(self):
+        asker = Changed(self.athd.socket, self.other_program(), sys.executable)
+        self.addCleanup(asker.close)
+        wait_for(lambda: os.readlink(f"/proc/{asker.pid}/exe") == os.path.realpath(sys.executable))
+        asker.ask("credential.issue", **self.issue)
+        text = self.question()["text"]
+        self.assertNotIn(os.path.join(self.athd.dir, "python"), text)
+        self.assertIn("runs another program by now", text)
+        self.answer(approve=True)
+        self.assertIn("result", asker.answer())
+
+    def test_a_yes_to_less_for_a_while_is_none_to_all_by_a_key_that_asks_once(self):
+        self.call("key.create", name="carol", role="user", confirm="session")
+        self.issue["key"] = "carol"
+        asker = self.asker()
+        self.assertIn("result", self.give(asker, scopes=["a"], remember={"uses": 5}))
+        self.assertFalse(self.is_asked(asker, scopes=["a"]))  # within what was allowed
+        self.assertTrue(self.is_asked(asker))  # more than that
+
+    def test_nothing_stays_allowed_to_a_key_that_is_deleted(self):
+        asker = self.asker()
+        self.assertIn("result", self.give(asker, remember={"uses": 5}))
+        self.call("key.delete", name="alice")
+        self.assertEqual(self.call("consent.list")["allowed"], [])
+
+    def test_a_question_that_is_taken_back_is_no_way_around_the_pause(self):
+        for _ in range(4):
+            asker = self.asker()
+            asker.ask("credential.issue", **self.issue)
+            self.question()
+            asker.close()
+            wait_for(lambda: not self.questions())
+        asker = self.asker()
+        asker.ask("credential.issue", **self.issue)
+        self.assertEqual(reason(asker.answer()), "RATE_LIMITED")
+
+    def test_a_grants_agent_is_one_asker_whichever_program_it_runs(self):
+        socket = self.grant()
+        asker, other = self.at(socket), self.at(socket, self.other_program())
+        for _ in range(4):
+            self.assertEqual(reason(self.give(asker, approve=False)), "USER_DENIED")
+        other.ask("credential.issue", **self.issue)
+        self.assertEqual(reason(other.answer()), "RATE_LIMITED")
+        self.assertEqual(reason(self.give(self.asker(), approve=False)), "USER_DENIED")  # it alone
+
+    def test_a_later_grant_of_the_same_name_is_asked(self):
+        asker = self.at(self.grant())
+        self.assertIn("result", self.give(asker, remember={"uses": 5}))
+        self.call("grant.revoke", name="agent")
+        self.assertTrue(self.is_asked(self.at(self.grant())))
+
+    def test_uses_are_counted_also_where_many_ask_at_once(self):
+        asker = self.asker()
+        self.assertIn("result", self.give(asker, remember={"uses": 7}))
+        for ttl in range(20):
+            asker.ask("credential.issue", **{**self.issue, "ttl": 100 + ttl})
+        wait_for(lambda: len(self.questions()) == 13)
+        self.assertEqual(sum("result" in asker.answer() for _ in range(7)), 7)
+        self.assertEqual(len(self.questions()), 13)
+
+
+if __name__ == "__main__":
+    unittest.main()
