@@ -321,10 +321,11 @@ tenant_share(const struct athd *athd, size_t max)
 ath_err
 tenant_check_key_count(const struct tenant *tenant, struct why *why)
 {
+    bool is_system = tenant->athd->config->is_system;
+    size_t count = 0, own = key_store_count(tenant->keys);
     const struct tenant *other;
-    size_t count = 0;
 
-    if (tenant->athd->config->is_system && key_store_count(tenant->keys) >= KEY_STORE_TENANT_MAX)
+    if (is_system && own >= KEY_STORE_TENANT_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
                        "athd keeps %u keys of each user at most: delete some first",
                        KEY_STORE_TENANT_MAX);
@@ -333,5 +334,10 @@ tenant_check_key_count(const struct tenant *tenant, struct why *why)
     if (count >= KEY_STORE_MAX)
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
                        "athd keeps %u keys at most: some must be deleted first", KEY_STORE_MAX);
+    /* a few who have as many as they may leave room for those who have none */
+    if (is_system && own >= KEY_STORE_MAX - count)
+        return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
+                       "you have %zu keys and athd has room for %zu: delete some first", own,
+                       KEY_STORE_MAX - count);
     return ATH_OK;
 }
