@@ -593,6 +593,14 @@ consent_end_windows_of(struct consent *consent, uid_t tenant)
 }
 
 void
+consent_end_windows_of_key(struct consent *consent, uid_t tenant, const char *key)
+{
+    (void)consent;
+    (void)tenant;
+    (void)key;
+}
+
+void
 consent_end_frozen(struct consent *consent, uid_t tenant, const char *key)
 {
     (void)consent;
