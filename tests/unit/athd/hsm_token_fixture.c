@@ -144,7 +144,7 @@ token_run_until_file_says(const char *file, const char *text)
 {
     int turns;
 
-    for (turns = 0; token_count(file, text) == 0 && turns < 20000; turns++) {
+    for (turns = 0; token_count(file, text) == 0 && turns < 60000; turns++) {
         uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
         usleep(500);
     }
@@ -170,7 +170,7 @@ token_run_until_state(const char *state)
 {
     int turns;
 
-    for (turns = 0; !token_status_has("state", state) && turns < 20000; turns++) {
+    for (turns = 0; !token_status_has("state", state) && turns < 60000; turns++) {
         uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
         usleep(500);
     }

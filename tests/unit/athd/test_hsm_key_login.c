@@ -4,6 +4,8 @@
 
 #include "athd/hsm_throttle.h"
 
+#include <unistd.h>
+
 #define LOGIN_OF_3 "8 3 pin=1" /* as the fake helper notes it: op, key, where the PIN is from */
 
 static struct hsm_key_ref
@@ -268,8 +270,11 @@ test_new_pin_is_asked_for_by_the_helper(void **state)
     assert_int_equal(
         hsm_pool_key_create_with_pin(token_fixture.athd.hsms, "one", 1, "k", &params, &job),
         ATH_OK);
-    for (int i = 0; i < 20000 && token_count("seen", "2 0 pin=1") < 2; i++)
+    for (int i = 0; i < 60000 && token_count("seen", "2 0 pin=1") < 2; i++) {
         uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
+        usleep(500);
+    }
+    assert_int_equal(token_count("seen", "2 0 pin=1"), 2);
     hsm_job_cancel(job, ATH_ERR_USER_DENIED);
     ends(1, ATH_ERR_USER_DENIED);
     sign(2, 5);

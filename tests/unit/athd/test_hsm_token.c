@@ -420,7 +420,7 @@ test_why_a_token_is_absent_is_logged_once_for_each_reason(void **state)
     log_set_fd(fd);
     token_sign_ends(0, "a", false, ATH_ERR_HSM_UNAVAILABLE);
     token_touch("unplug");
-    for (int i = 0; i < 20000 && !token_status_has("message", "no reader is there"); i++) {
+    for (int i = 0; i < 60000 && !token_status_has("message", "no reader is there"); i++) {
         uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
         usleep(500);
     }
@@ -515,7 +515,7 @@ test_one_signature_that_hangs_is_seen_though_others_are_answered(void **state)
     /* killed, repeated, and it hangs again */
     token_run_until_file_says("seen", "6 3 b\n1 0");
     assert_int_equal(token_results[0].done, 0);
-    for (i = 0; token_results[0].done == 0 && i < 200; i++) {
+    for (i = 0; token_results[0].done == 0 && i < 4000; i++) {
         fake_clock_move(3);
         fixture_turn(&token_fixture);
         usleep(10000);

@@ -15,9 +15,9 @@ wait_for_file(const char *name)
 {
     int turns;
 
-    for (turns = 0; access(fixture_path(&token_fixture, name), F_OK) != 0 && turns < 20000; turns++)
+    for (turns = 0; access(fixture_path(&token_fixture, name), F_OK) != 0 && turns < 60000; turns++)
         usleep(500);
-    assert_true(turns < 20000);
+    assert_true(turns < 60000);
 }
 
 /* How many wrong PINs are on disk for the only token. */
@@ -437,7 +437,7 @@ test_question_asked_anew_has_its_whole_time(void **state)
     token_touch("remove");
     token_run_until_state("absent");
     unlink(fixture_path(&token_fixture, "remove"));
-    for (turns = 0; turns < 20000 && token_results[0].done == 0 &&
+    for (turns = 0; turns < 60000 && token_results[0].done == 0 &&
                     token_results[0].request->deadline_ms < now_ms + 120000;
          turns++) {
         fixture_turn(&token_fixture);

@@ -293,7 +293,7 @@ run_until_records(uint64_t count)
 {
     int i;
 
-    for (i = 0; i < 10000 && signature_records() < count; i++) {
+    for (i = 0; i < 60000 && signature_records() < count; i++) {
         usleep(1000);
         fixture_turn(&fixture);
     }
@@ -308,7 +308,7 @@ test_record_is_written_when_the_hardware_starts_and_not_before(void **state)
 
     (void)state;
     begin("swtpm:hang"); /* takes work and never ends it */
-    for (i = 0; i < 10000 && !hsm_pool_is_open(fixture.athd.hsms, "one"); i++) {
+    for (i = 0; i < 60000 && !hsm_pool_is_open(fixture.athd.hsms, "one"); i++) {
         usleep(1000);
         fixture_turn(&fixture);
     }

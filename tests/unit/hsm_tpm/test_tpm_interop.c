@@ -56,7 +56,7 @@ wait_for_socket(const struct shared *shared)
     char path[96];
 
     (void)snprintf(path, sizeof(path), "%s/sock.ctrl", shared->dir);
-    for (unsigned i = 0; i < 500; i++) {
+    for (unsigned i = 0; i < 6000; i++) {
         if (access(path, F_OK) == 0)
             return;
         (void)usleep(10000);
