@@ -55,7 +55,7 @@ grant_free(struct grant *grant)
 
 /* ---- making ---- */
 
-static const struct grant_key *
+static struct grant_key *
 find_key(const struct grant *grant, const char *name)
 {
     const struct policy_rule *rule = grant_limits_rule(grant->limits);
@@ -223,6 +223,25 @@ grant_has_key(const struct grant *grant, const struct key *key)
     const struct grant_key *found = find_key(grant, key->name);
 
     return found != NULL && strcmp(found->jkt, public_key_jkt(key->public_key)) == 0;
+}
+
+bool
+grant_is_confirmed(const struct grant *grant, const struct key *key)
+{
+    const struct grant_key *found = find_key(grant, key->name);
+
+    return found != NULL && found->confirmed && found->locks == key->locks;
+}
+
+void
+grant_confirm(struct grant *grant, const struct key *key)
+{
+    struct grant_key *found = find_key(grant, key->name);
+
+    if (found == NULL)
+        return;
+    found->confirmed = true;
+    found->locks = key->locks;
 }
 
 /* ---- telling ---- */

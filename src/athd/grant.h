@@ -29,6 +29,8 @@ struct policy_answer;
 struct grant_key {    /* the key that had this name when the grant was made */
     const char *name; /* of the limits */
     char jkt[JKT_LEN + 1];
+    bool confirmed; /* KEY_CONFIRM_SESSION: the user said yes, and it was locked so often before */
+    unsigned locks;
 };
 
 /* A signature that waits until the file says that it was counted; grant_uses.c. */
@@ -95,6 +97,10 @@ int64_t grant_expires_at(const struct grant *grant);
 /* The fewest left of it and those above it; -1: any number. */
 int64_t grant_uses_left(const struct grant *grant);
 bool grant_has_key(const struct grant *grant, const struct key *key);
+/* A yes to a key that asks once (KEY_CONFIRM_SESSION) is one for this very grant; it has the key.
+ */
+bool grant_is_confirmed(const struct grant *grant, const struct key *key);
+void grant_confirm(struct grant *grant, const struct key *key);
 
 /* As grant.list shows it; and as its own callers see it (agent.hello): what all above it allow. */
 void grant_put_all(const struct grant *grant, struct json_maker *object);

@@ -109,12 +109,16 @@ open_parents(const struct athd *athd, uid_t uid, char *dir, struct why *why)
     return err;
 }
 
-/* It may be there, if it is ours: of a grant that was before a restart. */
+/* A later grant's is another one: a sandbox may still have the earlier one's mounted, and have left
+ * a file in it so that it stays. */
 static ath_err
-make_dir(const char *dir, struct why *why)
+make_dir(const char *dir, bool is_new, struct why *why)
 {
     struct stat st;
 
+    if (is_new && rmdir(dir) != 0 && errno != ENOENT)
+        return why_set(why, ATH_ERR_IO, "%s is left of an earlier grant, and cannot be removed: %s",
+                       dir, strerror(errno));
     if (mkdir(dir, 0700) != 0 && errno != EEXIST)
         return why_set(why, ATH_ERR_IO, "cannot make %s: %s", dir, strerror(errno));
     if (lstat(dir, &st) != 0 || !S_ISDIR(st.st_mode) || st.st_uid != geteuid() ||
@@ -124,7 +128,7 @@ make_dir(const char *dir, struct why *why)
 }
 
 ath_err
-grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct why *why,
+grant_place_make(const struct athd *athd, uid_t uid, const char *name, bool is_new, struct why *why,
                  char **ret_path)
 {
     struct ath_buf text = {.max = PATH_MAX_LEN};
@@ -138,7 +142,7 @@ grant_place_make(const struct athd *athd, uid_t uid, const char *name, struct wh
     ath_buf_printf(&text, "%s/%s/" SOCKET_NAME, parent, name);
     if ((dir = file_path(parent, name)) == NULL || (path = text_of(&text)) == NULL)
         err = ATH_ERR_NOMEM;
-    else if ((err = make_dir(dir, why)) == ATH_OK)
+    else if ((err = make_dir(dir, is_new, why)) == ATH_OK)
         err = open_dir(athd, dir, why);
     if (err != ATH_OK)
         goto out;

@@ -217,13 +217,13 @@ on_process_ended(void *ctx)
 /* ---- the beginning of one ---- */
 
 static ath_err
-listen_for(struct grant *grant, struct why *why)
+listen_for(struct grant *grant, bool is_new, struct why *why)
 {
     struct tenant *tenant = grant->table->tenant;
     char *path = NULL;
-    ath_err err;
+    ath_err err = grant_place_make(tenant->athd, tenant->uid, grant->name, is_new, why, &path);
 
-    if ((err = grant_place_make(tenant->athd, tenant->uid, grant->name, why, &path)) != ATH_OK)
+    if (err != ATH_OK)
         return err;
     err = listener_add(tenant->athd->listener, tenant, grant, path, why, &grant->socket);
     if (err != ATH_OK) {
@@ -252,9 +252,9 @@ insert(struct grant_table *table, struct grant *grant)
 }
 
 static ath_err
-serve(struct grant *grant, struct why *why)
+serve(struct grant *grant, bool is_new, struct why *why)
 {
-    ath_err err = listen_for(grant, why);
+    ath_err err = listen_for(grant, is_new, why);
 
     if (err == ATH_OK && grant->process != NULL)
         err = grant_process_watch(grant->process, grant->table->tenant->athd->loop,
@@ -280,7 +280,7 @@ grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
                        table->by_name.count);
     if ((err = insert(table, grant)) != ATH_OK)
         return err;
-    if ((err = serve(grant, why)) != ATH_OK) {
+    if ((err = serve(grant, true, why)) != ATH_OK) {
         grant_end(grant, GRANT_FAILED);
         return err;
     }
@@ -418,7 +418,7 @@ grant_table_start(struct grant_table *table)
     for (found = table->found; found != NULL; found = found->next) {
         struct grant *grant = found->file.grant;
         struct why why = {{0}};
-        ath_err err = grant->table == NULL ? ATH_OK : serve(grant, &why);
+        ath_err err = grant->table == NULL ? ATH_OK : serve(grant, false, &why);
 
         if (err == ATH_OK)
             continue;

@@ -278,7 +278,8 @@ need_signature(struct handshake *handshake)
 
     if ((err = method_policy(handshake->request, &question, &why, &data, &ask)) != ATH_OK)
         handshake_step_fail_data(handshake, err, &why, data);
-    else if (!handshake->approved && method_would_ask(handshake->key, ask || handshake->asks_first))
+    else if (!handshake->approved && method_would_ask(handshake->request->caller, handshake->key,
+                                                      ask || handshake->asks_first))
         ask_to_sign(handshake, ask || handshake->asks_first, &question);
     else
         sign(handshake);

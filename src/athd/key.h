@@ -27,7 +27,10 @@ struct key {
     char *agent_id;                 /* NULL: none */
     struct display display;
     enum key_confirm confirm;
-    bool confirmed;  /* KEY_CONFIRM_SESSION: the user said yes since athd started */
+    /* KEY_CONFIRM_SESSION: the user said yes since athd started, or it was locked. Grants have a
+     * yes of their own (grant_is_confirmed). */
+    bool confirmed;
+    unsigned locks;  /* how often that was forgotten */
     bool is_deleted; /* whatever still has a reference signs nothing more with it */
     struct hsm_key_facts facts;
     bool software; /* made in an hsm that only file permissions protect */

@@ -44,6 +44,7 @@ forget_yes(void *ctx, struct key *key)
 {
     (void)ctx;
     key->confirmed = false;
+    key->locks++;
 }
 
 /* A token's login is everybody's whom athd serves: one uid's lock does not end it for the others,

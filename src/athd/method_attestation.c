@@ -179,7 +179,8 @@ ask(struct creation *creation, bool policy_asks, const struct policy_question *q
     struct consent_text text = {0};
     struct ath_buf rest = {0};
 
-    if (!method_would_ask(creation->key, policy_asks)) { /* the usual case: no text for nobody */
+    if (!method_would_ask(creation->request->caller, creation->key,
+                          policy_asks)) { /* the usual case: no text for nobody */
         on_confirmed(creation, ATH_OK, NULL);
         return;
     }

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
+#include "athd/grant.h"
 #include "athd/peer_store.h"
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
@@ -101,7 +102,7 @@ keep_question(struct request *request, const struct policy_question *question, b
     (void)snprintf(request->allowed_key, sizeof(request->allowed_key), "%s", question->key);
     policy_kept_free(request->kept);
     request->kept = NULL;
-    return ask || (key != NULL && method_would_ask(key, ask))
+    return ask || (key != NULL && method_would_ask(request->caller, key, ask))
                ? policy_kept_new(question, &request->kept)
                : ATH_OK;
 }
@@ -154,11 +155,26 @@ struct asking {
     void *ctx;
 };
 
+static bool
+is_confirmed(const struct caller *caller, const struct key *key)
+{
+    return caller->through != NULL ? grant_is_confirmed(caller->through, key) : key->confirmed;
+}
+
+static void
+confirm(const struct caller *caller, struct key *key)
+{
+    if (caller->through != NULL)
+        grant_confirm(caller->through, key);
+    else
+        key->confirmed = true;
+}
+
 bool
-method_would_ask(const struct key *key, bool ask)
+method_would_ask(const struct caller *caller, const struct key *key, bool ask)
 {
     return ask || key->confirm == KEY_CONFIRM_ALWAYS ||
-           (key->confirm == KEY_CONFIRM_SESSION && !key->confirmed);
+           (key->confirm == KEY_CONFIRM_SESSION && !is_confirmed(caller, key));
 }
 
 static void
@@ -170,7 +186,7 @@ on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
         err = decide_again(asking->request);
     /* a yes to less is none to the next of the same; one for a while says itself for how long */
     if (err == ATH_OK && narrowed == NULL && !asking->request->is_by_window) {
-        asking->key->confirmed = true;
+        confirm(asking->request->caller, asking->key);
         policy_remember(asking->request->tenant, &asking->request->memo);
     }
     /* the hardware gets its usual time after the person took theirs */
@@ -188,7 +204,7 @@ method_confirm(struct request *request, bool ask, struct consent_text *taken_tex
     struct consent_order about_key = *order;
     struct asking *asking;
 
-    if (!method_would_ask(key, ask)) {
+    if (!method_would_ask(request->caller, key, ask)) {
         consent_text_done(taken_text);
         done(ctx, ATH_OK, NULL);
         return;

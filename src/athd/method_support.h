@@ -46,8 +46,8 @@ ath_err method_policy(struct request *request, const struct policy_question *que
 void method_confirm(struct request *request, bool ask, struct consent_text *taken_text,
                     const struct consent_order *order, struct key *key, consent_done_fn *done,
                     void *ctx);
-/* Would method_confirm ask? */
-bool method_would_ask(const struct key *key, bool ask);
+/* Would method_confirm ask this caller's user? */
+bool method_would_ask(const struct caller *caller, const struct key *key, bool ask);
 
 /* A line of a question that names somebody: by the name of our own pin or key, and by the DID. */
 void method_put_party(struct consent_text *text, const struct tenant *tenant, const char *label,

@@ -402,6 +402,32 @@ class Narrow(Case):
         self.assertTrue(agent.call("policy.check", **check)["allowed"])
         self.fails("POLICY_DENIED", agent, "policy.check", **check, **{"as": {"uid": 0}})
 
+    def test_a_later_grant_of_the_name_is_in_another_directory(self):
+        """A sandbox that still has the old one mounted sees nothing of it."""
+        place = os.path.dirname(self.grant()["socket"])
+        mounted = os.open(place, os.O_RDONLY)
+        self.addCleanup(os.close, mounted)
+        left = os.path.join(place, "left")
+        os.close(os.open(left, os.O_CREAT | os.O_WRONLY, 0o600))  # so that it cannot be removed
+        self.athd.call("grant.revoke", name="g")
+        with self.assertRaises(Failed) as caught:
+            self.grant()
+        self.assertIn(place, caught.exception.message)
+        self.assertEqual((self.names(), os.listdir(mounted)), ([], ["left"]))
+        os.remove(left)
+        self.grant()
+        self.assertEqual(os.listdir(mounted), [])
+
+    def test_a_key_that_asks_once_asks_once_in_each_grant(self):
+        self.athd.call("key.create", name="once", role="client", agent_id=AGENT_ID, confirm="session")
+        self.addCleanup(self.athd.call, "key.delete", name="once")
+        agents = [self.connect(self.grant(name, keys=["once"])) for name in "gh"]
+        asked = len(self.athd.prompters())
+        for i, caller in enumerate([self.athd] + agents):
+            for _ in range(2):
+                self.attest(caller, key="once")
+            self.assertEqual(len(self.athd.prompters()) - asked, i + 1)
+
     def test_wrong_params_are_refused_with_the_member_named(self):
         for members, named in (({"keys": None}, "keys"), ({"methods": ["key.nothing"]}, "key.nothing"),
                                ({"methods": ["k*"]}, "k*"), ({"audiences": ["https://a*.example"]}, "audiences"),

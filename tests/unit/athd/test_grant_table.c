@@ -451,6 +451,22 @@ test_a_no_to_a_grant_is_one_to_all_within_it_and_whatever_it_starts(void **state
     consent_backoffs_end(&backoffs);
 }
 
+static void
+test_a_yes_is_one_for_that_grant_until_the_next_lock(void **state)
+{
+    struct grant *outer = add("{\"name\":\"g\",\"keys\":[\"k\"]}", NULL), *inner;
+    struct key *key = key_store_find(f.tenant->keys, "k");
+
+    (void)state;
+    inner = add("{\"name\":\"h\",\"keys\":[\"k\"]}", outer);
+    assert_false(grant_is_confirmed(outer, key));
+    grant_confirm(outer, key);
+    assert_true(grant_is_confirmed(outer, key));
+    assert_false(grant_is_confirmed(inner, key) || key->confirmed);
+    key->locks++;
+    assert_false(grant_is_confirmed(outer, key));
+}
+
 /* ---- the decision ---- */
 
 static struct policy_answer
@@ -617,6 +633,7 @@ main(void)
         TEST(test_a_name_that_is_taken_and_a_path_that_is_in_the_way),
         TEST(test_what_it_is_within_is_part_of_its_end_and_of_its_numbers),
         TEST(test_a_later_grant_of_the_name_is_another_asker),
+        TEST(test_a_yes_is_one_for_that_grant_until_the_next_lock),
         TEST(test_a_no_to_a_grant_is_one_to_all_within_it_and_whatever_it_starts),
         TEST(test_each_of_the_chain_is_asked_and_the_first_no_is_told),
         TEST(test_a_file_that_is_not_whole_is_no_grant),
