@@ -160,7 +160,10 @@ bind_at(const struct sockaddr_un *address, const struct socket_access *access,
     if (group != (gid_t)-1 && chown(address->sun_path, (uid_t)-1, group) != 0)
         return why_set(why, ATH_ERR_IO, "cannot give %s to the group %s: %s; athd must be in it",
                        address->sun_path, access->group, strerror(errno));
-    if (chmod(address->sun_path, access->mode) != 0 || lstat(address->sun_path, &st) != 0)
+    /* not through a link that somebody put there meanwhile: into the directory of a grant a sandbox
+     * may write */
+    if (fchmodat(AT_FDCWD, address->sun_path, access->mode, AT_SYMLINK_NOFOLLOW) != 0 ||
+        lstat(address->sun_path, &st) != 0)
         return fail(why, "cannot protect", address->sun_path);
     if ((file->path = ath_strdup(address->sun_path)) == NULL)
         return ATH_ERR_NOMEM;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <sys/un.h>
 #include <unistd.h>
 
@@ -15,10 +16,26 @@ static char dir[64], path[128];
 static struct socket_file file;
 static struct why why;
 
+static const char *swap_for; /* NULL: nobody swaps the socket for a link */
+
+/* In place of the C library's: what may happen a moment after it. */
+int bind_and_swap(int fd, const struct sockaddr *address, socklen_t len) __asm__("bind");
+
+int
+bind_and_swap(int fd, const struct sockaddr *address, socklen_t len)
+{
+    int bound = (int)syscall(SYS_bind, fd, address, len);
+
+    if (swap_for != NULL && (unlink(path) != 0 || symlink(swap_for, path) != 0))
+        return -1;
+    return bound;
+}
+
 static int
 begin(void **state)
 {
     (void)state;
+    swap_for = NULL;
     file = (struct socket_file){0};
     why = (struct why){{0}};
     strcpy(dir, "/tmp/ath-test-socket-XXXXXX");
@@ -73,6 +90,24 @@ test_socket_and_missing_directory_are_private(void **state)
     *strrchr(path, '/') = '\0';
     assert_int_equal(stat(path, &st), 0);
     assert_int_equal(st.st_mode & 0777, 0700);
+}
+
+/* A grant's directory may be mounted into a sandbox, writable. */
+static void
+test_a_link_in_its_place_changes_no_other_file(void **state)
+{
+    char other[96];
+    struct stat st;
+    int fd;
+
+    (void)state;
+    snprintf(other, sizeof(other), "%s/other", dir);
+    fd = open(other, O_CREAT | O_WRONLY, 0400);
+    fd_close(&fd);
+    swap_for = other;
+    assert_refuses(ATH_ERR_IO, "protect");
+    assert_int_equal(stat(other, &st), 0);
+    assert_int_equal(st.st_mode & 0777, 0400);
 }
 
 static void
@@ -235,6 +270,7 @@ main(void)
     const struct CMUnitTest tests[] = {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, begin, end)
         TEST(test_socket_and_missing_directory_are_private),
+        TEST(test_a_link_in_its_place_changes_no_other_file),
         TEST(test_directory_that_others_can_write_to_is_refused),
         TEST(test_socket_of_a_dead_athd_is_replaced),
         TEST(test_socket_of_a_living_athd_is_left_alone),
