@@ -158,7 +158,7 @@ class Audit(unittest.TestCase):
         jtis = self.sign(20)
         self.sign(1, trace=TRACE)
         self.athd.call("peer.pin", did="did:web:a.example", public_key=self.athd.call("key.get", name="agent")["public_pem"])
-        self.wait_until(lambda: self.events("peer_pinned"))  # nobody waits for its record
+        self.wait_until(lambda: self.athd.call("audit.query", event="peer_pinned")["records"])  # nobody waits for it
         self.assertGreater(len(self.segments()), 2)
         found, after, pages = [], {}, 0
         while True:

@@ -104,7 +104,7 @@ class Rules(Case):
             config = os.path.join(athd.dir, "ath", "athd.json")
             athd.write_policy("{}", "athd.json")
             command = [os.path.join(BIN, "athd"), "--check-config", "--software-tpm", "--config", config, "--socket",
-                       os.path.join(athd.dir, "s")]
+                       os.path.join(athd.dir, "s"), "--state-dir", athd.state]
             for policy, status, said in (('{"rules": []}', 0, ""), ('{\n"rules": 1}', 1, "policy.json:2")):
                 athd.write_policy(policy)
                 done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=False)

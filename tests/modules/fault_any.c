@@ -15,6 +15,7 @@
 static CK_FUNCTION_LIST *real_list;
 static pthread_once_t real_once = PTHREAD_ONCE_INIT;
 static pthread_once_t thread_once = PTHREAD_ONCE_INIT;
+static pthread_rwlock_t sessions = PTHREAD_RWLOCK_INITIALIZER; /* read: used; written: ended */
 
 static void
 real_load(void)
@@ -123,6 +124,18 @@ leave_thread(void)
         (void)pthread_detach(thread);
 }
 
+void
+fault_hold_sessions(void)
+{
+    (void)pthread_rwlock_rdlock(&sessions);
+}
+
+void
+fault_release_sessions(void)
+{
+    (void)pthread_rwlock_unlock(&sessions);
+}
+
 static void
 forget_sessions(void)
 {
@@ -131,8 +144,10 @@ forget_sessions(void)
 
     if (fault_real()->C_GetSlotList(CK_TRUE, slots, &count) != CKR_OK)
         return;
+    (void)pthread_rwlock_wrlock(&sessions);
     for (CK_ULONG i = 0; i < count; i++)
         (void)fault_real()->C_CloseAllSessions(slots[i]);
+    (void)pthread_rwlock_unlock(&sessions);
 }
 
 static void

@@ -30,6 +30,11 @@ CK_FUNCTION_LIST *fault_real(void);
 bool fault_begin(struct fault_call *call, const char *function, int number,
                  CK_SESSION_HANDLE session, CK_RV *ret_rv);
 
+/* Around a real call that names a session: SoftHSM takes no care of a session that ends while another
+ * thread signs with it, and `forget` and `token away` end them. */
+void fault_hold_sessions(void);
+void fault_release_sessions(void);
+
 /* token slots N: slot ids are N higher than the real module's. */
 CK_SLOT_ID fault_slot_shift(struct fault_call *call);
 

@@ -36,7 +36,10 @@ _Static_assert(NUMBER_OF_FUNCTIONS < FAULT_ALL, "a counter for each");
                                                                                                    \
         if (fault_begin(&call, #name, NUMBER_##name, session, &rv))                                \
             return rv;                                                                             \
-        return fault_real()->name arguments;                                                       \
+        fault_hold_sessions();                                                                     \
+        rv = fault_real()->name arguments;                                                         \
+        fault_release_sessions();                                                                  \
+        return rv;                                                                                 \
     }
 #define DEFINE_NOTHING(name, parameters, arguments)
 FAULT_FUNCTIONS(DEFINE_PLAIN, DEFINE_SESSION, DEFINE_NOTHING)
@@ -263,7 +266,9 @@ fault_C_GetAttributeValue(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE object,
         return rv;
     for (CK_ULONG i = 0; i < count && i < 32; i++)
         rooms[i] = templ[i].ulValueLen;
+    fault_hold_sessions();
     rv = fault_real()->C_GetAttributeValue(session, object, templ, count);
+    fault_release_sessions();
     for (size_t action = 0; action < sizeof(actions) / sizeof(actions[0]); action++) {
         const char *cursor = NULL;
 
@@ -289,7 +294,9 @@ fault_C_FindObjects(CK_SESSION_HANDLE session, CK_OBJECT_HANDLE_PTR objects, CK_
 
     if (fault_begin(&call, "C_FindObjects", NUMBER_C_FindObjects, session, &rv))
         return rv;
+    fault_hold_sessions();
     rv = fault_real()->C_FindObjects(session, objects, max, count);
+    fault_release_sessions();
     if (rv != CKR_OK)
         return rv;
     if (fault_has(&call, "flood", &rule)) {
@@ -361,7 +368,9 @@ fault_C_Sign(CK_SESSION_HANDLE session, CK_BYTE_PTR data, CK_ULONG data_len, CK_
 
     if (fault_begin(&call, "C_Sign", NUMBER_C_Sign, session, &rv))
         return rv;
+    fault_hold_sessions();
     rv = fault_real()->C_Sign(session, data, data_len, signature, signature_len);
+    fault_release_sessions();
     if (rv == CKR_OK && signature != NULL)
         rv = change_signature(&call, signature, room, signature_len);
     return rv;
