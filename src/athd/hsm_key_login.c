@@ -133,6 +133,18 @@ is_throttled(const struct hsm_key_login *login, struct hsm_outcome *ret_failure)
     return wait_s > 0;
 }
 
+/* Imports of one key that run side by side have numbers of their own; its PIN is tried by one. */
+static bool
+is_tried_by_another(const struct hsm_key_login *login)
+{
+    const struct hsm_key_login *other;
+
+    TAILQ_FOREACH (other, &login->unit->key_logins, of_unit)
+        if (other != login && other->throttle == login->throttle && other->stage != HSM_LOGIN_IDLE)
+            return true;
+    return false;
+}
+
 static unsigned
 count_questions(const struct hsm_unit *unit, uint64_t identity)
 {
@@ -211,6 +223,9 @@ join(struct hsm_key_login *login, struct hsm_job *job)
         hsm_job_fail_later(job, err, &why);
     } else if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
         hsm_job_fail_with(job, &failure);
+    } else if (login->stage == HSM_LOGIN_IDLE && is_tried_by_another(login)) {
+        why_set(&why, ATH_ERR_HSM_BUSY, "somebody is being asked for this key's PIN already");
+        hsm_job_fail_later(job, ATH_ERR_HSM_BUSY, &why);
     } else if (login->stage == HSM_LOGIN_IDLE &&
                count_questions(unit, job->item.identity) >= HSM_PIN_QUESTIONS_CALLER_MAX) {
         hsm_pin_question_refuse(job);

@@ -22,9 +22,8 @@ ref_of(uint32_t number)
 }
 
 static struct hsm_job *
-sign(size_t job, uint32_t key)
+sign_as(size_t job, struct hsm_key_ref ref)
 {
-    const struct hsm_key_ref ref = ref_of(key);
     struct hsm_job_params params = token_params_of(job);
     struct hsm_job *made = NULL;
 
@@ -34,6 +33,12 @@ sign(size_t job, uint32_t key)
         ATH_OK);
     assert_int_equal(token_results[job].done, 0);
     return made;
+}
+
+static struct hsm_job *
+sign(size_t job, uint32_t key)
+{
+    return sign_as(job, ref_of(key));
 }
 
 static void
@@ -117,6 +122,29 @@ test_five_tries_then_a_pause_that_survives_a_restart(void **state)
     sign(0, 3);
     ends(0, ATH_ERR_PIN_LOCKED);
     assert_int_equal(token_count("seen", LOGIN_OF_3), 5);
+    token_end();
+}
+
+/* As where it is imported twice at once. */
+static void
+test_one_key_under_two_numbers_is_one_question_and_one_try(void **state)
+{
+    struct hsm_key_ref copy = ref_of(2);
+
+    (void)state;
+    token_begin("swtpm:key-pin+wrong", "yes");
+    copy.jkt = ref_of(3).jkt;
+    sign(0, 3);
+    sign_as(1, copy);
+    ends(0, ATH_ERR_PIN_INCORRECT);
+    ends(1, ATH_ERR_HSM_BUSY);
+    assert_int_equal(token_count("seen", "8 2 pin=1"), 0);
+    for (size_t i = 2; i < 6; i++) { /* afterwards it is asked for, and counted as one key */
+        sign_as(i, copy);
+        ends(i, ATH_ERR_PIN_INCORRECT);
+    }
+    sign(6, 3);
+    ends(6, ATH_ERR_PIN_LOCKED);
     token_end();
 }
 
@@ -316,6 +344,7 @@ main(void)
         cmocka_unit_test(test_other_keys_are_asked_for_by_themselves_or_not_at_all),
         cmocka_unit_test(test_wrong_one_is_one_try_for_all),
         cmocka_unit_test(test_five_tries_then_a_pause_that_survives_a_restart),
+        cmocka_unit_test(test_one_key_under_two_numbers_is_one_question_and_one_try),
         cmocka_unit_test(test_no_is_no_try),
         cmocka_unit_test(test_last_who_leaves_takes_the_question_along),
         cmocka_unit_test(test_key_that_is_forgotten_fails_who_waits_for_it),
