@@ -16,9 +16,9 @@
         RUN_LIMIT("--method", "METHOD", CMD_LIST, "methods",                                       \
                   "what it may call: a method, or a group as in policies (group:use)"),            \
         RUN_LIMIT("--audience", "URI", CMD_LIST, "audiences",                                      \
-                  "whom its keys may sign for; * stands for any text"),                            \
+                  "whom its keys may sign for: a URL and what is below, https://*.a.example"),     \
         RUN_LIMIT("--peer", "DID", CMD_LIST, "peers",                                              \
-                  "whom it may have handshakes with; * stands for any text"),                      \
+                  "whom it may have handshakes with; did:web:* are all that begin so"),            \
         RUN_LIMIT("--scope", "SCOPE", CMD_LIST, "scopes",                                          \
                   "what it may ask for; * stands for any text"),                                   \
         RUN_LIMIT("--ttl", "SECONDS", CMD_DURATION, "ttl", "how long it lives at most: 30m, 8h"),  \
