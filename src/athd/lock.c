@@ -8,6 +8,8 @@
 #include "base/clock.h"
 #include "base/file.h"
 
+struct change;
+
 struct lock {
     struct tenant *tenant;
     char *path;
@@ -15,6 +17,7 @@ struct lock {
     struct lock_record asked; /* what the file will say when all that was asked for is written */
     uint64_t locks;           /* so many since the start */
     bool is_asking;           /* a person */
+    struct change *unlocking; /* logind's word, on its way to the disk; NULL: none is */
     uint64_t until_ms;        /* the end of the pause after wrong passphrases, clock_boot_ms */
 };
 
@@ -344,6 +347,8 @@ on_ended(void *ctx, ath_err err, const struct why *why)
     unsigned ended = change->ended & lock->now.reasons; /* it may have ended twice */
     struct why later = {{0}};
 
+    if (lock->unlocking == change)
+        lock->unlocking = NULL;
     if (err == ATH_OK && lock->locks != change->locks) {
         err = why_set(&later, ATH_ERR_AGENT_LOCKED, "athd was locked again meanwhile");
         why = &later;
@@ -363,6 +368,7 @@ lock_end(struct lock *lock, unsigned reasons, uint64_t seen, const struct reques
          store_done_fn *done, void *ctx)
 {
     unsigned ended = lock->now.reasons & reasons & ~(unsigned)LOCK_BY_DAMAGE;
+    bool is_logind = request == NULL && done == NULL;
     struct change *change;
 
     if (ended == 0 || is_damaged(lock) || lock->locks != seen) {
@@ -370,10 +376,16 @@ lock_end(struct lock *lock, unsigned reasons, uint64_t seen, const struct reques
                    lock->locks != seen || is_damaged(lock) ? ATH_ERR_AGENT_LOCKED : ATH_OK);
         return;
     }
+    if (is_logind && lock->unlocking != NULL && lock->unlocking->ended == ended) {
+        lock->unlocking->locks = seen; /* one write for all that it says meanwhile */
+        return;
+    }
     if ((change = change_new(lock, request, done, ctx)) == NULL) {
         tell_later(lock, done, ctx, ATH_ERR_NOMEM);
         return;
     }
+    if (is_logind)
+        lock->unlocking = change;
     change->ended = ended;
     change->after.reasons &= ~ended;
     if ((ended & LOCK_BY_PASSPHRASE) != 0) {

@@ -28,13 +28,13 @@ void
 store_queue_init(struct store_queue *queue)
 {
     TAILQ_INIT(&queue->operations);
-    queue->running = 0;
+    queue->len = queue->running = 0;
 }
 
 bool
 store_queue_is_empty(const struct store_queue *queue)
 {
-    return TAILQ_EMPTY(&queue->operations);
+    return queue->len == 0;
 }
 
 static void
@@ -91,6 +91,7 @@ on_worked(uv_work_t *work, int status)
         log_error("event=store err=%s reason=\"%s\"", ath_err_reason(operation->err),
                   why_text(&operation->why, operation->err));
     TAILQ_REMOVE(&athd->stores.operations, operation, entry);
+    athd->stores.len--;
     athd->stores.running--;
     start_next(athd);
     if (operation->done != NULL)
@@ -192,6 +193,7 @@ start(struct athd *athd, bool is_removal, const char *const paths[STEPS_MAX],
     operation->done = done;
     operation->ctx = ctx;
     TAILQ_INSERT_TAIL(&athd->stores.operations, operation, entry);
+    athd->stores.len++;
     start_next(athd);
 }
 

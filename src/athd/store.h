@@ -14,6 +14,7 @@ struct store_operation;
 /* Writes that are not done yet, in the order they came. */
 struct store_queue {
     TAILQ_HEAD(store_operations, store_operation) operations;
+    unsigned len; /* all of them, those that run included */
     unsigned running;
 };
 

@@ -359,6 +359,31 @@ test_file_says_what_holds_when_unlocking_crosses_itself(void **state)
     fixture_end(&fixture);
 }
 
+/* A user's own programs can make logind say so as often as they like, faster than a disk writes. */
+static void
+test_session_that_flaps_piles_no_writes_up(void **state)
+{
+    (void)state;
+    fixture_begin(&fixture, NULL);
+    for (int i = 0; i < 1000; i++) {
+        lock_add(lock_now(), LOCK_BY_SESSION, NULL, NULL);
+        lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, NULL, NULL);
+    }
+    assert_true(fixture.athd.stores.len < 8);
+    settle();
+    assert_int_equal(lock_reasons(lock_now()), 0);
+    assert_int_equal(reasons_on_disk(), 0);
+    for (int i = 0; i < 1000; i++) {
+        lock_end(lock_now(), LOCK_BY_SESSION, lock_count(lock_now()), NULL, NULL, NULL);
+        lock_add(lock_now(), LOCK_BY_SESSION, NULL, NULL);
+    }
+    assert_true(fixture.athd.stores.len < 8);
+    settle();
+    assert_int_equal(lock_reasons(lock_now()), LOCK_BY_SESSION);
+    assert_int_equal(reasons_on_disk(), LOCK_BY_SESSION);
+    fixture_end(&fixture);
+}
+
 static void
 test_nobody_is_told_of_a_lock_before_it_is_on_disk_whatever_crosses_it(void **state)
 {
@@ -507,6 +532,7 @@ main(void)
         cmocka_unit_test(test_lock_that_comes_while_unlocking_stays),
         cmocka_unit_test(test_passphrase_and_other_reasons_that_cross_are_all_on_disk),
         cmocka_unit_test(test_file_says_what_holds_when_unlocking_crosses_itself),
+        cmocka_unit_test(test_session_that_flaps_piles_no_writes_up),
         cmocka_unit_test(test_nobody_is_told_of_a_lock_before_it_is_on_disk_whatever_crosses_it),
         cmocka_unit_test(test_try_that_crosses_an_unlocked_session_stays_counted),
         cmocka_unit_test(test_disk_that_fails_neither_locks_by_passphrase_nor_unlocks),
