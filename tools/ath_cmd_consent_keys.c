@@ -160,14 +160,17 @@ begin_scopes(struct consent_dialogue *dialogue, const struct consent_moment *mom
     ask_line(dialogue, MODE_SCOPES, "numbers to take away (Enter: none): ");
 }
 
+/* The key that is held down for it is no second one. */
 static void
-begin_freezing(struct consent_dialogue *dialogue)
+begin_freezing(struct consent_dialogue *dialogue, const struct consent_moment *moment)
 {
     dialogue_say(dialogue, "This says no, and key ");
     dialogue_put(dialogue, dialogue_key(dialogue));
-    dialogue_say(dialogue,
-                 " signs nothing more until `ath unfreeze`. f again: do it; any other key: not. ");
+    dialogue_say(dialogue, " signs nothing more until `ath unfreeze`. ");
     dialogue->mode = MODE_FREEZING;
+    dialogue->has_said_early = false;
+    dialogue_settle(dialogue, moment);
+    dialogue_put_prompt(dialogue);
 }
 
 /* A key about the question that stands there whole. */
@@ -183,7 +186,7 @@ take_answer_key(struct consent_dialogue *dialogue, char key, const struct consen
     else if (key == 'w' && dialogue_can_remember(dialogue))
         ask_line(dialogue, MODE_WHILE, "how often, how long (20 2h; Enter: only now): ");
     else if (key == 'f' && dialogue_key(dialogue) != NULL)
-        begin_freezing(dialogue);
+        begin_freezing(dialogue, moment);
     else if (key == 'j')
         dialogue_go_on(dialogue, moment);
     else if (key == KEY_ESCAPE) {

@@ -90,6 +90,10 @@ dialogue_put_prompt(struct consent_dialogue *dialogue)
         dialogue_say(dialogue, ": space; n no, q leave -- ");
         return;
     }
+    if (dialogue->mode == MODE_FREEZING) {
+        dialogue_say(dialogue, "f again: do it; any other key: not. ");
+        return;
+    }
     dialogue_say(dialogue, "y yes, n no");
     if (dialogue_can_narrow(dialogue))
         dialogue_say(dialogue, ", s scopes");

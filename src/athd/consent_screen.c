@@ -142,6 +142,8 @@ next_question(const struct consent *consent)
 {
     struct consent_question *question;
 
+    if (!consent_has_prompter(consent)) /* who attended has left, and that is about to be noticed */
+        return NULL;
     TAILQ_FOREACH (question, &consent->questions, entry)
         if (question->prompter == NULL && question->is_told && !consent_is_attended(question))
             return question;

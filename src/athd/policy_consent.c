@@ -1,6 +1,7 @@
 #include "athd/policy_consent.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "athd/athd.h"
 #include "athd/consent.h"
@@ -8,6 +9,7 @@
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "base/clock.h"
+#include "rpc/rpc_limits.h"
 
 struct asking {
     struct request *request;
@@ -60,6 +62,52 @@ on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
         request_fail_data(request, err, why.text[0] != '\0' ? &why : NULL, data);
 }
 
+/* What is made, changed or taken away; what passes through (messages, tokens, plaintext) is
+ * nobody's to read on a screen. */
+static bool
+tells_params(const struct rpc_method *method)
+{
+    static const char *const kinds[] = {"agent.",  "audit.", "grant.",  "key.",
+                                        "policy.", "peer.",  "service."};
+
+    for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)
+        if (strncmp(method->name, kinds[i], strlen(kinds[i])) == 0)
+            return true;
+    return false;
+}
+
+static void
+put_param(const struct json *param, struct consent_text *text)
+{
+    struct ath_buf value = {.max = RPC_LINE_MAX};
+
+    if (json_string(param) != NULL)
+        ath_buf_put_string(&value, json_string(param));
+    else
+        json_canonical(param, &value);
+    if (value.err != ATH_OK)
+        text->text.err = value.err;
+    else
+        consent_text_line(text, json_name(param), ath_buf_text(&value), CONSENT_STRANGER);
+    ath_buf_done(&value);
+}
+
+/* A yes is to what could be read. */
+static void
+put_params_of(const struct request *request, const struct policy_question *question,
+              struct consent_text *text)
+{
+    const struct json *param = json_first(request->params);
+
+    for (; param != NULL && tells_params(request->method); param = json_next(param)) {
+        const char *value = json_string(param);
+        bool is_told = value != NULL && question->key != NULL && strcmp(value, question->key) == 0;
+
+        if (!is_told && strcmp(json_name(param), "trace") != 0)
+            put_param(param, text);
+    }
+}
+
 static void
 put_question(const struct request *request, const struct policy_question *question,
              struct consent_text *text)
@@ -72,6 +120,7 @@ put_question(const struct request *request, const struct policy_question *questi
         consent_text_line(text, "For", question->audiences[i], CONSENT_STRANGER);
     for (size_t i = 0; i < question->peer_count; i++)
         consent_text_line(text, "With", question->peers[i], CONSENT_STRANGER);
+    put_params_of(request, question, text);
     consent_text_line(text, "Asked because of the rule", request->rule, CONSENT_OURS);
 }
 

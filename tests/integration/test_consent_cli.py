@@ -211,7 +211,7 @@ class Answers(ConsentTest):
         asker = self.ask()
         terminal.shown()
         terminal.press("f")
-        terminal.wait("f again")
+        terminal.shown("f again")
         terminal.press("f")
         terminal.wait("frozen")
         self.assertEqual(self.outcome(asker)[0], 77)

@@ -99,6 +99,21 @@ class Tricks(ConsentTest):
         self.call("grant.revoke", name="agent")
         self.assertTrue(self.is_asked(self.at(self.grant())))
 
+    def test_what_a_rule_asks_about_is_told(self):
+        os.makedirs(os.path.join(self.athd.dir, "ath"), exist_ok=True)
+        with open(os.path.join(self.athd.dir, "ath", "policy.json"), "w", encoding="utf-8") as file:
+            who = {"uid": os.getuid()}
+            json.dump({"rules": [{"name": "ask", "who": who, "may": ["grant.create"], "consent": "always"},
+                                 {"name": "all", "who": who, "may": ["*"]}]}, file)
+        self.call("policy.reload")
+        asker = self.asker()
+        asker.ask("grant.create", name="agent", keys=["alice", "bob"], methods=["credential.issue"])
+        text = self.question()["text"]
+        for line in ('name: "agent"', 'keys: "[\\"alice\\",\\"bob\\"]"', 'methods: "[\\"credential.issue\\"]"'):
+            self.assertIn("\n" + line + "\n", text)
+        self.answer(approve=True)
+        self.assertIn("result", asker.answer())
+
     def test_uses_are_counted_also_where_many_ask_at_once(self):
         asker = self.asker()
         self.assertIn("result", self.give(asker, remember={"uses": 7}))

@@ -398,10 +398,15 @@ test_freezing_takes_two_keys(void **state)
     list(scene, QUESTION("1", "A?"));
     wait_and_type(scene, "f");
     assert_true(shows(scene, "alice"));
-    type(scene, "y"); /* any other key: not, and no yes either */
+    wait_and_type(scene, "y"); /* any other key: not, and no yes either */
     check_call(scene, "");
     type(scene, "f");
-    type(scene, "f");
+    for (int i = 0; i < 30; i++) { /* the key is held down */
+        scene->moment.ms += 30;
+        type(scene, "f");
+        check_call(scene, "");
+    }
+    wait_and_type(scene, "f");
     check_call(scene, "consent.answer {\"id\":\"1\",\"approve\":false,\"freeze\":true}");
 }
 
