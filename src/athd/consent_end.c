@@ -210,16 +210,33 @@ on_time(uv_timer_t *timer)
         consent_question_set_timer(question);
 }
 
-int64_t
-consent_question_seconds_left(const struct consent_question *question)
+/* When the last one gives up who waits; at_least_ms where nobody does. */
+static uint64_t
+last_end_ms(const struct consent_question *question, uint64_t at_least_ms)
 {
-    uint64_t now_ms = consent_loop_ms(), last_ms = now_ms;
     const struct consent_waiter *waiter;
+    uint64_t last_ms = at_least_ms;
 
     TAILQ_FOREACH (waiter, &question->waiters, entry)
         if (!waiter->is_over && waiter->ends_at_ms > last_ms)
             last_ms = waiter->ends_at_ms;
+    return last_ms;
+}
+
+int64_t
+consent_question_seconds_left(const struct consent_question *question)
+{
+    uint64_t now_ms = consent_loop_ms(), last_ms = last_end_ms(question, now_ms);
+
     return last_ms - now_ms < 1000 ? 1 : (int64_t)((last_ms - now_ms) / 1000);
+}
+
+int64_t
+consent_question_expires_at(const struct consent_question *question)
+{
+    uint64_t from_ms = question->asked_at_ms;
+
+    return question->asked_at + (int64_t)((last_end_ms(question, from_ms) - from_ms) / 1000);
 }
 
 /* Caller gone, deadline over or athd ending: to the caller all of these are no answer in time. The

@@ -2,7 +2,6 @@
 #include <string.h>
 
 #include "athd/consent_answer.h"
-#include "base/clock.h"
 
 #define TEXTS_MAX (1024u * 1024u) /* bytes of texts in one answer */
 
@@ -21,7 +20,7 @@ put_question(const struct consent_question *question, bool has_text, struct json
     caller_put(question->caller, &object, "caller");
     json_put_int(&object, "count", question->asked);
     json_put_int(&object, "asked_at", question->asked_at);
-    json_put_int(&object, "expires_at", clock_now() + consent_question_seconds_left(question));
+    json_put_int(&object, "expires_at", consent_question_expires_at(question));
     json_put_maker(list, NULL, &object);
 }
 

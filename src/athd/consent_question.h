@@ -110,6 +110,10 @@ void consent_question_wait(struct consent_question *question, uint64_t wait_ms);
 void consent_question_set_timer(struct consent_question *question);
 /* Until the last one's time is over; at least 1. */
 int64_t consent_question_seconds_left(const struct consent_question *question);
+
+/* The time of day at which the last of them gives up, as seen when it was asked: the same each
+ * time. */
+int64_t consent_question_expires_at(const struct consent_question *question);
 /* Gives the request the sentence, and retry_after, for an answer that is none of the user's. */
 void consent_say_limit(struct request *request, const struct consent_question *question,
                        ath_err answer);

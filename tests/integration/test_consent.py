@@ -560,6 +560,7 @@ class Attend(ConsentTest):
                 wire.send([request(number, "credential.issue", **self.issue) for number in range(64)])
                 self.call("key.list")
                 slowest = max(slowest, time.monotonic() - began)
+                wait_for(lambda: self.athd.prompters() or any(entry["count"] == 64 for entry in self.questions()))
             if self.athd.prompters():
                 break
         self.assertTrue(self.athd.prompters())

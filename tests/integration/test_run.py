@@ -137,7 +137,7 @@ class Command(WithAthd):
 
     def test_kept_children_live_and_have_no_access(self):
         run = self.sh("""
-            (trap "" HUP; while ! [ -e $DIR/go ]; do sleep 0.01; done
+            (trap "" HUP; while [ -d $DIR ] && ! [ -e $DIR/go ]; do sleep 0.01; done
              "$ATH" attest bot --audience https://flights.example > $DIR/out 2> $DIR/err; echo $? > $DIR/status
             ) > /dev/null 2>&1 &
             "$ATH" attest bot --audience https://flights.example > $DIR/before""",
@@ -289,7 +289,7 @@ class Killed(WithAthd):
 
     SCRIPT = """
         echo $$ > $DIR/pid
-        while ! [ -e $DIR/end ]; do
+        while [ -d $DIR ] && ! [ -e $DIR/end ]; do
             if [ -e $DIR/ask ]; then
                 rm $DIR/ask
                 "$ATH" attest bot --audience https://flights.example > $DIR/jwt 2> $DIR/err; echo $? > $DIR/status

@@ -30,8 +30,8 @@ CK_FUNCTION_LIST *fault_real(void);
 bool fault_begin(struct fault_call *call, const char *function, int number,
                  CK_SESSION_HANDLE session, CK_RV *ret_rv);
 
-/* Around a real call that names a session: SoftHSM takes no care of a session that ends while another
- * thread signs with it, and `forget` and `token away` end them. */
+/* Around a real call that names a session: SoftHSM takes no care of a session that ends while
+ * another thread signs with it, and `forget` and `token away` end them. */
 void fault_hold_sessions(void);
 void fault_release_sessions(void);
 
