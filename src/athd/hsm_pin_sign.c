@@ -51,9 +51,16 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     struct hsm_pin_request pin = {.timeout_s = timeout_s};
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     uint32_t id = hsm_unit_next_id(unit);
+    struct hsm_outcome failure;
 
     if (unit->is_leaving)
         return; /* the next helper asks anew (hsm_unit_lose_flying) */
+    /* others' PINs may have been wrong while it waited for the screen */
+    if (job->op == HSM_OP_SIGN && hsm_login_is_refused(unit, &failure)) {
+        hsm_pin_sign_end(job);
+        hsm_job_fail_with(job, &failure);
+        return;
+    }
     hsm_pin_text_make(job->op == HSM_OP_SIGN ? unit->login.throttle->wrong : 0, job, 0, &words,
                       &pin);
     hsm_pin_text_place(unit, &pin);

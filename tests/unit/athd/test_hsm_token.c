@@ -405,6 +405,29 @@ test_on_one_terminal_pins_are_asked_one_after_the_other(void **state)
     unsetenv("GPG_TTY");
 }
 
+static void
+test_questions_that_wait_for_the_screen_win_no_tries(void **state)
+{
+    (void)state;
+    fake_clock_set(1000000);
+    token_begin("pkcs11:token=pin+wrong-sign", "yes");
+    token_sign(0, "a", false);
+    fixture_run_until(&token_fixture, &token_completions, 1);
+    setenv("GPG_TTY", "/dev/tty99", 1);
+    unsetenv("DISPLAY");
+    unsetenv("WAYLAND_DISPLAY");
+    for (size_t i = 1; i < 6; i++)
+        token_sign(i, "b", true);
+    fixture_run_until(&token_fixture, &token_completions, 6);
+    assert_int_equal(token_results[1].err, ATH_ERR_PIN_INCORRECT);
+    assert_int_equal(token_results[2].err, ATH_ERR_PIN_INCORRECT);
+    for (size_t i = 3; i < 6; i++)
+        assert_int_equal(token_results[i].err, ATH_ERR_PIN_LOCKED);
+    assert_int_equal(token_count("seen", "6 3 pin=1"), 2);
+    token_end();
+    unsetenv("GPG_TTY");
+}
+
 /* ---- coming and going ---- */
 
 static void
@@ -622,6 +645,7 @@ main(void)
         cmocka_unit_test(test_kept_pin_serves_each_signature),
         cmocka_unit_test(test_cancelled_signature_takes_its_question_along),
         cmocka_unit_test(test_on_one_terminal_pins_are_asked_one_after_the_other),
+        cmocka_unit_test(test_questions_that_wait_for_the_screen_win_no_tries),
         cmocka_unit_test(test_why_a_token_is_absent_is_logged_once_for_each_reason),
         cmocka_unit_test(test_token_that_is_away_is_told_at_once_and_served_when_it_is_back),
         cmocka_unit_test(test_token_taken_out_while_nobody_asks_is_absent_and_asks_again_when_back),
