@@ -308,7 +308,7 @@ on_opened(void *ctx, ath_err err, const struct why *why)
         refuse_unlock(request, err, why, 0);
 }
 
-/* What came while the person thought needs an answer of its own. */
+/* A passphrase that came while the person thought is not ended by a yes. */
 static void
 on_yes(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
