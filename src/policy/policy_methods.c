@@ -17,8 +17,7 @@ static const struct {
     {"group:application", "handshake.accept handshake.receive handshake.get handshake.list "
                           "handshake.abort session.* token.verify service.list"},
     {"group:use", "agent.hello agent.status key.list key.get key.export attestation.* handshake.* "
-                  "session.* token.verify credential.list credential.verify credential.put "
-                  "events.subscribe"},
+                  "session.* token.verify credential.list credential.verify events.subscribe"},
     {"group:services", "service.*"},
     {"group:user", "confirmation.answer credential.*"},
     {"group:peers", "peer.*"},

@@ -30,8 +30,8 @@ OWNERS = """audit.query audit.checkpoint audit.proof audit.consistency consent.l
 USE = """agent.hello agent.status events.subscribe key.list key.get key.export attestation.create
     attestation.verify handshake.start handshake.receive handshake.accept handshake.get handshake.list
     handshake.abort session.seal session.open session.token session.list session.close token.verify
-    credential.list credential.verify credential.put""".split()
-NAMED = """confirmation.answer credential.issue grant.create grant.list grant.revoke peer.list
+    credential.list credential.verify""".split()
+NAMED = """confirmation.answer credential.issue credential.put grant.create grant.list grant.revoke peer.list
     policy.check service.list""".split()
 
 CHILD = """
@@ -305,7 +305,7 @@ class Narrow(Case):
             second = scene.me.call("key.get", name="second")["did"]
             scene.issue()
             theirs = scene.me.call("credential.issue", key="alice", client=second, scopes=["a"], ttl=60)
-            grant = scene.me.call("grant.create", name="g", keys=["agent"])
+            grant = scene.me.call("grant.create", name="g", keys=["agent"], methods=["group:use", "credential.put"])
             agent = Connection(grant["socket"])
             listed = agent.call("credential.list")["credentials"]
             self.assertEqual([entry["client_did"] for entry in listed], [scene.agent["did"]])
