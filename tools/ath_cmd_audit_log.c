@@ -207,20 +207,18 @@ print_at_once(void *ctx, const struct json *record)
     return true;
 }
 
-/* How many records there are; -1 after saying what failed. 0 where athd does not tell, as at a
- * grant's socket: audit.query says why. */
-static int64_t
-log_size(const struct cmd_context *context, struct ath_client *client)
+/* How many records there are; what failed has been said. 0 where athd does not tell, as at a grant's
+ * socket: audit.query says why. */
+static ath_err
+log_size(const struct cmd_context *context, struct ath_client *client, int64_t *ret_size)
 {
     struct json *status = NULL;
-    int64_t size = -1;
+    ath_err err = cmd_call(context, client, "agent.status", NULL, &status);
 
-    if (cmd_call(context, client, "agent.status", NULL, &status) != ATH_OK)
-        return -1;
-    if (!json_get_int(json_get(status, "audit"), "size", &size))
-        size = 0;
+    if (err == ATH_OK && !json_get_int(json_get(status, "audit"), "size", ret_size))
+        *ret_size = 0;
     json_free(status);
-    return size;
+    return err;
 }
 
 /* An empty answer looks like a misspelt name: docs/audit-events.md has those of events. */
@@ -262,7 +260,8 @@ static ath_err
 show(struct cmd_context *context, struct ath_client *client)
 {
     bool is_filtered = json_first(context->params) != NULL;
-    int64_t limit = 0, size;
+    int64_t limit = 0, size = 0;
+    ath_err err;
 
     if (!json_get_int(context->extra, "--limit", &limit)) {
         if (is_filtered)
@@ -271,8 +270,8 @@ show(struct cmd_context *context, struct ath_client *client)
     }
     if (is_filtered)
         return show_last(context, client, limit, -1);
-    if ((size = log_size(context, client)) < 0)
-        return ATH_ERR_IO;
+    if ((err = log_size(context, client, &size)) != ATH_OK)
+        return err;
     return show_last(context, client, limit, size - limit - 1);
 }
 
@@ -321,11 +320,12 @@ follow(struct cmd_context *context, struct ath_client *told, struct ath_client *
        int *ret_status)
 {
     struct printing printing = {.context = context};
-    int64_t last;
+    int64_t last = 0;
     ath_err err;
 
-    if ((err = subscribe(context, told)) != ATH_OK || (last = log_size(context, asking)) < 0) {
-        *ret_status = ath_err_exit_status(err != ATH_OK ? err : ATH_ERR_IO);
+    if ((err = subscribe(context, told)) != ATH_OK ||
+        (err = log_size(context, asking, &last)) != ATH_OK) {
+        *ret_status = ath_err_exit_status(err);
         return ATH_OK;
     }
     last--;

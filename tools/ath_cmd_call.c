@@ -270,7 +270,7 @@ cmd_print_field(const char *path, const struct json *result)
     struct ath_buf text = {.max = 4 * 1024 * 1024};
 
     if (member == NULL) {
-        cmd_error("the result has no %s", path);
+        cmd_error("the result has no member \"%s\"", path);
         return EXIT_FAILURE;
     }
     if (json_string(member) == NULL)

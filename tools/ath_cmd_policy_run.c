@@ -423,7 +423,7 @@ cmd_run_explain(struct cmd_context *context)
         if (err != ATH_OK)
             status = ath_err_exit_status(err);
         else if (explaining.count == 0)
-            status = (cmd_error("no record of this athd is %s", wanted), EXIT_FAILURE);
+            status = (cmd_error("athd has no record %s, or none that you may see", wanted), EXIT_FAILURE);
     }
     json_free(filter);
     ath_client_free(client);

@@ -105,9 +105,10 @@ look_at_grant(struct dry *dry)
 {
     const char *name = json_get_string(dry->context->params, "name");
     struct json *list = NULL;
+    ath_err err;
 
-    if (cmd_call(dry->context, dry->client, "grant.list", NULL, &list) != ATH_OK)
-        dry->status = EXIT_FAILURE;
+    if ((err = cmd_call(dry->context, dry->client, "grant.list", NULL, &list)) != ATH_OK)
+        dry->status = ath_err_exit_status(err);
     else if (json_is_true(json_get(dry->context->params, "adopt")))
         tell_existing(dry, run_find_grant(list, name), name);
     else
@@ -187,6 +188,20 @@ tell_command(struct dry *dry, const char *socket)
     json_put_maker(&dry->told, "removed_environment", &removed);
 }
 
+/* As execvp(3) will look for it. */
+static void
+look_at_command(struct dry *dry)
+{
+    const char *program = dry->context->words[0];
+
+    if (strchr(program, '/') != NULL ? access(program, X_OK) == 0 : run_is_in_path(program, X_OK))
+        return;
+    cmd_error("%s: there is no such command%s", program,
+              strchr(program, '/') != NULL ? ", or it cannot be run" : " in PATH");
+    if (dry->status == EXIT_SUCCESS)
+        dry->status = RUN_NOT_FOUND;
+}
+
 static int
 run_dry(struct cmd_context *context, struct ath_client *client, const char *socket)
 {
@@ -199,6 +214,7 @@ run_dry(struct cmd_context *context, struct ath_client *client, const char *sock
     look_at_keys(&dry);
     look_at_policy(&dry);
     tell_command(&dry, socket);
+    look_at_command(&dry);
     if (json_maker_end(&dry.told, &told) != ATH_OK)
         dry.status = EXIT_FAILURE;
     else if (!context->json)

@@ -149,6 +149,8 @@ run_left_end(size_t *ret_remain)
     unsigned empty_rounds = 0; /* one may have missed a process whose parent ended meanwhile */
 
     *ret_remain = 0;
+    if (has_children())
+        pause_a_moment(); /* what ends by itself now, as bwrap's init does, was not left behind */
     while (has_children() && empty_rounds < 2 && passed < TERM_MS + KILL_MS) {
         passed = clock_monotonic_ms() - start;
         *ret_remain = end_round(passed >= TERM_MS);

@@ -39,7 +39,8 @@ extern "C" {
     X(USER_DENIED, "USER_DENIED", -32002, 77, "the user said no")                                  \
     X(CONSENT_TIMEOUT, "CONSENT_TIMEOUT", -32002, 77, "the user did not answer in time")           \
     X(NO_PROMPTER, "NO_PROMPTER", -32002, 77,                                                      \
-      "nobody can be asked: the prompter does not work; athd's log says why")                      \
+      "nobody can be asked: the prompter does not work (athd's log says why); at a terminal "      \
+      "run `ath consent environment`, or `ath consent`")                                           \
     /* keys */                                                                                     \
     X(KEY_NOT_FOUND, "KEY_NOT_FOUND", -32003, 1, "there is no key of this name")                   \
     X(KEY_EXISTS, "KEY_EXISTS", -32003, 1, "a key of this name already exists")                    \
@@ -78,7 +79,7 @@ extern "C" {
     X(HANDSHAKE_NOT_FOUND, "HANDSHAKE_NOT_FOUND", -32009, 1, "there is no such handshake")         \
     X(INVALID_EVIDENCE, "INVALID_EVIDENCE", -32009, 1, "the hardware evidence does not hold")      \
     X(INVALID_KEY_SHARE, "INVALID_KEY_SHARE", -32009, 1, "the peer's key share is not acceptable") \
-    /* sessions, vault, grants, limits */                                                                  \
+    /* sessions, vault, grants, limits */                                                          \
     X(SESSION_NOT_FOUND, "SESSION_NOT_FOUND", -32010, 1, "there is no such session")               \
     X(SESSION_EXPIRED, "SESSION_EXPIRED", -32010, 1, "the session has ended")                      \
     X(DECRYPT_FAILED, "DECRYPT_FAILED", -32010, 1, "the message could not be decrypted")           \

@@ -38,9 +38,15 @@ consent_ttytype(const struct consent *consent)
 const char *
 consent_lc_ctype(const struct consent *consent)
 {
-    const char *all = consent_environment_get(&consent->environment, "LC_ALL");
+    static const char *const names[] = {"LC_ALL", "LC_CTYPE", "LANG"}; /* POSIX.1-2017, XBD 8.2 */
+    const char *value = NULL;
 
-    return all != NULL ? all : consent_environment_get(&consent->environment, "LC_CTYPE");
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]) && value == NULL; i++) {
+        value = consent_environment_get(&consent->environment, names[i]);
+        if (value != NULL && value[0] == '\0')
+            value = NULL;
+    }
+    return value;
 }
 
 /* A terminal shows one question; a desktop as many as there are. */

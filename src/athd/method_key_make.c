@@ -272,7 +272,7 @@ job_start(struct key_job *job, const char *hsm, struct why *why)
         return why_set(why, ATH_ERR_INVALID_PARAMS, "role must be user, client or server");
     if (hsm == NULL)
         return why_set(why, ATH_ERR_HSM_NOT_FOUND,
-                       "no hsm of this name is configured (agent.status has those that are)");
+                       "no hsm of this name is configured (`ath status` lists those that are)");
     if ((job->key->hsm = ath_strdup(hsm)) == NULL)
         return ATH_ERR_NOMEM;
     job->key->is_token = hsm_pool_is_token(request->athd->hsms, hsm);

@@ -308,7 +308,7 @@ read_which(const struct request *request, struct why *why, const char **ret_key)
     bool all = json_is_true(method_param_json(request, "all"));
 
     if ((key != NULL) == all)
-        return why_set(why, ATH_ERR_INVALID_PARAMS, "give one of \"key\" and \"all\": true");
+        return why_set(why, ATH_ERR_INVALID_PARAMS, "say which: \"key\", or \"all\": true (`ath freeze NAME`, or --all)");
     *ret_key = key;
     return ATH_OK;
 }

@@ -249,7 +249,8 @@ answer_frozen(const struct policy_question *question)
     struct policy_answer answer = {.verdict = POLICY_DENY, .rule = POLICY_RULE_FROZEN};
 
     (void)snprintf(answer.missing, sizeof(answer.missing),
-                   "the key %s signs nothing until `ath unfreeze` ends that", question->key);
+                   "the key %s signs nothing until `ath unfreeze %s` ends that", question->key,
+                   question->key);
     return answer;
 }
 

@@ -125,8 +125,8 @@ class WithOne(unittest.TestCase):
         self.assertEqual(json.loads(self.ath("key", "list", "--json")), self.athd.call("key.list"))
         self.assertEqual(self.ath("key", "show", "one", "--field", "did").strip(), made["did"])
         self.assertEqual(self.ath("--field", "keys.0.role", "key", "list", "--role", "client"), "client\n")
-        self.assertIn("no nonsense", ath("key", "show", "one", "--field", "nonsense",
-                                         socket=self.athd.socket).stderr.decode())
+        self.assertIn('no member "nonsense"', ath("key", "show", "one", "--field", "nonsense",
+                                                    socket=self.athd.socket).stderr.decode())
 
     def test_people_get_tables_and_times(self):
         self.ath("key", "create", "two", "--role", "user")
