@@ -84,14 +84,15 @@ cmd_run_status(struct cmd_context *context)
         return cmd_run_method(context);
     if ((client = cmd_connect(context, NULL, &status)) == NULL)
         return status;
-    /* a grant without agent.hello still has its status */
-    if (ask(client, "agent.hello", &hello) == ATH_OK)
-        print_grant(context, json_get(hello, "grant"));
     err = cmd_call(context, client, context->command->method, context->params, &answer);
-    if (err == ATH_OK)
+    if (err == ATH_OK) {
+        /* a grant without agent.hello still has its status */
+        if (ask(client, "agent.hello", &hello) == ATH_OK)
+            print_grant(context, json_get(hello, "grant"));
         show_status(context, answer);
-    else
+    } else {
         status = ath_err_exit_status(err);
+    }
     json_free(hello);
     json_free(answer);
     ath_client_free(client);
@@ -106,7 +107,8 @@ struct doctor {
     const struct cmd_context *context;
     struct json_maker findings;
     bool wrong;
-    bool is_grant; /* the hardware and its prompter are not the caller's business */
+    bool is_grant;    /* the hardware and its prompter are not the caller's business */
+    bool is_machines; /* athd runs as another user, for all: its prompter asks nobody */
 };
 
 static const char *
@@ -171,7 +173,11 @@ look_at_socket_file(struct doctor *doctor, const char *path)
 
     if (stat(path, &info) != 0)
         return;
-    if ((info.st_mode & 077) != 0)
+    doctor->is_machines = info.st_uid != geteuid();
+    if (doctor->is_machines)
+        found(doctor, FINE, "socket", NULL, "it is that of the machine's athd, which is uid %lu",
+              (unsigned long)info.st_uid);
+    else if ((info.st_mode & 077) != 0)
         found(doctor, HINT, "socket",
               "chmod 600 it, unless this machine's packager meant others to use it",
               "%s is open to others (mode %03o); athd answers its owner only", path,
@@ -181,13 +187,18 @@ look_at_socket_file(struct doctor *doctor, const char *path)
 static void
 look_at_prompter(struct doctor *doctor)
 {
-    bool terminal = isatty(STDIN_FILENO) != 0;
     const char *gpg_tty = getenv("GPG_TTY");
     bool window = getenv("DISPLAY") != NULL || getenv("WAYLAND_DISPLAY") != NULL;
     const char *path = getenv("PATH");
     char candidate[512];
     bool there = false;
 
+    if (doctor->is_machines) {
+        found(doctor, HINT, "prompter",
+              "ath consent, or systemctl --user enable --now ath-consent.service",
+              "the machine's athd starts none: questions come to the `ath consent` that you run");
+        return;
+    }
     while (path != NULL && *path != '\0' && !there) {
         size_t len = strcspn(path, ":");
 
@@ -201,7 +212,7 @@ look_at_prompter(struct doctor *doctor)
               "--prompter",
               "no pinentry in $PATH: unless athd was given another prompter it cannot ask you, and "
               "what needs your yes ends as NO_PROMPTER");
-    else if (!window && (gpg_tty == NULL || *gpg_tty == '\0') && terminal)
+    else if (!window && (gpg_tty == NULL || *gpg_tty == '\0'))
         found(
             doctor, HINT, "prompter",
             "export GPG_TTY=$(tty); ath consent environment: then pinentry knows your terminal; or "

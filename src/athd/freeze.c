@@ -201,6 +201,12 @@ freeze_has(const struct freeze *freeze, const char *key)
     return freeze->now.all || index_of(&freeze->now, key) < freeze->now.count;
 }
 
+const char *
+freeze_remedy(const struct freeze *freeze, const char *key)
+{
+    return freeze->now.all ? "--all" : key;
+}
+
 ath_err
 freeze_set(struct freeze *freeze, const char *key, struct why *why, store_done_fn *done, void *ctx)
 {

@@ -16,6 +16,8 @@ ath_err freeze_open(struct athd *athd, const char *state_dir, struct why *why,
 void freeze_free(struct freeze *freeze);
 
 bool freeze_has(const struct freeze *freeze, const char *key);
+/* What unfreezes this frozen key, as a person types it behind `ath unfreeze`: its name, or --all. */
+const char *freeze_remedy(const struct freeze *freeze, const char *key);
 /* {all, keys} for agent.status. */
 void freeze_put(const struct freeze *freeze, struct json_maker *object, const char *name);
 

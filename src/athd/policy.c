@@ -244,13 +244,13 @@ policy_is_frozen(const struct tenant *tenant, const struct policy_question *ques
 }
 
 static struct policy_answer
-answer_frozen(const struct policy_question *question)
+answer_frozen(const struct tenant *tenant, const struct policy_question *question)
 {
     struct policy_answer answer = {.verdict = POLICY_DENY, .rule = POLICY_RULE_FROZEN};
 
     (void)snprintf(answer.missing, sizeof(answer.missing),
                    "the key %s signs nothing until `ath unfreeze %s` ends that", question->key,
-                   question->key);
+                   freeze_remedy(tenant->freeze, question->key));
     return answer;
 }
 
@@ -349,7 +349,7 @@ policy_decide(struct tenant *tenant, const struct caller *caller,
     if (!grant_decide(caller->through, &subject, &timed, tenant->keys, &answer))
         return answer;
     if (policy_is_frozen(tenant, question))
-        return answer_frozen(question);
+        return answer_frozen(tenant, question);
     decision = policy_rules_decide(policy->rules, &subject, &timed);
     if (decision.allowing == NULL)
         return answer_denied(policy, &decision, &subject, &timed);

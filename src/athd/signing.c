@@ -58,7 +58,8 @@ look_at_freeze(struct signing *signing)
     if (outcome->err == ATH_OK && freeze_has(signing->request->tenant->freeze, signing->key->name))
         outcome->err = why_set(&outcome->why, ATH_ERR_POLICY_DENIED,
                                "the key %s was frozen meanwhile; `ath unfreeze %s` ends that",
-                               signing->key->name, signing->key->name);
+                               signing->key->name,
+                               freeze_remedy(signing->request->tenant->freeze, signing->key->name));
 }
 
 static void
@@ -206,8 +207,9 @@ check(const struct request *request, const struct key *key, enum sign_purpose pu
     if (err != ATH_OK)
         return why_set(why, err, "a key of role %s does not sign this", did_role_name(key->role));
     if (freeze_has(tenant->freeze, key->name))
-        return why_set(why, ATH_ERR_POLICY_DENIED, "the key %s is frozen; `ath unfreeze %s` ends that",
-                       key->name, key->name);
+        return why_set(why, ATH_ERR_POLICY_DENIED,
+                       "the key %s is frozen; `ath unfreeze %s` ends that", key->name,
+                       freeze_remedy(tenant->freeze, key->name));
     if (key->is_deleted)
         return why_set(why, ATH_ERR_KEY_NOT_FOUND, "the key %s has been deleted", key->name);
     if (key_is_expired(key, clock_now()))

@@ -116,6 +116,8 @@ connection_write(struct connection *connection, struct ath_slice line, uint64_t 
             line = ath_slice_of(line.data + n, line.len - (size_t)n);
             continue;
         }
+        if (n < 0 && (errno == EPIPE || errno == ECONNRESET))
+            return ATH_OK; /* who reads the answer finds why athd went, where it said so, or that */
         if (n < 0 && errno != EAGAIN && errno != EWOULDBLOCK && errno != EINTR)
             return lost_connection(errno, ret_failure);
         err = wait_for(connection, POLLOUT | POLLIN, deadline_ms, &events, ret_failure);

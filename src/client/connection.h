@@ -34,7 +34,8 @@ ath_err connection_open(struct connection *connection, const char *path,
 
 /* Writes the whole line (which ends in its line feed), reading meanwhile, so that neither side can
  * wait for the other for ever. deadline_ms is of clock_monotonic_ms. ATH_ERR_UNREACHABLE with
- * *ret_failure set, ATH_ERR_NOMEM. */
+ * *ret_failure set, ATH_ERR_NOMEM. Where athd has closed: ATH_OK, what it said last is still to be
+ * read, and connection_read tells the end. */
 ath_err connection_write(struct connection *connection, struct ath_slice line, uint64_t deadline_ms,
                          struct connection_failure *ret_failure) ATH_MUST_USE;
 
