@@ -4,7 +4,8 @@
 # Usage: check_install.sh SOURCE_DIR BUILD_DIR
 set -eu
 build=$2
-root=$(mktemp -d)
+# not in a TMPDIR however deep: sockets are made below it, whose paths have 107 characters at most (unix(7))
+root=$(mktemp -d /tmp/ath-install.XXXXXX)
 trap 'rm -rf "$root"' EXIT
 
 DESTDIR=$root cmake --install "$build" >"$root/log" || { cat "$root/log"; exit 1; }

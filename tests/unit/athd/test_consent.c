@@ -546,6 +546,8 @@ test_whoever_was_refused_four_times_is_not_shown_a_fifth_time(void **state)
     for (size_t i = 0; i < 4; i++)
         ask(&refused[i], 60);
     fixture_run_until(&fixture, &answers, 4);
+    for (size_t i = 0; i < 4; i++)
+        assert_int_equal(refused[i].err, ATH_ERR_USER_DENIED);
     ask(&fifth, 60);
     fixture_run_until(&fixture, &answers, 5);
     assert_int_equal(fifth.err, ATH_ERR_RATE_LIMITED);
