@@ -1,6 +1,6 @@
 /*
  * One hsm as athd sees it: its helper's lives, its queue, what is on its way, which keys the helper
- * knows, and whether somebody has logged in. Private to hsm_pool.c and hsm_*.c.
+ * knows, and whether somebody has logged in. Private to hsm_*.c.
  *
  *   queue ─pop─▶ [asking: a PIN for this one signature] ─▶ flying (a window, so that the helper can
  *     ▲             check a signature while the hardware makes the next) ─response─▶ completion
@@ -283,11 +283,14 @@ void hsm_unit_renew(struct hsm_unit *unit);
 /* Deadlines, hangs. */
 void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
-/* hsm_pool.c: hsm_unit_tick from now on, until no unit wants it. */
+
+/* ---- hsm_pool.c ---- */
+struct hsm_unit *hsm_pool_find_unit(struct hsm_pool *pool, const char *name); /* NULL: none */
+/* hsm_unit_tick from now on, until no unit wants it. */
 void hsm_pool_want_ticks(struct hsm_pool *pool);
-/* hsm_pool.c: sees whether another unit waits for what this one has given free. */
+/* Sees whether another unit waits for what this one has given free. */
 void hsm_pool_pump_others(struct hsm_pool *pool, const struct hsm_unit *unit);
-/* hsm_pool.c: a unit is ready. */
+/* A unit is ready. */
 void hsm_pool_note_open(struct hsm_pool *pool);
 struct hsm_throttles *hsm_pool_throttles(const struct hsm_pool *pool);
 bool hsm_pool_is_shut(const struct hsm_pool *pool);
