@@ -49,7 +49,7 @@ tick_closing(struct hsm_pool *pool, uint64_t now_ms)
             continue;
         all_gone = false;
         if (now_ms - pool->close_at_ms >= CLOSE_MS)
-            hsm_unit_kill(&pool->units[i]);
+            hsm_unit_leave(&pool->units[i], true);
     }
     if (all_gone)
         finish_close(pool);

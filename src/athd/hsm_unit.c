@@ -6,7 +6,6 @@
 #include <string.h>
 
 #include "athd/athd.h"
-#include "athd/events.h"
 #include "athd/hsm_key_login.h"
 #include "athd/hsm_record.h"
 #include "base/clock.h"
@@ -15,60 +14,9 @@
 #define RESTART_MAX_MS 5000u
 #define LIFE_PROVEN_MS 10000u /* a helper that lived so long starts the count of failures anew */
 
-/* How long a job may be out once its turn has come. The slowest TPMs need a second for a signature
- * and some for a key; the first INFO may have to set up a software TPM. */
-#define HANG_MS 10000u
-#define HANG_CREATE_MS 25000u
-#define HANG_INFO_MS 60000u
-#define HANG_PERSON_MS 5000u /* beyond what a person has to enter a PIN */
-#define WORTHWHILE_MS 1000u  /* a token that was there for so long is no failure when it goes */
-#define LEAVE_MS 2000u       /* for a clean end */
+#define WORTHWHILE_MS 1000u /* a token that was there for so long is no failure when it goes */
 
-static void leave(struct hsm_unit *unit, bool kill);
-
-/* ---- state ---- */
-
-static const char *const state_names[] = {
-    [HSM_UNIT_STARTING] = "absent", [HSM_UNIT_ABSENT] = "absent", [HSM_UNIT_READY] = "ready",
-    [HSM_UNIT_FAILED] = "failed",   [HSM_UNIT_LOCKED] = "locked",
-};
-
-const char *
-hsm_unit_state_name(const struct hsm_unit *unit)
-{
-    return state_names[unit->state];
-}
-
-static void
-set_state(struct hsm_unit *unit, enum hsm_unit_state state)
-{
-    bool is_same = unit->state == state;
-    struct json_maker event;
-
-    if (state == HSM_UNIT_READY)
-        unit->reason = ATH_OK;
-    if (is_same && (state == HSM_UNIT_READY || strcmp(unit->told.text, unit->why.text) == 0))
-        return;
-    unit->state = state;
-    unit->told = unit->why;
-    if (state == HSM_UNIT_READY && unit->software)
-        log_warning("event=hsm name=%s state=ready kind=%s software=yes note=\"its keys are "
-                    "protected by file permissions only\"",
-                    unit->name, unit->kind);
-    else if (state == HSM_UNIT_READY)
-        log_info("event=hsm name=%s state=ready kind=%s", unit->name, unit->kind);
-    else
-        log_warning("event=hsm name=%s state=%s reason=\"%s\"", unit->name, state_names[state],
-                    unit->why.text);
-    if (!is_same)
-        hsm_record_state(unit);
-    json_object_begin(&event);
-    json_put_string(&event, "name", unit->name);
-    json_put_string(&event, "state", state_names[state]);
-    if (state != HSM_UNIT_READY && unit->why.text[0] != '\0')
-        json_put_string(&event, "message", unit->why.text);
-    events_publish(unit->athd, EVENT_HSM, &event);
-}
+/* ---- what the helper says of the hardware ---- */
 
 static void
 copy_text(char *target, size_t size, struct ath_slice text)
@@ -87,21 +35,6 @@ set_why(struct hsm_unit *unit, const struct hsm_response *response)
         why_set(&unit->why, response->err, "%s", ath_err_sentence(response->err));
 }
 
-void
-hsm_unit_set_locked(struct hsm_unit *unit, ath_err reason, const char *why)
-{
-    unit->reason = why_set(&unit->why, reason, "%s", why);
-    set_state(unit, HSM_UNIT_LOCKED);
-}
-
-void
-hsm_unit_set_ready(struct hsm_unit *unit)
-{
-    unit->why.text[0] = '\0';
-    set_state(unit, HSM_UNIT_READY);
-    hsm_pool_note_open(unit->pool);
-}
-
 /* A token that is not there: nobody waits for it. A TPM is waited for: it will be there. */
 static void
 take_refusal(struct hsm_unit *unit, const struct hsm_response *response)
@@ -110,12 +43,12 @@ take_refusal(struct hsm_unit *unit, const struct hsm_response *response)
     unit->is_waiting = response->waits && response->err == ATH_ERR_HSM_UNAVAILABLE;
     unit->turns_away = unit->is_token;
     set_why(unit, response);
-    set_state(unit, response->err == ATH_ERR_HSM_UNAVAILABLE ? HSM_UNIT_ABSENT
-                    : response->err == ATH_ERR_PIN_LOCKED    ? HSM_UNIT_LOCKED
-                                                             : HSM_UNIT_FAILED);
+    hsm_unit_set_state(unit, response->err == ATH_ERR_HSM_UNAVAILABLE ? HSM_UNIT_ABSENT
+                             : response->err == ATH_ERR_PIN_LOCKED    ? HSM_UNIT_LOCKED
+                                                                      : HSM_UNIT_FAILED);
     hsm_unit_pump(unit);
     if (!unit->is_waiting)
-        leave(unit, false);
+        hsm_unit_leave(unit, false);
 }
 
 /* It was taken out, or the device is gone: a helper that opens it anew may find it back. */
@@ -125,15 +58,15 @@ take_removal(struct hsm_unit *unit, const struct hsm_response *response)
     set_why(unit, response);
     unit->was_removed = unit->is_token;
     if (unit->is_token)
-        set_state(unit, HSM_UNIT_ABSENT);
-    leave(unit, false);
+        hsm_unit_set_state(unit, HSM_UNIT_ABSENT);
+    hsm_unit_leave(unit, false);
 }
 
 void
 hsm_unit_renew(struct hsm_unit *unit)
 {
     unit->was_removed = true;
-    leave(unit, false);
+    hsm_unit_leave(unit, false);
 }
 
 static void
@@ -157,7 +90,7 @@ take_info(struct hsm_unit *unit, const struct hsm_response *response)
     unit->opened_at_ms = clock_monotonic_ms();
     if (hsm_login_take_info(unit, response) != ATH_OK) {
         unit->reason = why_set(&unit->why, ATH_ERR_NOMEM, "out of memory");
-        leave(unit, true);
+        hsm_unit_leave(unit, true);
         return;
     }
     hsm_unit_pump(unit);
@@ -204,7 +137,7 @@ on_response(void *ctx, const struct hsm_response *response)
         hsm_unit_pump(unit);
     } else if ((job = hsm_unit_find_flying(unit, response->id, response->op)) == NULL) {
         log_error("event=hsm name=%s reason=\"an answer to nothing\"", unit->name);
-        leave(unit, true);
+        hsm_unit_leave(unit, true);
     } else {
         hsm_unit_take_response(unit, job, response);
         hsm_unit_pump(unit);
@@ -213,9 +146,8 @@ on_response(void *ctx, const struct hsm_response *response)
 
 /* ---- lives ---- */
 
-/* Lets go of the helper; what flies is dealt with when it is gone. */
-static void
-leave(struct hsm_unit *unit, bool kill)
+void
+hsm_unit_leave(struct hsm_unit *unit, bool kill)
 {
     if (unit->process == NULL)
         return;
@@ -271,7 +203,7 @@ note_loss(struct hsm_unit *unit)
     if (unit->has_refused)
         return;
     unit->reason = ATH_ERR_HSM_UNAVAILABLE;
-    set_state(unit, unit->is_open ? HSM_UNIT_ABSENT : HSM_UNIT_FAILED);
+    hsm_unit_set_state(unit, unit->is_open ? HSM_UNIT_ABSENT : HSM_UNIT_FAILED);
 }
 
 static void
@@ -320,110 +252,6 @@ hsm_unit_start(struct hsm_unit *unit)
     hsm_process_send(
         unit->process,
         &(struct hsm_request){.id = unit->info_id, .op = HSM_OP_INFO, .version = HSM_WIRE_VERSION});
-}
-
-/* ---- time ---- */
-
-static uint64_t
-own_limit(const struct hsm_unit *unit, const struct hsm_job *job)
-{
-    if (job->op == HSM_OP_KEY_CREATE && !job->wants_pin)
-        return HANG_CREATE_MS;
-    if (job->wants_pin && (job->pin_from == HSM_PIN_PROMPTER || job->pin_from == HSM_PIN_NONE))
-        return (uint64_t)unit->athd->config->consent_timeout_s * 1000 + HANG_PERSON_MS;
-    return HANG_MS;
-}
-
-static uint64_t
-max_of(uint64_t a, uint64_t b)
-{
-    return a > b ? a : b;
-}
-
-/* Is one of the jobs out for too long, though others are answered? What waits for others by the
- * rules of the wire (hsm_wire.h) has their time, too: signatures do not wait for signatures where
- * the hardware makes several at once, nobody waits for a person who is asked, but for what the
- * hardware does then; all else waits for all before it. */
-static bool
-has_hanging_job(const struct hsm_unit *unit, uint64_t now_ms)
-{
-    uint64_t all_before = 0, for_signatures = 0, limit;
-    const struct hsm_job *job;
-
-    TAILQ_FOREACH (job, &unit->flying, flying) {
-        bool is_free =
-            (job->op == HSM_OP_SIGN && unit->parallel > 1) || hsm_job_holds_nobody_up(job);
-
-        limit = max_of(own_limit(unit, job), is_free ? for_signatures : all_before);
-        if (now_ms > job->moved_ms && now_ms - job->moved_ms >= limit)
-            return true;
-        all_before = max_of(all_before, hsm_job_holds_nobody_up(job) ? HANG_CREATE_MS : limit);
-        if (!is_free)
-            for_signatures = all_before;
-    }
-    return false;
-}
-
-static bool
-is_hanging(const struct hsm_unit *unit, uint64_t now_ms)
-{
-    if (unit->process == NULL || unit->is_leaving)
-        return false;
-    if (!unit->is_open)
-        return !unit->is_waiting && now_ms > unit->started_ms &&
-               now_ms - unit->started_ms >= HANG_INFO_MS;
-    return hsm_login_hangs(unit, now_ms) || hsm_key_login_hangs(unit, now_ms) ||
-           has_hanging_job(unit, now_ms);
-}
-
-static void
-end_if_due(struct hsm_job *job, uint64_t now_ms)
-{
-    struct hsm_unit *unit = job->unit;
-    ath_err err = unit->is_open ? ATH_ERR_HSM_BUSY : ATH_ERR_HSM_UNAVAILABLE;
-    struct why why;
-
-    if (job->done == NULL || job->waits_person || now_ms < job->deadline_ms)
-        return;
-    if (unit->is_open && unit->state == HSM_UNIT_READY)
-        why_set(&why, err, "%s was busy with other requests for too long; try again", unit->name);
-    else
-        why_set(&why, err, "%s is %s: %s", unit->name, state_names[unit->state], unit->why.text);
-    hsm_unit_cancel(job, err, &why);
-}
-
-static void
-each_queued(void *ctx, struct hsm_queue_item *item)
-{
-    end_if_due((struct hsm_job *)((char *)item - offsetof(struct hsm_job, item)),
-               *(const uint64_t *)ctx);
-}
-
-void
-hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms)
-{
-    struct hsm_job *job;
-
-    hsm_queue_each(&unit->queue, each_queued, &now_ms);
-    hsm_key_login_each_waiting(unit, end_if_due, now_ms);
-    TAILQ_FOREACH (job, &unit->flying, flying)
-        end_if_due(job, now_ms);
-    if (unit->is_leaving && now_ms - unit->left_at_ms >= LEAVE_MS)
-        leave(unit, true);
-    if (is_hanging(unit, now_ms)) {
-        unit->reason =
-            why_set(&unit->why, ATH_ERR_HSM_UNAVAILABLE, "its helper process did not answer");
-        log_error("event=hsm name=%s reason=\"the helper hangs; it is killed\"", unit->name);
-        leave(unit, true);
-    }
-}
-
-bool
-hsm_unit_wants_ticks(const struct hsm_unit *unit)
-{
-    return unit->queue.len > 0 || !TAILQ_EMPTY(&unit->flying) || unit->waiting_count > 0 ||
-           unit->login.stage == HSM_LOGIN_TRYING || hsm_key_login_is_trying(unit) ||
-           (unit->process != NULL && ((!unit->is_open && !unit->is_waiting) || unit->is_leaving));
 }
 
 /* ---- life of the unit ---- */
@@ -489,13 +317,7 @@ hsm_unit_close(struct hsm_unit *unit)
     TAILQ_FOREACH (job, &unit->flying, flying)
         if (job->done != NULL)
             hsm_job_fail_later(job, ATH_ERR_HSM_UNAVAILABLE, NULL);
-    leave(unit, false);
-}
-
-void
-hsm_unit_kill(struct hsm_unit *unit)
-{
-    leave(unit, true);
+    hsm_unit_leave(unit, false);
 }
 
 bool

@@ -160,12 +160,9 @@ struct hsm_unit {
 ath_err hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool,
                       const struct config_hsm *config) ATH_MUST_USE;
 void hsm_unit_start(struct hsm_unit *unit);
-/* "ready", "absent", "failed", "locked". */
-const char *hsm_unit_state_name(const struct hsm_unit *unit);
 /* Ends the helper and all jobs (HSM_UNAVAILABLE). The unit is closed when hsm_unit_is_gone. */
 void hsm_unit_close(struct hsm_unit *unit);
 bool hsm_unit_is_gone(const struct hsm_unit *unit);
-void hsm_unit_kill(struct hsm_unit *unit);
 void hsm_unit_done(struct hsm_unit *unit); /* frees what it owns; after the loop */
 
 /* ---- hsm_status.c ---- */
@@ -274,12 +271,24 @@ bool hsm_job_holds_nobody_up(const struct hsm_job *job);
 void hsm_job_wait_for_person(struct hsm_job *job, uint64_t until_ms);
 void hsm_job_go_on(struct hsm_job *job);
 
-/* ---- hsm_unit.c ---- */
+/* ---- hsm_state.c ---- */
+/* "ready", "absent", "failed", "locked". */
+const char *hsm_unit_state_name(const struct hsm_unit *unit);
+/* By then unit->why says why it is not ready. All are told (log, record, event), though not again of
+ * the same state for the same reason. */
+void hsm_unit_set_state(struct hsm_unit *unit, enum hsm_unit_state state);
 /* The state of a helper that is open: ready, or locked with this reason. */
 void hsm_unit_set_locked(struct hsm_unit *unit, ath_err reason, const char *why);
 void hsm_unit_set_ready(struct hsm_unit *unit);
+
+/* ---- hsm_unit.c ---- */
+/* Lets go of the helper, if there is one; what flies is dealt with when it is gone. kill: it is not
+ * given time for a clean end. */
+void hsm_unit_leave(struct hsm_unit *unit, bool kill);
 /* Ends the helper; the next life starts at once and is no failure of this one. */
 void hsm_unit_renew(struct hsm_unit *unit);
+
+/* ---- hsm_tick.c ---- */
 /* Deadlines, hangs. */
 void hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms);
 bool hsm_unit_wants_ticks(const struct hsm_unit *unit);
