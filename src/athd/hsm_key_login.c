@@ -170,15 +170,6 @@ log_out(struct hsm_key_login *login)
                          &(struct hsm_request){.id = 0, .op = HSM_OP_LOGOUT, .key = login->key});
 }
 
-static uint64_t
-ttl_left_ms(const struct hsm_key_login *login)
-{
-    uint64_t past_ms = clock_boot_ms() - login->since_ms; /* it runs while the machine sleeps */
-    uint64_t ttl_ms = (uint64_t)login->unit->login.ttl_s * 1000;
-
-    return ttl_ms == 0 ? UINT64_MAX : past_ms >= ttl_ms ? 0 : ttl_ms - past_ms;
-}
-
 /* The times that PINs are good for (pin_ttl) end one by one. */
 static void
 on_logout(uv_timer_t *timer)
@@ -189,7 +180,7 @@ on_logout(uv_timer_t *timer)
 
     for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
         next = TAILQ_NEXT(login, of_unit);
-        left_ms = login->is_in ? ttl_left_ms(login) : UINT64_MAX;
+        left_ms = login->is_in ? hsm_login_ttl_left_ms(unit, login->since_ms) : UINT64_MAX;
         if (left_ms == 0) {
             log_out(login);
             key_login_free_if_unused(login);
@@ -204,7 +195,7 @@ on_logout(uv_timer_t *timer)
 static bool
 is_logged_in(struct hsm_key_login *login)
 {
-    if (login->is_in && ttl_left_ms(login) == 0)
+    if (login->is_in && hsm_login_ttl_left_ms(login->unit, login->since_ms) == 0)
         log_out(login);
     return login->is_in;
 }
@@ -301,9 +292,7 @@ on_noted(void *ctx, ath_err err, const struct why *why)
     struct hsm_key_login *login = ctx;
     struct hsm_outcome failure = login->failure;
 
-    if (err != ATH_OK)
-        log_error("event=login hsm=%s reason=\"the wrong PIN could not be written down: %s\"",
-                  login->unit->name, why_text(why, err));
+    hsm_login_log_noted(login->unit, err, why);
     refuse_all(login, &failure);
 }
 
@@ -322,13 +311,9 @@ note_wrong(struct hsm_key_login *login, const struct hsm_outcome *failure)
 static void
 take_failure(struct hsm_key_login *login, const struct hsm_response *response)
 {
-    struct hsm_outcome failure = {.err = response->err, .native = response->native};
+    struct hsm_outcome failure;
 
-    if (response->sentence.len > 0)
-        why_set(&failure.why, response->err, "%.*s", (int)response->sentence.len,
-                (const char *)response->sentence.data);
-    if (login->is_timed_out && response->err != ATH_ERR_PIN_INCORRECT)
-        failure = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
+    hsm_login_fill_failure(response, login->is_timed_out, &failure);
     if (response->err == ATH_ERR_PIN_INCORRECT) {
         note_wrong(login, &failure);
     } else if (login->is_abandoned && !TAILQ_EMPTY(&login->waiting)) {

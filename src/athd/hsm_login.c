@@ -1,72 +1,16 @@
 /*
- * Logging in to a token. One attempt for all who wait in the queue: from the URI's pin-source, from
- * a person by a prompter, or at the reader's pad. Whoever waits hears what came of it; the program
- * itself never tries a second time.
+ * Logging in to a token. One attempt for all who wait in the queue; whoever waits hears what came
+ * of it; the program itself never tries a second time.
  */
-#include <stddef.h>
-
 #include "athd/athd.h"
 #include "athd/hsm_record.h"
 #include "athd/hsm_unit.h"
 #include "base/clock.h"
 
-#define LOGIN_MS 10000u /* a token's own time for a PIN */
-#define GRACE_MS 5000u  /* after a person's time is up */
 #define LOOK_AGAIN_MS 10000u
 
 static const struct hsm_outcome shut = {.err = ATH_ERR_AGENT_LOCKED};
 static const char pin_needed[] = "its PIN is needed";
-static const char pin_locked[] =
-    "too many wrong PINs: it takes none until it is unblocked (with its PUK or SO PIN)";
-
-/* ---- who waits ---- */
-
-static struct hsm_job *
-job_of(struct hsm_queue_item *item)
-{
-    return (struct hsm_job *)((char *)item - offsetof(struct hsm_job, item));
-}
-
-static bool
-asks_person(const struct hsm_unit_login *login)
-{
-    return (login->stage == HSM_LOGIN_ASKING || login->stage == HSM_LOGIN_TRYING) &&
-           login->from != HSM_PIN_SOURCE;
-}
-
-static void
-let_wait(void *ctx, struct hsm_queue_item *item)
-{
-    hsm_job_wait_for_person(job_of(item), *(const uint64_t *)ctx);
-}
-
-static void
-let_go_on(void *ctx, struct hsm_queue_item *item)
-{
-    (void)ctx;
-    hsm_job_go_on(job_of(item));
-}
-
-void
-hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job)
-{
-    if (asks_person(&unit->login))
-        hsm_job_wait_for_person(job, unit->login.limit_ms);
-}
-
-void
-hsm_login_note_leaver(struct hsm_unit *unit)
-{
-    struct hsm_unit_login *login = &unit->login;
-
-    if (unit->queue.len > 0 || login->dialogue == NULL)
-        return;
-    pin_dialogue_end(login->dialogue);
-    login->dialogue = NULL;
-    if (login->stage == HSM_LOGIN_ASKING)
-        login->stage = HSM_LOGIN_IDLE;
-    login->is_abandoned = true;
-}
 
 /* ---- the end ---- */
 
@@ -91,9 +35,8 @@ end_try(struct hsm_unit *unit)
     hsm_pool_pump_others(unit->pool, unit);
 }
 
-/* Everybody who waits is told. */
-static void
-refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
+void
+hsm_login_refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
 {
     struct hsm_unit_login *login = &unit->login;
 
@@ -110,173 +53,8 @@ on_noted(void *ctx, ath_err err, const struct why *why)
     struct hsm_unit *unit = ctx;
     struct hsm_outcome failure = unit->login.failure;
 
-    if (err != ATH_OK)
-        log_error("event=login hsm=%s reason=\"the wrong PIN could not be written down: %s\"",
-                  unit->name, why_text(why, err));
-    refuse_all(unit, &failure);
-}
-
-/* ---- counting ---- */
-
-void
-hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
-                      store_done_fn *done, void *ctx)
-{
-    struct hsm_throttle *throttle = unit->login.throttle;
-    struct ath_slice stamp = {0};
-
-    /* one failure that leaves a doubt may be a fault of the moment; two may cost all but the last
-     * try of a card */
-    if (response != NULL && (!response->pin_in_doubt || throttle->wrong > 0))
-        stamp = response->stamp;
-    if (response != NULL)
-        unit->login.tries_left = response->tries_left;
-    hsm_throttle_failed(hsm_pool_throttles(unit->pool), throttle, stamp, done, ctx);
-}
-
-void
-hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from)
-{
-    unit->login.tries_left = 0;
-    hsm_throttle_passed(hsm_pool_throttles(unit->pool), unit->login.throttle,
-                        from == HSM_PIN_SOURCE);
-}
-
-bool
-hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure)
-{
-    uint32_t wait_s = hsm_throttle_wait_s(unit->login.throttle);
-
-    *ret_failure = (struct hsm_outcome){
-        .err = ATH_ERR_PIN_LOCKED, .tries_left = unit->login.tries_left, .retry_after_s = wait_s};
-    if (unit->login.is_locked) {
-        why_set(&ret_failure->why, ATH_ERR_PIN_LOCKED, "%s: %s", unit->name, pin_locked);
-        return true;
-    }
-    if (wait_s > 0)
-        why_set(
-            &ret_failure->why, ATH_ERR_PIN_LOCKED,
-            "%u tries of a PIN failed for %s: athd makes a pause (the token is not locked); try "
-            "again in %u s",
-            unit->login.throttle->wrong, unit->name, (unsigned)wait_s);
-    return wait_s > 0;
-}
-
-/* ---- asking ---- */
-
-static void
-send_login(struct hsm_unit *unit, struct hsm_pin_request *pin)
-{
-    struct hsm_unit_login *login = &unit->login;
-    const struct hsm_throttle *throttle = login->throttle;
-
-    pin->from = login->from;
-    pin->keep = login->ttl_s > 0;
-    if (login->from == HSM_PIN_SOURCE)
-        pin->refused = ath_slice_of(throttle->refused, throttle->refused_len);
-    login->stage = HSM_LOGIN_TRYING;
-    hsm_pool_want_ticks(unit->pool);
-    hsm_process_send(unit->process,
-                     &(struct hsm_request){.id = login->id, .op = HSM_OP_LOGIN, .pin = *pin});
-}
-
-static void
-on_shown(void *ctx, int fd, uint32_t timeout_s)
-{
-    struct hsm_unit *unit = ctx;
-    struct hsm_queue_item *first = hsm_queue_first(&unit->queue);
-    struct hsm_pin_request pin = {.timeout_s = timeout_s};
-    struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
-    struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
-
-    if (unit->is_leaving)
-        return; /* the next helper asks anew (hsm_login_lose) */
-    hsm_pin_text_make(unit->login.throttle->wrong, first == NULL ? NULL : job_of(first),
-                      unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
-    hsm_pin_text_place(unit, &pin);
-    if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
-        send_login(unit, &pin);
-    else
-        refuse_all(unit, &failure);
-    ath_buf_done(&words);
-}
-
-static void
-on_dialogue_failed(void *ctx, ath_err err)
-{
-    struct hsm_unit *unit = ctx;
-    struct hsm_unit_login *login = &unit->login;
-    struct hsm_outcome failure = {.err = err};
-
-    if (login->stage == HSM_LOGIN_TRYING) {
-        login->is_timed_out = true; /* the helper has lost its prompter and answers */
-        return;
-    }
-    if (err == ATH_ERR_NO_PROMPTER && login->skips_source)
-        failure.err = why_set(&failure.why, ATH_ERR_PIN_REQUIRED,
-                              "one try is left for %s: a person must enter the PIN, and nobody can "
-                              "be asked",
-                              unit->name);
-    refuse_all(unit, &failure);
-}
-
-static void
-ask_person(struct hsm_unit *unit)
-{
-    const struct pin_dialogue_events events = {on_shown, on_dialogue_failed, unit};
-    struct hsm_outcome failure = {.err = ATH_ERR_NOMEM};
-    struct hsm_unit_login *login = &unit->login;
-
-    login->stage = HSM_LOGIN_ASKING;
-    if ((failure.err = pin_dialogue_check(unit->athd, &failure.why)) != ATH_OK ||
-        (failure.err = pin_dialogue_start(unit->athd, &events, &login->dialogue)) != ATH_OK)
-        refuse_all(unit, &failure);
-}
-
-static enum hsm_pin_from
-choose_source(struct hsm_unit_login *login)
-{
-    login->skips_source = login->has_source && login->tries_left == 1;
-    return login->kind == HSM_LOGIN_PAD                ? HSM_PIN_NONE
-           : login->has_source && !login->skips_source ? HSM_PIN_SOURCE
-                                                       : HSM_PIN_PROMPTER;
-}
-
-/* Two hsms of one token never try a PIN by themselves at once: the second is to know what became of
- * the first. */
-static bool
-takes_try(struct hsm_unit *unit)
-{
-    struct hsm_unit_login *login = &unit->login;
-
-    if (login->throttle->trying != NULL)
-        return false;
-    login->throttle->trying = unit;
-    login->tries_with = login->throttle;
-    return true;
-}
-
-static void
-start(struct hsm_unit *unit)
-{
-    struct hsm_unit_login *login = &unit->login;
-    uint64_t now_ms = clock_monotonic_ms();
-    uint64_t person_ms = (uint64_t)unit->athd->config->consent_timeout_s * 1000 + GRACE_MS;
-    struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
-
-    login->from = choose_source(login);
-    if (login->from == HSM_PIN_SOURCE && !takes_try(unit))
-        return;
-    login->is_abandoned = login->is_timed_out = false;
-    login->limit_ms = now_ms + (login->from == HSM_PIN_SOURCE ? LOGIN_MS : person_ms);
-    login->id = hsm_unit_next_id(unit);
-    hsm_queue_each(&unit->queue, let_go_on, NULL); /* a question before was for naught */
-    if (login->from != HSM_PIN_SOURCE)
-        hsm_queue_each(&unit->queue, let_wait, &login->limit_ms);
-    if (login->from == HSM_PIN_PROMPTER)
-        ask_person(unit);
-    else
-        send_login(unit, &pin);
+    hsm_login_log_noted(unit, err, why);
+    hsm_login_refuse_all(unit, &failure);
 }
 
 /* ---- being logged in ---- */
@@ -298,24 +76,16 @@ expire(struct hsm_unit *unit)
     log_out(unit);
 }
 
-static uint64_t
-ttl_left_ms(const struct hsm_unit_login *login)
-{
-    uint64_t past_ms = clock_boot_ms() - login->since_ms; /* it runs while the machine sleeps */
-    uint64_t ttl_ms = (uint64_t)login->ttl_s * 1000;
-
-    return past_ms >= ttl_ms ? 0 : ttl_ms - past_ms;
-}
-
 static void
 on_logout(uv_timer_t *timer)
 {
     struct hsm_unit *unit = timer->data;
+    uint64_t left_ms;
 
     if (!unit->is_open || unit->is_leaving || !unit->login.is_in)
         return;
-    if (ttl_left_ms(&unit->login) > 0)
-        uv_timer_start(timer, on_logout, ttl_left_ms(&unit->login), 0);
+    if ((left_ms = hsm_login_ttl_left_ms(unit, unit->login.since_ms)) > 0)
+        uv_timer_start(timer, on_logout, left_ms, 0);
     else
         expire(unit);
 }
@@ -337,7 +107,7 @@ hsm_login_is_ready(struct hsm_unit *unit)
 
     if (login->kind == HSM_LOGIN_NONE)
         return true;
-    if (login->is_in && (login->ttl_s == 0 || ttl_left_ms(login) > 0))
+    if (login->is_in && hsm_login_ttl_left_ms(unit, login->since_ms) > 0)
         return true;
     if (login->is_in)
         expire(unit);
@@ -350,9 +120,9 @@ hsm_login_is_ready(struct hsm_unit *unit)
     if (hsm_login_looks_again(unit))
         return false;
     if (hsm_login_is_refused(unit, &failure))
-        refuse_all(unit, &failure);
+        hsm_login_refuse_all(unit, &failure);
     else
-        start(unit);
+        hsm_login_start(unit);
     return false;
 }
 
@@ -400,7 +170,7 @@ hsm_login_take_info(struct hsm_unit *unit, const struct hsm_response *response)
         hsm_unit_set_ready(unit);
     else
         hsm_unit_set_locked(unit, login->is_locked ? ATH_ERR_PIN_LOCKED : ATH_ERR_PIN_REQUIRED,
-                            login->is_locked ? pin_locked : pin_needed);
+                            login->is_locked ? HSM_LOGIN_LOCKED : pin_needed);
     return ATH_OK;
 }
 
@@ -416,7 +186,7 @@ take_success(struct hsm_unit *unit)
     end_try(unit);
     if (login->ttl_s > 0)
         uv_timer_start(&unit->logout, on_logout, (uint64_t)login->ttl_s * 1000, 0);
-    hsm_queue_each(&unit->queue, let_go_on, NULL);
+    hsm_login_let_go_on(unit);
     if (hsm_pool_is_shut(unit->pool)) {
         expire(unit);
         hsm_unit_fail_queued(unit, &shut);
@@ -442,19 +212,10 @@ fill_failure(const struct hsm_unit *unit, const struct hsm_response *response,
 {
     const struct hsm_unit_login *login = &unit->login;
 
-    *failure = (struct hsm_outcome){.err = reason_of(response->err),
-                                    .native = response->native,
-                                    .tries_left = response->tries_left};
-    if (response->sentence.len > 0)
-        why_set(&failure->why, response->err, "%.*s", (int)response->sentence.len,
-                (const char *)response->sentence.data);
-    if (login->is_timed_out && response->err != ATH_ERR_PIN_INCORRECT)
-        *failure = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
-    else if (login->skips_source && response->err == ATH_ERR_NO_PROMPTER)
-        failure->err = why_set(&failure->why, ATH_ERR_PIN_REQUIRED,
-                               "one try is left for %s: a person must enter the PIN, and nobody "
-                               "can be asked",
-                               unit->name);
+    hsm_login_fill_failure(response, login->is_timed_out, failure);
+    failure->err = reason_of(failure->err);
+    if (login->skips_source && failure->err == ATH_ERR_NO_PROMPTER)
+        hsm_login_refuse_last_try(unit, failure);
 }
 
 void
@@ -472,7 +233,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
     end_dialogue(login);
     if (response->err == ATH_ERR_PIN_LOCKED) {
         login->is_locked = true;
-        hsm_unit_set_locked(unit, ATH_ERR_PIN_LOCKED, pin_locked);
+        hsm_unit_set_locked(unit, ATH_ERR_PIN_LOCKED, HSM_LOGIN_LOCKED);
     }
     if (response->err != ATH_ERR_PIN_INCORRECT && !response->pin_in_doubt) {
         /* those who wait now came later: they get a question of theirs */
@@ -480,7 +241,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
             end_try(unit);
             hsm_unit_pump(unit);
         } else {
-            refuse_all(unit, &failure);
+            hsm_login_refuse_all(unit, &failure);
         }
         return;
     }
@@ -502,7 +263,7 @@ hsm_login_lose(struct hsm_unit *unit)
     end_dialogue(login);
     if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
         login->stage = HSM_LOGIN_IDLE;
-        hsm_queue_each(&unit->queue, let_go_on, NULL);
+        hsm_login_let_go_on(unit);
     }
     if (login->stage != HSM_LOGIN_TRYING)
         return;
@@ -510,7 +271,7 @@ hsm_login_lose(struct hsm_unit *unit)
     why_set(&login->failure.why, ATH_ERR_HSM_UNAVAILABLE,
             "%s was lost while its PIN was being tried", unit->name);
     if (unit->was_removed || (unit->is_closing && login->from != HSM_PIN_SOURCE)) {
-        refuse_all(unit, &login->failure);
+        hsm_login_refuse_all(unit, &login->failure);
         return;
     }
     /* it may have been a wrong one: a module that dies of them is not to use up all tries, nor are

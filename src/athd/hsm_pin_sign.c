@@ -180,9 +180,7 @@ on_noted(void *ctx, ath_err err, const struct why *why)
     struct hsm_job *job = ctx;
     struct hsm_outcome outcome = job->failed;
 
-    if (err != ATH_OK)
-        log_error("event=login hsm=%s reason=\"the wrong PIN could not be written down: %s\"",
-                  job->unit->name, why_text(why, err));
+    hsm_login_log_noted(job->unit, err, why);
     job->is_noted = false;
     hsm_job_complete(job, &outcome);
 }

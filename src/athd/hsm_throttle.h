@@ -20,7 +20,7 @@ struct hsm_throttle {
     unsigned wrong;     /* PINs in a row */
     int64_t failed_at;  /* the last of them, Unix seconds */
     uint64_t until_ms;  /* the pause's end, clock_boot_ms: no change of the time of day moves it */
-    const void *trying; /* an hsm that tries a PIN by itself; NULL: none (hsm_login.c) */
+    const void *trying; /* an hsm that tries a PIN by itself; NULL: none (hsm_login_ask.c) */
     uint8_t refused[64];
     size_t refused_len; /* 0: no pin-source has been refused */
 };

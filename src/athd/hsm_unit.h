@@ -86,7 +86,7 @@ enum hsm_login_stage {
     HSM_LOGIN_NOTING, /* a wrong PIN is being written down; then all are told */
 };
 
-/* hsm_login.c */
+/* hsm_login*.c */
 struct hsm_unit_login {
     enum hsm_login kind;
     bool is_in;
@@ -223,10 +223,6 @@ ath_err hsm_login_take_info(struct hsm_unit *unit,
                             const struct hsm_response *response) ATH_MUST_USE;
 /* May jobs be sent? If not, and somebody waits, sees to it that a login is under way. */
 bool hsm_login_is_ready(struct hsm_unit *unit);
-/* A job came into the queue. */
-void hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job);
-/* A job left the queue: the question goes if it was the last. */
-void hsm_login_note_leaver(struct hsm_unit *unit);
 void hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *response);
 /* A job was refused with PIN_REQUIRED: somebody logged out. */
 void hsm_login_is_lost(struct hsm_unit *unit);
@@ -237,16 +233,43 @@ void hsm_login_lose(struct hsm_unit *unit);
 /* The time that LOGIN has is over. */
 bool hsm_login_hangs(const struct hsm_unit *unit, uint64_t now_ms);
 void hsm_login_close(struct hsm_unit *unit);
-/* athd's own pause or the token's lock stands against another try: *ret_failure says so. */
-bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure);
 /* A token that takes no PIN may have been unblocked meanwhile: a fresh INFO will say so. True: it
  * is asked for, and nothing is sent until then. */
 bool hsm_login_looks_again(struct hsm_unit *unit);
+/* Everybody who waits in the queue is told, and the login is over. */
+void hsm_login_refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure);
+
+/* ---- hsm_login_ask.c: one attempt, for all who wait ---- */
+/* Begins it, unless another hsm of the same token is trying its PIN. */
+void hsm_login_start(struct hsm_unit *unit);
+/* A job came into the queue. */
+void hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job);
+/* A job left the queue: the question goes if it was the last. */
+void hsm_login_note_leaver(struct hsm_unit *unit);
+/* The question is over: the deadlines of all who wait count again. */
+void hsm_login_let_go_on(struct hsm_unit *unit);
+
+/* ---- hsm_login_count.c: tries of a PIN, a token's and where it says so a key's ---- */
+#define HSM_LOGIN_LOCKED                                                                           \
+    "too many wrong PINs: it takes none until it is unblocked (with its PUK or SO PIN)"
 /* A PIN was tried, by LOGIN or SIGN: counts it, also one in doubt. done comes when a wrong one is
  * on disk. response: NULL where the helper died of it. */
 void hsm_login_count_wrong(struct hsm_unit *unit, const struct hsm_response *response,
                            store_done_fn *done, void *ctx);
 void hsm_login_count_right(struct hsm_unit *unit, enum hsm_pin_from from);
+/* athd's own pause or the token's lock stands against another try: *ret_failure says so. */
+bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure);
+/* Says in the log where a wrong PIN, of a token or key, could not be written down. */
+void hsm_login_log_noted(const struct hsm_unit *unit, ath_err err, const struct why *why);
+/* The pin-source is spared because one try is left, and nobody can be asked: *failure says so. */
+void hsm_login_refuse_last_try(const struct hsm_unit *unit, struct hsm_outcome *failure);
+/* What the helper says of a login, to a token or key, that failed. is_timed_out: the question was
+ * over before; that is said then, unless the PIN was wrong. */
+void hsm_login_fill_failure(const struct hsm_response *response, bool is_timed_out,
+                            struct hsm_outcome *ret_failure);
+/* How long a login to the token or a key, made at since_ms (clock_boot_ms), is good for;
+ * UINT64_MAX: without end. */
+uint64_t hsm_login_ttl_left_ms(const struct hsm_unit *unit, uint64_t since_ms);
 
 /* ---- hsm_pin_sign.c: keys that want their PIN for each signature, and new ones with a PIN ---- */
 /* Sends it, at once or when a prompter is up for it. */
@@ -274,8 +297,8 @@ void hsm_job_go_on(struct hsm_job *job);
 /* ---- hsm_state.c ---- */
 /* "ready", "absent", "failed", "locked". */
 const char *hsm_unit_state_name(const struct hsm_unit *unit);
-/* By then unit->why says why it is not ready. All are told (log, record, event), though not again of
- * the same state for the same reason. */
+/* By then unit->why says why it is not ready. All are told (log, record, event), though not again
+ * of the same state for the same reason. */
 void hsm_unit_set_state(struct hsm_unit *unit, enum hsm_unit_state state);
 /* The state of a helper that is open: ready, or locked with this reason. */
 void hsm_unit_set_locked(struct hsm_unit *unit, ath_err reason, const char *why);
