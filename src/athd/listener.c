@@ -1,6 +1,7 @@
 #include "athd/listener.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
@@ -18,7 +19,9 @@
 
 #define BACKLOG 1024
 #define SWEEP_MS 200u
-#define ACCEPTS_A_TURN 16u /* libuv accepts as long as somebody waits, and nobody else has a turn */
+#define FAILURE_LOG_MS 1000u
+#define ACCEPTS_A_TURN 16u /* libuv accepts as long as somebody waits, and nobody else has a turn  \
+                            */
 
 /* One that we listen at: the owner's, or a grant's. */
 struct listener_socket {
@@ -37,7 +40,9 @@ struct listener {
     struct listener_socket *owners;
     LIST_HEAD(, listener_socket) sockets;
     uv_timer_t sweep;
-    unsigned accepted; /* in this turn of the loop */
+    unsigned accepted;          /* in this turn of the loop */
+    int reserve;                /* a descriptor to close when there is none left */
+    uint64_t failure_logged_ms; /* 0: never */
     struct deferred next_turn;
     bool is_sweeping;
     bool is_stopped;
@@ -175,6 +180,31 @@ may_accept(struct listener *listener)
     return true;
 }
 
+/*
+ * libuv has one descriptor to close when there is none left, and calls again and again, without an
+ * end, when somebody else of this process took that one meanwhile (libuv 1.44, uv__server_io). So
+ * there is another: the next accept(2) has room, and finds a caller or that nobody waits.
+ */
+static void
+give_up_reserve(struct listener *listener)
+{
+    fd_close(&listener->reserve);
+    if (!listener->next_turn.waiting)
+        deferred_add(&listener->athd->deferred, &listener->next_turn, on_next_turn, listener);
+}
+
+/* Each of those who cannot be accepted would be a line. */
+static void
+log_failed(struct listener *listener, const char *reason)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (listener->failure_logged_ms != 0 && now_ms - listener->failure_logged_ms < FAILURE_LOG_MS)
+        return;
+    listener->failure_logged_ms = now_ms;
+    log_warning("event=accept-failed reason=%s", reason);
+}
+
 static void
 on_connection(uv_stream_t *server, int status)
 {
@@ -192,8 +222,9 @@ on_connection(uv_stream_t *server, int status)
         err = connection_accept(listener->athd, server, socket->grant, &connection);
     if (err != ATH_OK) {
         listener->athd->counters.connections_refused++;
-        log_warning("event=accept-failed reason=%s",
-                    status != 0 ? uv_err_name(status) : ath_err_sentence(err));
+        log_failed(listener, status != 0 ? uv_err_name(status) : ath_err_sentence(err));
+        if (status == UV_EMFILE || status == UV_ENFILE)
+            give_up_reserve(listener);
         socket->has_caller = err == ATH_ERR_NOMEM;
         if (socket->has_caller)
             listener_want_sweep(listener);
@@ -263,12 +294,24 @@ accept_again(struct listener *listener)
     return again;
 }
 
+/* False: there is no descriptor for it; it is tried again. */
+static bool
+take_reserve(struct listener *listener)
+{
+    if (listener->reserve < 0 && !listener->is_stopped)
+        listener->reserve = open("/", O_PATH | O_CLOEXEC);
+    if (listener->reserve < 0 && !listener->is_stopped)
+        listener_want_sweep(listener);
+    return listener->reserve >= 0 || listener->is_stopped;
+}
+
 static void
 on_next_turn(void *ctx)
 {
     struct listener *listener = ctx;
 
     listener->accepted = 0;
+    take_reserve(listener);
     (void)accept_again(listener);
 }
 
@@ -276,10 +319,11 @@ static void
 on_sweep(uv_timer_t *timer)
 {
     struct listener *listener = timer->data;
-    bool again = accept_again(listener);
+    bool again = !take_reserve(listener);
     struct connection *connection;
     uint64_t now_ms = clock_monotonic_ms();
 
+    again = accept_again(listener) || again;
     LIST_FOREACH (connection, &listener->connections, entry) {
         connection_sweep(connection, now_ms);
         again = again || (!connection->is_closing && connection_wants_sweep(connection));
@@ -406,6 +450,7 @@ listener_open(struct athd *athd, struct why *why, struct listener **ret_listener
     if (listener == NULL)
         return err;
     listener->athd = athd;
+    listener->reserve = open("/", O_PATH | O_CLOEXEC);
     LIST_INIT(&listener->connections);
     LIST_INIT(&listener->sockets);
     if ((err = init_timer(listener, why)) == ATH_OK &&
@@ -483,6 +528,7 @@ listener_stop(struct listener *listener)
     if (listener->is_stopped)
         return;
     listener->is_stopped = true;
+    fd_close(&listener->reserve);
     deferred_remove(&listener->athd->deferred, &listener->next_turn);
     LIST_FOREACH (socket, &listener->sockets, entry) {
         socket_file_remove(&socket->file);
@@ -516,5 +562,6 @@ listener_free(struct listener *listener)
         LIST_REMOVE(socket, entry);
         socket_free(socket);
     }
+    fd_close(&listener->reserve);
     free(listener);
 }

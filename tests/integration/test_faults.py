@@ -497,6 +497,7 @@ class Surroundings(FaultTest):
         self.leave_no_descriptor_free(pid, limits[1])
         with Wire(self.athd.socket) as refused:
             self.assertIsNone(refused.line())
+        self.athd.call("key.get", name="agent")  # it is done with that caller
         # a file that was being written then is closed now: what is opened from here on has no number left
         resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, limits[1]))
         self.refused("NO_PROMPTER", "credential.issue", key="alice", client=info["did"], scopes=["a"], ttl=60)
