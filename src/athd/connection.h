@@ -25,7 +25,7 @@ struct connection {
     bool attends;    /* consent.attend; set by consent_attend and consent_leave */
     LIST_ENTRY(connection) attending;
 
-    /* private to connection.c, request.c (requests, in_flight) and listener.c (entry) */
+    /* private to connection*.c, request.c (requests, in_flight) and listener*.c (entry) */
     LIST_HEAD(, request) requests;
     unsigned in_flight;
     size_t batched; /* bytes of answers in batches that are not complete */

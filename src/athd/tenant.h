@@ -42,7 +42,7 @@ struct tenant {
         TAILQ_HEAD(, connection) waiting;
         struct deferred next;
         uint64_t used_us; /* in this turn of the loop */
-    } turn;               /* connection.c's */
+    } turn;               /* connection_turn.c's */
     struct {                      /* agent.status counters */
         uint64_t requests, errors, signatures, denials, prompts;
     } counters;
