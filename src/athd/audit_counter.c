@@ -4,58 +4,14 @@
 #include <string.h>
 
 #include "athd/athd.h"
-#include "athd/store_load.h"
+#include "athd/audit_counter_private.h"
+#include "athd/store.h"
 #include "base/bytes.h"
 #include "base/clock.h"
 #include "base/file.h"
 #include "crypto/random.h"
 
-#define COUNTER_NAME "counter"
-#define PENDING_NAME "checkpoint.pending"
 #define DEADLINE_MS 30000u
-#define PUBLIC_MAX 512u
-
-struct audit_counter {
-    struct athd *athd;
-    struct audit_key *key;           /* borrowed */
-    struct audit_follower *follower; /* borrowed */
-    char *counter_path, *pending_path;
-    struct ath_buf blob; /* TPM2B_NV_PUBLIC; empty: none */
-    uint32_t index;      /* of it */
-    bool is_known;       /* value is the counter's; else there is none */
-    uint64_t value;
-    uint64_t made_value;            /* when it was made */
-    bool has_pending, pending_fits; /* the log has the root it says at its size */
-    bool is_pending_reached;        /* whether it fits is known */
-    bool is_waiting;                /* for that */
-    struct checkpoint pending;
-    struct ath_buf pending_text;
-    struct audit_reach reach; /* of the pending size */
-    /* under way */
-    struct checkpoint newest;
-    bool has_newest;
-    uint64_t lost_value; /* of a counter that is gone */
-    bool is_lost, is_closing;
-    struct ath_buf evidence;
-    struct deferred deferred;
-    audit_counter_settled_fn *settled;
-    audit_counter_stepped_fn *stepped;
-    void *ctx;
-    ath_err err;
-    struct why why;
-};
-
-/* TPM2B_NV_PUBLIC: u16 size, then TPMS_NV_PUBLIC, whose first member is the index (TPM 2.0 part 2,
- * 13.6). */
-static bool
-read_index(struct ath_slice blob, uint32_t *ret_index)
-{
-    struct byte_reader reader = byte_reader_of(blob);
-    uint16_t size = byte_reader_u16(&reader);
-
-    *ret_index = byte_reader_u32(&reader);
-    return !reader.bad && size == blob.len - 2;
-}
 
 /* ---- ends ---- */
 
@@ -101,75 +57,9 @@ end_later(struct audit_counter *counter, ath_err err, const struct why *why)
     deferred_add(&counter->athd->deferred, &counter->deferred, run_failed, counter);
 }
 
-static void
-forget_pending(struct audit_counter *counter)
-{
-    if (!counter->has_pending)
-        return;
-    counter->has_pending = false;
-    store_remove(counter->athd, counter->pending_path, NULL, NULL);
-}
-
 /* ---- settling ---- */
 
 static void ask(struct audit_counter *counter);
-
-/* What the value says, with `why` where it is not what it must be. */
-static void
-judge(struct audit_counter *counter, struct audit_counter_state *state)
-{
-    const struct checkpoint *newest = &counter->newest, *pending = &counter->pending;
-    bool is_of_pending = counter->has_pending && pending->counter_index == counter->index;
-    const char *own = public_key_jkt(audit_key_public(counter->key));
-    bool is_of_newest = counter->has_newest && newest->has_counter &&
-                        newest->counter_index == counter->index && !counter->is_lost;
-
-    state->found = counter->value;
-    if (counter->has_newest && strcmp(newest->jkt, own) != 0 && !audit_key_is_fresh(counter->key)) {
-        state->is_rolled_back = true;
-        state->expected = newest->counter;
-        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
-                "the newest checkpoint is signed by the key %s, which is not the one athd uses",
-                newest->jkt);
-        return;
-    }
-    if (is_of_pending && counter->value == pending->counter && counter->pending_fits &&
-        strcmp(pending->jkt, own) == 0) {
-        state->is_pending = true;
-        return;
-    }
-    if (is_of_newest && counter->value == newest->counter)
-        return;
-    if (is_of_newest) {
-        state->is_rolled_back = true;
-        state->expected = newest->counter;
-        why_set(
-            &state->why, ATH_ERR_INVALID_EVIDENCE,
-            "the TPM's counter is at %llu, the newest checkpoint at %llu: the audit log was put "
-            "back to what it was, or its counter was stepped by somebody else",
-            (unsigned long long)counter->value, (unsigned long long)newest->counter);
-    } else if (counter->is_lost || (counter->has_newest && newest->has_counter)) {
-        state->is_rolled_back = true;
-        state->expected = counter->is_lost ? counter->lost_value : newest->counter;
-        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
-                "the counter of the newest checkpoint is not there any more: whether the audit log "
-                "was put back to what it was cannot be told");
-    } else if (is_of_pending && counter->value + 1 != pending->counter) {
-        state->is_rolled_back = true;
-        state->expected = pending->counter;
-        why_set(&state->why, ATH_ERR_INVALID_EVIDENCE,
-                "the TPM's counter is at %llu, the checkpoint that was begun at %llu",
-                (unsigned long long)counter->value, (unsigned long long)pending->counter);
-    } else if (!counter->has_newest && !is_of_pending && counter->value != counter->made_value) {
-        state->is_rolled_back = true;
-        state->expected = counter->made_value;
-        why_set(
-            &state->why, ATH_ERR_INVALID_EVIDENCE,
-            "the TPM's counter was stepped to %llu, and there is no checkpoint: they were taken "
-            "away",
-            (unsigned long long)counter->value);
-    }
-}
 
 static void
 conclude(struct audit_counter *counter)
@@ -177,13 +67,13 @@ conclude(struct audit_counter *counter)
     struct audit_counter_state state = {0};
 
     counter->is_known = true;
-    judge(counter, &state);
+    audit_counter_judge(counter, &state);
     counter->is_lost = false;
     if (state.is_pending) {
         state.pending_text = ath_buf_slice(&counter->pending_text);
         state.evidence = ath_buf_slice(&counter->evidence);
     } else {
-        forget_pending(counter);
+        audit_counter_forget_pending(counter);
     }
     settled(counter, ATH_OK, &state, NULL);
 }
@@ -203,7 +93,7 @@ on_blob_written(void *ctx, ath_err err, const struct why *why)
 static void
 keep_blob(struct audit_counter *counter, struct ath_slice blob)
 {
-    struct ath_buf copy = {.max = PUBLIC_MAX};
+    struct ath_buf copy = {.max = AUDIT_COUNTER_PUBLIC_MAX};
 
     ath_buf_clear(&counter->blob);
     ath_buf_put_slice(&counter->blob, blob);
@@ -211,7 +101,7 @@ keep_blob(struct audit_counter *counter, struct ath_slice blob)
     ath_buf_put_slice(&copy, blob);
     bytes_put_u64(&copy, counter->made_value);
     if (counter->blob.err != ATH_OK || copy.err != ATH_OK ||
-        !read_index(ath_buf_slice(&counter->blob), &counter->index)) {
+        !audit_counter_read_index(ath_buf_slice(&counter->blob), &counter->index)) {
         ath_buf_clear(&counter->blob);
         ath_buf_done(&copy);
         settled(counter, ATH_ERR_HSM_ERROR, NULL, NULL);
@@ -326,7 +216,7 @@ audit_counter_settle(struct audit_counter *counter, const struct checkpoint *new
     if ((counter->has_newest = newest != NULL))
         counter->newest = *newest;
     if (!hsm_pool_has_counter(counter->athd->hsms, audit_key_hsm(counter->key))) {
-        forget_pending(counter);
+        audit_counter_forget_pending(counter);
         ath_buf_clear(&counter->blob);
         end_later(counter, ATH_OK, NULL);
     } else if (counter->has_pending && !counter->is_pending_reached) {
@@ -408,7 +298,7 @@ audit_counter_step(struct audit_counter *counter, struct ath_slice text,
 void
 audit_counter_commit(struct audit_counter *counter)
 {
-    forget_pending(counter);
+    audit_counter_forget_pending(counter);
 }
 
 struct ath_slice
@@ -418,47 +308,6 @@ audit_counter_public(const struct audit_counter *counter)
 }
 
 /* ---- life ---- */
-
-/* The file is TPM2B_NV_PUBLIC and, behind it, the value the counter was made with (u64). */
-static bool
-split_file(struct audit_counter *counter)
-{
-    struct ath_slice file = ath_buf_slice(&counter->blob);
-    struct byte_reader reader;
-
-    if (file.len <= sizeof(uint64_t))
-        return false;
-    file.len -= sizeof(uint64_t);
-    reader = byte_reader_of(ath_slice_of(file.data + file.len, sizeof(uint64_t)));
-    counter->made_value = byte_reader_u64(&reader);
-    counter->blob.len = file.len;
-    return read_index(file, &counter->index);
-}
-
-static ath_err
-read_files(struct audit_counter *counter, struct why *why)
-{
-    const char *dir = AUDIT_KEY_DIR;
-    ath_err err = file_read_own(counter->counter_path, &counter->blob, why);
-
-    if (err == ATH_ERR_NOMEM)
-        return err;
-    if (err == ATH_OK && !split_file(counter))
-        err = why_set(why, ATH_ERR_PARSE, "it is no counter");
-    if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
-        damage_note(&counter->athd->damage, dir, COUNTER_NAME, err, why);
-    if (err != ATH_OK)
-        ath_buf_clear(&counter->blob);
-    err = file_read_own(counter->pending_path, &counter->pending_text, why);
-    if (err == ATH_OK)
-        err = checkpoint_decode_text(ath_buf_slice(&counter->pending_text), why, &counter->pending);
-    if (err == ATH_ERR_NOMEM)
-        return err;
-    if (err != ATH_OK && err != ATH_ERR_NOT_FOUND)
-        damage_note(&counter->athd->damage, dir, PENDING_NAME, err, why);
-    counter->has_pending = err == ATH_OK && counter->pending.has_counter;
-    return ATH_OK;
-}
 
 ath_err
 audit_counter_open(struct athd *athd, struct audit_key *key, struct audit_follower *follower,
@@ -474,16 +323,16 @@ audit_counter_open(struct athd *athd, struct audit_key *key, struct audit_follow
     counter->athd = athd;
     counter->key = key;
     counter->follower = follower;
-    counter->blob.max = PUBLIC_MAX;
+    counter->blob.max = AUDIT_COUNTER_PUBLIC_MAX;
     counter->pending_text.max = CHECKPOINT_MAX_TEXT;
     counter->evidence.max = HSM_WIRE_MAX_EVIDENCE;
-    if ((counter->counter_path = file_path(dir, COUNTER_NAME)) == NULL ||
-        (counter->pending_path = file_path(dir, PENDING_NAME)) == NULL)
+    if ((counter->counter_path = file_path(dir, AUDIT_COUNTER_NAME)) == NULL ||
+        (counter->pending_path = file_path(dir, AUDIT_COUNTER_PENDING_NAME)) == NULL)
         goto out;
-    if ((err = read_files(counter, why)) != ATH_OK)
+    if ((err = audit_counter_read_files(counter, why)) != ATH_OK)
         goto out;
     if (newest != NULL && counter->pending.size < newest->size)
-        forget_pending(counter); /* the kill came between the note and its removal */
+        audit_counter_forget_pending(counter); /* the kill came between the note and its removal */
     counter->is_pending_reached = counter->pending.size > audit_log_size(athd->audit);
     if (counter->has_pending && !counter->is_pending_reached) {
         counter->reach = (struct audit_reach){.size = counter->pending.size,
