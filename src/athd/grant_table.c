@@ -1,37 +1,18 @@
 #include "athd/grant_table.h"
 
 #include <stdlib.h>
-#include <string.h>
 
 #include "athd/athd.h"
 #include "athd/grant_place.h"
+#include "athd/grant_table_private.h"
 #include "athd/handshake_table.h"
 #include "athd/listener.h"
 #include "athd/session_table.h"
 #include "athd/store_load.h"
-#include "athd/string_map.h"
 #include "base/clock.h"
-#include "base/file.h"
 
 #define TIMER_MAX_S 60
 #define USED_UP_LINGER_S 60 /* so that who asks once more learns why */
-
-struct found { /* a file, until the listener is there */
-    struct found *next;
-    struct grant_file file;
-    bool is_over;
-    enum grant_end_reason reason; /* of one that is over, or has no process */
-};
-
-struct grant_table {
-    struct tenant *tenant;
-    char *dir;
-    struct string_map by_name;
-    LIST_HEAD(, grant) all;
-    struct found *found;
-    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
-    int64_t timer_at;  /* 0: not started */
-};
 
 /* ---- time ---- */
 
@@ -235,9 +216,8 @@ listen_for(struct grant *grant, bool is_new, struct why *why)
     return ATH_OK;
 }
 
-/* The table has a reference of its own. */
-static ath_err
-insert(struct grant_table *table, struct grant *grant)
+ath_err
+grant_table_insert(struct grant_table *table, struct grant *grant)
 {
     enum grant_end_reason reason;
     ath_err err = string_map_put(&table->by_name, grant->name, grant);
@@ -251,8 +231,8 @@ insert(struct grant_table *table, struct grant *grant)
     return ATH_OK;
 }
 
-static ath_err
-serve(struct grant *grant, bool is_new, struct why *why)
+ath_err
+grant_table_serve(struct grant *grant, bool is_new, struct why *why)
 {
     ath_err err = listen_for(grant, is_new, why);
 
@@ -278,9 +258,9 @@ grant_table_add(struct grant_table *table, struct grant *grant, struct why *why,
         return why_set(why, ATH_ERR_LIMIT_EXCEEDED,
                        "you have %zu grants, and athd has no room for more: revoke some",
                        table->by_name.count);
-    if ((err = insert(table, grant)) != ATH_OK)
+    if ((err = grant_table_insert(table, grant)) != ATH_OK)
         return err;
-    if ((err = serve(grant, true, why)) != ATH_OK) {
+    if ((err = grant_table_serve(grant, true, why)) != ATH_OK) {
         grant_end(grant, GRANT_FAILED);
         return err;
     }
@@ -300,133 +280,6 @@ grant_table_adopt(struct grant *grant, struct grant_process *process, store_done
     grant->process = process;
     grant_table_write(grant, grant_uses_claimed(grant), done, ctx);
     return ATH_OK;
-}
-
-/* ---- the beginning of all ---- */
-
-static ath_err
-load(void *ctx, const char *stem, const struct json *object, struct why *why)
-{
-    struct grant_table *table = ctx;
-    struct found *found = calloc(1, sizeof(*found));
-    ath_err err;
-
-    if (found == NULL)
-        return ATH_ERR_NOMEM;
-    if ((err = grant_decode(object, stem, table->tenant->uid, why, &found->file)) != ATH_OK) {
-        free(found);
-        return err;
-    }
-    found->next = table->found;
-    table->found = found;
-    return ATH_OK;
-}
-
-static void
-free_found(struct grant_table *table)
-{
-    struct found *found;
-
-    while ((found = table->found) != NULL) {
-        table->found = found->next;
-        grant_file_done(&found->file);
-        free(found);
-    }
-}
-
-ath_err
-grant_table_open(struct tenant *tenant, const char *dir, struct why *why,
-                 struct grant_table **ret_table)
-{
-    struct grant_table *table = calloc(1, sizeof(*table));
-    ath_err err = ATH_ERR_NOMEM;
-
-    if (table == NULL)
-        return err;
-    table->tenant = tenant;
-    LIST_INIT(&table->all);
-    if ((table->dir = ath_strdup(dir)) != NULL &&
-        (table->timer = calloc(1, sizeof(*table->timer))) != NULL) {
-        (void)uv_timer_init(tenant->athd->loop, table->timer);
-        table->timer->data = table;
-        err = store_load(tenant->athd, dir, load, NULL, table, why);
-    }
-    if (err != ATH_OK) {
-        grant_table_close(table);
-        grant_table_free(table);
-        return err;
-    }
-    *ret_table = table;
-    return ATH_OK;
-}
-
-/* Puts those into the table whose parents are there; false: none was. */
-static bool
-link_some(struct grant_table *table)
-{
-    bool is_linked = false;
-
-    for (struct found *found = table->found; found != NULL; found = found->next) {
-        struct grant *grant = found->file.grant, *parent = NULL;
-
-        if (grant->table != NULL)
-            continue;
-        if (found->file.parent != NULL &&
-            ((parent = grant_table_find(table, found->file.parent)) == NULL ||
-             parent->depth >= GRANT_DEPTH_MAX))
-            continue;
-        grant->parent = grant_ref(parent);
-        grant->depth = parent == NULL ? 1 : parent->depth + 1;
-        is_linked = insert(table, grant) == ATH_OK || is_linked;
-    }
-    return is_linked;
-}
-
-/* In one walk the processes are found, in the next it is known who has none. */
-static void
-end_those_over(struct grant_table *table)
-{
-    enum grant_end_reason reason;
-    struct found *found;
-
-    for (found = table->found; found != NULL; found = found->next)
-        if (found->file.grant->table == NULL) /* what it was within is not there */
-            (void)insert(table, found->file.grant);
-    for (found = table->found; found != NULL; found = found->next)
-        found->is_over = grant_file_is_over(&found->file, table->tenant->uid, &found->reason);
-    for (found = table->found; found != NULL; found = found->next) {
-        reason = found->reason;
-        if (found->is_over || reason == GRANT_PARENT_ENDED || !grant_has_process(found->file.grant))
-            grant_end(found->file.grant, reason);
-    }
-}
-
-static bool
-is_kept(void *ctx, const char *name)
-{
-    return grant_table_find(ctx, name) != NULL;
-}
-
-void
-grant_table_start(struct grant_table *table)
-{
-    struct found *found;
-
-    while (link_some(table))
-        continue;
-    end_those_over(table);
-    for (found = table->found; found != NULL; found = found->next) {
-        struct grant *grant = found->file.grant;
-        struct why why = {{0}};
-        ath_err err = grant->table == NULL ? ATH_OK : serve(grant, false, &why);
-
-        if (err == ATH_OK)
-            continue;
-        log_error("event=grant grant=%s reason=\"%s\"", grant->name, why_text(&why, err));
-        grant_end(grant, GRANT_FAILED);
-    }
-    free_found(table);
-    grant_place_sweep(table->tenant->athd, table->tenant->uid, is_kept, table);
 }
 
 /* ---- looking ---- */
@@ -488,7 +341,7 @@ grant_table_free(struct grant_table *table)
 
     if (table == NULL)
         return;
-    free_found(table);
+    grant_table_free_found(table);
     while ((grant = LIST_FIRST(&table->all)) != NULL) {
         LIST_REMOVE(grant, of_table);
         grant->table = NULL;
