@@ -57,7 +57,7 @@ struct listener_audience {
 void listener_publish(struct listener *listener, const struct listener_audience *audience,
                       unsigned topics, struct ath_slice line);
 
-/* connection.c: one is gone; one has something that wants to be looked at again. */
+/* connection*.c: one is gone; one has something that wants to be looked at again. */
 void listener_remove(struct listener *listener, struct connection *connection);
 void listener_want_sweep(struct listener *listener);
 
