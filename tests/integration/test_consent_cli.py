@@ -780,7 +780,6 @@ class Agent(ConsentTest):
                 wait_for(lambda: not any(map(is_running, self.prompters())))
                 self.outcome(asker)
 
-    @unittest.skipUnless(shutil.which("pinentry-tty"), "pinentry-tty is not installed")
     def test_pinentry_tty_asks_at_the_terminal_and_a_question_that_goes_leaves_it_as_it_was(self):
         terminal = Terminal(ATH, "consent", "--prompter", "pinentry-tty", ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="",
                             DISPLAY="", WAYLAND_DISPLAY="")

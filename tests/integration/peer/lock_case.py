@@ -25,7 +25,8 @@ class LockTest(unittest.TestCase):
         try:
             if self.athd.process and self.athd.process.poll() is None:
                 self.assertEqual(self.athd.stop(), 0, self.athd.read_log())
-            self.assertNotRegex(self.athd.read_log(), r"Sanitizer|runtime error")
+            if os.path.exists(self.athd.log):
+                self.assertNotRegex(self.athd.read_log(), r"Sanitizer|runtime error")
             for pid in self.athd.prompters():
                 wait_for(lambda pid=pid: not is_running(pid))
         finally:
