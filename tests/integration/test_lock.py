@@ -423,7 +423,7 @@ class RealPrompters(LockTest):
 
     def test_pinentry_tty(self):
         typed = PASSPHRASE.encode() + b"\r"
-        self.type_at("pinentry-tty", [(b"Passphrase: ", typed), (b"Once more: ", typed), (b"Passphrase: ", typed)])
+        self.type_at("pinentry-tty", [(b"Passphrase: ", typed), (b"Again: ", typed), (b"Passphrase: ", typed)])
 
     def test_pinentry_curses(self):
         typed = PASSPHRASE.encode() + b"\r"
