@@ -7,6 +7,7 @@
 #include <string.h>
 
 #define TRACE_ID_LEN 32
+#define NAME_LEN 43 /* of a handshake, b64u(T5); a handshake_id is shorter */
 #define NAME_WIDTH 24
 
 struct story {
@@ -30,7 +31,7 @@ traceparent_of(const char *text)
 
     if (strlen(text) == TRACE_ID_LEN && strspn(text, "0123456789abcdef") == TRACE_ID_LEN)
         ath_buf_printf(&made, "00-%s-0000000000000001-00", text);
-    else if (strlen(text) > TRACE_ID_LEN + 3 && text[2] == '-')
+    else if (strlen(text) > NAME_LEN && text[2] == '-') /* a name may have one there, too */
         ath_buf_put_string(&made, text);
     copy = made.len > 0 ? ath_strdup(ath_buf_text(&made)) : NULL;
     ath_buf_done(&made);

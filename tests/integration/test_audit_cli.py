@@ -105,7 +105,8 @@ class AuditCommands(unittest.TestCase):
     def test_trace_of_nothing_says_so(self):
         self.assertIn("no record", run(self.scene.me, "trace", "0" * 31 + "1", status=1))
         self.assertIn("no record", run(self.scene.me, "trace", "x", status=1))
-        for name in ("-" + "x" * 21, "-" + "x" * 42):  # no options: names may begin so
+        # no options, and no traceparent: names may begin so
+        for name in ("-" + "x" * 21, "-" + "x" * 42, "xx-" + "x" * 40):
             self.assertIn("no record", run(self.scene.me, "trace", name, status=1))
 
     def test_checkpoint_covers_all_and_the_log_verifies(self):
