@@ -5,6 +5,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/fd.h"
@@ -74,30 +75,46 @@ wait_for(const struct bench_agent *agent, unsigned questions, struct why *why)
     return err;
 }
 
-/* On a connection of their own; they end with it. */
+/* On a connection of their own; they end with it. About a key of their own, too: to take questions
+ * back is to be asked later, and not at all in the end, for the same key. */
 static ath_err
-open_questions(const struct bench_agent *agent, int *ret_fd, struct why *why)
+open_questions(const struct bench_agent *agent, const char *key, int *ret_fd, struct why *why)
 {
-    struct ath_buf lines = {0};
+    struct ath_buf lines = {0}, answer = {0};
+    char params[96];
     ath_err err;
 
-    if ((err = bench_connect(agent->socket, ret_fd)) != ATH_OK)
+    snprintf(params, sizeof(params), "{\"name\":\"%s\",\"role\":\"user\"}", key);
+    err = bench_call(agent->socket, "key.create", params, &answer, why);
+    ath_buf_done(&answer);
+    if (err != ATH_OK || (err = bench_connect(agent->socket, ret_fd)) != ATH_OK)
         return err;
     for (unsigned i = 1; i <= QUESTIONS; i++)
         ath_buf_printf(&lines,
                        "{\"jsonrpc\":\"2.0\",\"id\":%u,\"method\":\"credential.issue\",\"params\":{"
-                       "\"key\":\"u\",\"client\":\"did:web:agent.example\",\"scopes\":[\"a:b\"],"
+                       "\"key\":\"%s\",\"client\":\"did:web:agent.example\",\"scopes\":[\"a:b\"],"
                        "\"ttl\":%u}}\n",
-                       i, i);
+                       i, key, i);
     err = lines.err != ATH_OK ? lines.err : fd_write_all(*ret_fd, ath_buf_slice(&lines));
     ath_buf_done(&lines);
     return err != ATH_OK ? err : wait_for(agent, QUESTIONS, why);
 }
 
-/* Rounds of none, then 50. */
+/* What the program that attends was told: one that does not read is passed over, and prompters are
+ * started instead. -1: there is none. */
+static void
+read_away(int attending)
+{
+    char chunk[65536];
+
+    while (attending >= 0 && recv(attending, chunk, sizeof(chunk), MSG_DONTWAIT) > 0)
+        ;
+}
+
+/* Rounds of none, then 50. attending: as in read_away. */
 static ath_err
 measure(const struct bench_options *options, const struct bench_agent *agent, const char *name,
-        const struct bench_load *load, struct bench_report *report, struct why *why)
+        const struct bench_load *load, int attending, struct bench_report *report, struct why *why)
 {
     struct bench_run none[BENCH_ROUNDS_MAX], many[BENCH_ROUNDS_MAX], median;
     double ratio[BENCH_ROUNDS_MAX];
@@ -107,12 +124,16 @@ measure(const struct bench_options *options, const struct bench_agent *agent, co
     int fd = -1;
 
     for (; done < options->rounds && !bench_interrupted; done++) {
+        snprintf(label, sizeof(label), "%s-%u", name, done);
         if ((err = wait_for(agent, 0, why)) != ATH_OK ||
             (err = bench_load_run(load, why, &none[done])) != ATH_OK ||
-            (err = open_questions(agent, &fd, why)) != ATH_OK ||
-            (err = bench_load_run(load, why, &many[done])) != ATH_OK)
+            (err = open_questions(agent, label, &fd, why)) != ATH_OK)
+            break;
+        read_away(attending);
+        if ((err = bench_load_run(load, why, &many[done])) != ATH_OK)
             break;
         fd_close(&fd);
+        read_away(attending);
         ratio[done] = none[done].p99_ms > 0 ? many[done].p99_ms / none[done].p99_ms : 0;
     }
     fd_close(&fd);
@@ -130,21 +151,18 @@ measure(const struct bench_options *options, const struct bench_agent *agent, co
 }
 
 static ath_err
-create_keys(const struct bench_agent *agent, struct why *why)
+create_key(const struct bench_agent *agent, struct why *why)
 {
-    static const char *const params[] = {
-        "{\"name\":\"u\",\"role\":\"user\"}",
-        "{\"name\":\"k\",\"role\":\"client\",\"agent_id\":\"https://bench.example/k.json\"}"};
+    static const char params[] =
+        "{\"name\":\"k\",\"role\":\"client\",\"agent_id\":\"https://bench.example/k.json\"}";
     struct ath_buf answer = {0};
-    ath_err err = ATH_OK;
+    ath_err err = bench_call(agent->socket, "key.create", params, &answer, why);
 
-    for (unsigned i = 0; i < 2 && err == ATH_OK; i++)
-        err = bench_call(agent->socket, "key.create", params[i], &answer, why);
     ath_buf_done(&answer);
     return err;
 }
 
-/* The connection of a program that attends; what it is told stays in the socket. */
+/* The connection of a program that attends. */
 static ath_err
 attend(const struct bench_agent *agent, int *ret_fd)
 {
@@ -167,15 +185,15 @@ bench_prompts(const struct bench_options *options, struct bench_report *report, 
     ath_buf_put_string(&line, "{\"jsonrpc\":\"2.0\",\"id\":1,\"method\":\"attestation.create\","
                               "\"params\":{\"key\":\"k\",\"audience\":\"https://a.example\"}}\n");
     if ((err = line.err) != ATH_OK || (err = bench_agent_start(&agent, why)) != ATH_OK ||
-        (err = create_keys(&agent, why)) != ATH_OK || (err = silence_prompter(&agent)) != ATH_OK)
+        (err = create_key(&agent, why)) != ATH_OK || (err = silence_prompter(&agent)) != ATH_OK)
         goto out;
     load.socket = agent.socket;
     bench_report_section(report, "prompts",
                          "another caller's signatures, with 50 questions open, against none");
-    if ((err = measure(options, &agent, "prompters", &load, report, why)) != ATH_OK ||
+    if ((err = measure(options, &agent, "prompters", &load, -1, report, why)) != ATH_OK ||
         (err = attend(&agent, &fd)) != ATH_OK)
         goto out;
-    err = measure(options, &agent, "attended", &load, report, why);
+    err = measure(options, &agent, "attended", &load, fd, report, why);
 out:
     fd_close(&fd);
     ath_buf_done(&line);

@@ -256,7 +256,9 @@ class Audit(unittest.TestCase):
         # athd checks what it gives
         tile = glob.glob(self.path("tile", "0", "000.p", str(note["size"])))[0]
         with open(tile, "r+b") as file:
-            file.write(b"\0")
+            first = file.read(1)
+            file.seek(0)
+            file.write(bytes([first[0] ^ 1]))
         with self.assertRaises(Failed) as caught:
             self.athd.call("audit.proof", index=5)
         self.assertEqual(caught.exception.reason, "AUDIT_UNAVAILABLE")
