@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "base/json.h"
+#include "policy/policy_diff.h"
 
 #define SOURCE "grant"
 
@@ -161,33 +162,14 @@ refuse(struct why *why, const char *condition, const char *text)
     return why_set(why, ATH_ERR_POLICY_DENIED, "%s: %.180s", condition, text);
 }
 
-static bool
-covers_text(const struct policy_texts *outer, const char *inner)
-{
-    for (size_t i = 0; i < outer->count; i++)
-        if (policy_glob_covers(outer->items[i], inner, false))
-            return true;
-    return outer->count == 0;
-}
-
 static ath_err
 check_texts(const char *condition, const struct policy_texts *outer,
             const struct policy_texts *inner, struct why *why)
 {
     for (size_t i = 0; i < inner->count; i++)
-        if (!covers_text(outer, inner->items[i]))
+        if (!policy_text_is_covered(inner->items[i], outer, false))
             return refuse(why, condition, inner->items[i]);
     return ATH_OK;
-}
-
-static bool
-covers_audience(const struct policy_audience *outer, size_t count,
-                const struct policy_audience *inner)
-{
-    for (size_t i = 0; i < count; i++)
-        if (policy_audience_covers(&outer[i], inner))
-            return true;
-    return false;
 }
 
 /* An audience that is a DID may be one of the outer rule's peers, as in a decision. */
@@ -196,19 +178,20 @@ covers_as_peer(const struct policy_rule *outer, const char *text,
                const struct policy_audience *inner)
 {
     return strncmp(text, "did:", 4) == 0 &&
-           covers_audience(outer->peer_patterns, outer->peers.count, inner);
+           policy_audience_is_covered(inner, outer->peer_patterns, outer->peers.count);
 }
 
 static ath_err
 check_audiences(const struct policy_rule *outer, const struct policy_rule *inner, struct why *why)
 {
     for (size_t i = 0; i < inner->audiences.count && outer->audiences.count > 0; i++)
-        if (!covers_audience(outer->audience_patterns, outer->audiences.count,
-                             &inner->audience_patterns[i]) &&
+        if (!policy_audience_is_covered(&inner->audience_patterns[i], outer->audience_patterns,
+                                        outer->audiences.count) &&
             !covers_as_peer(outer, inner->audiences.items[i], &inner->audience_patterns[i]))
             return refuse(why, "audiences", inner->audiences.items[i]);
     for (size_t i = 0; i < inner->peers.count && outer->peers.count > 0; i++)
-        if (!covers_audience(outer->peer_patterns, outer->peers.count, &inner->peer_patterns[i]))
+        if (!policy_audience_is_covered(&inner->peer_patterns[i], outer->peer_patterns,
+                                        outer->peers.count))
             return refuse(why, "peers", inner->peers.items[i]);
     return ATH_OK;
 }

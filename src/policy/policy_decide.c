@@ -76,28 +76,30 @@ holds_grant(const struct policy_rule *rule, const struct asked *asked)
     return has_text(&rule->grants, asked->subject->grant, false);
 }
 
-/* Users name the units of their own manager as they like: such a one counts where the rule says
- * whose it is, or where it is athd's own user's. */
+/* Users name the units and slices of their own manager as they like: such a one counts where the
+ * rule says whose it is, or where it is athd's own user's. */
 static bool
-holds_unit(const struct policy_rule *rule, const struct asked *asked)
+holds_place(const struct policy_rule *rule, const struct asked *asked,
+            const struct policy_texts *places, const char *place)
 {
     const struct policy_subject *subject = asked->subject;
 
-    if (rule->units.count > 0 && subject->is_users_unit && rule->uids.count == 0 &&
+    if (places->count > 0 && subject->is_users_unit && rule->uids.count == 0 &&
         subject->uid != asked->owner)
         return false;
-    return has_text(&rule->units, subject->unit, false);
+    return has_text(places, place, false);
+}
+
+static bool
+holds_unit(const struct policy_rule *rule, const struct asked *asked)
+{
+    return holds_place(rule, asked, &rule->units, asked->subject->unit);
 }
 
 static bool
 holds_slice(const struct policy_rule *rule, const struct asked *asked)
 {
-    const struct policy_subject *subject = asked->subject;
-
-    if (rule->slices.count > 0 && subject->is_users_unit && rule->uids.count == 0 &&
-        subject->uid != asked->owner)
-        return false;
-    return has_text(&rule->slices, subject->slice, false);
+    return holds_place(rule, asked, &rule->slices, asked->subject->slice);
 }
 
 static bool

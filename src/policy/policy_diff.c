@@ -24,8 +24,8 @@ covers_numbers(const struct policy_numbers *outer, const struct policy_numbers *
     return inner->count > 0;
 }
 
-static bool
-covers_text(const struct policy_texts *outer, const char *inner, bool by_path)
+bool
+policy_text_is_covered(const char *inner, const struct policy_texts *outer, bool by_path)
 {
     for (size_t i = 0; i < outer->count; i++)
         if (policy_glob_covers(outer->items[i], inner, by_path))
@@ -39,14 +39,14 @@ covers_texts(const struct policy_texts *outer, const struct policy_texts *inner,
     if (outer->count == 0)
         return true;
     for (size_t i = 0; i < inner->count; i++)
-        if (!covers_text(outer, inner->items[i], by_path))
+        if (!policy_text_is_covered(inner->items[i], outer, by_path))
             return false;
     return inner->count > 0;
 }
 
-static bool
-covers_audience(const struct policy_audience *outer, size_t count,
-                const struct policy_audience *inner)
+bool
+policy_audience_is_covered(const struct policy_audience *inner, const struct policy_audience *outer,
+                           size_t count)
 {
     for (size_t i = 0; i < count; i++)
         if (policy_audience_covers(&outer[i], inner))
@@ -61,7 +61,7 @@ covers_audiences(const struct policy_audience *outer, size_t outer_count,
     if (outer_count == 0)
         return true;
     for (size_t i = 0; i < inner_count; i++)
-        if (!covers_audience(outer, outer_count, &inner[i]))
+        if (!policy_audience_is_covered(&inner[i], outer, outer_count))
             return false;
     return inner_count > 0;
 }
@@ -130,7 +130,8 @@ static bool
 covers(const struct policy_rule *outer, const struct policy_rule *inner, const char *key)
 {
     return covers_but_keys(outer, inner) &&
-           (outer->keys.count == 0 || (key != NULL && covers_text(&outer->keys, key, false)));
+           (outer->keys.count == 0 ||
+            (key != NULL && policy_text_is_covered(key, &outer->keys, false)));
 }
 
 static bool

@@ -13,4 +13,12 @@ typedef void policy_gain_fn(void *ctx, const struct policy_rule *rule, const cha
 bool policy_diff(const struct policy_rules *from, const struct policy_rules *to,
                  policy_gain_fn *gained, void *ctx);
 
+/* ---- of one condition: is all that `inner` stands for within one of `outer`? ---- */
+
+/* No condition (count 0) is the widest one. */
+bool policy_text_is_covered(const char *inner, const struct policy_texts *outer, bool by_path);
+/* `count` patterns; of none: false. */
+bool policy_audience_is_covered(const struct policy_audience *inner,
+                                const struct policy_audience *outer, size_t count);
+
 #endif
