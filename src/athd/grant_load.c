@@ -47,12 +47,10 @@ grant_table_open(struct tenant *tenant, const char *dir, struct why *why,
         return err;
     table->tenant = tenant;
     LIST_INIT(&table->all);
-    if ((table->dir = ath_strdup(dir)) != NULL &&
-        (table->timer = calloc(1, sizeof(*table->timer))) != NULL) {
-        (void)uv_timer_init(tenant->athd->loop, table->timer);
-        table->timer->data = table;
+    if ((table->dir = ath_strdup(dir)) != NULL)
+        err = wall_timer_new(tenant->athd->loop, grant_table_on_due, table, &table->timer);
+    if (err == ATH_OK)
         err = store_load(tenant->athd, dir, load, NULL, table, why);
-    }
     if (err != ATH_OK) {
         grant_table_close(table);
         grant_table_free(table);

@@ -11,24 +11,9 @@
 #include "athd/store_load.h"
 #include "base/clock.h"
 
-#define TIMER_MAX_S 60
 #define USED_UP_LINGER_S 60 /* so that who asks once more learns why */
 
 /* ---- time ---- */
-
-static void on_timer(uv_timer_t *timer);
-
-static void
-schedule(struct grant_table *table, int64_t at)
-{
-    int64_t now = clock_now(), wait = at - now;
-
-    if (at == 0 || table->timer == NULL || (table->timer_at != 0 && table->timer_at <= at))
-        return;
-    wait = wait < 1 ? 1 : wait > TIMER_MAX_S ? TIMER_MAX_S : wait;
-    table->timer_at = now + wait;
-    uv_timer_start(table->timer, on_timer, (uint64_t)wait * 1000, 0);
-}
 
 static bool
 is_used_up(const struct grant *grant)
@@ -36,12 +21,12 @@ is_used_up(const struct grant *grant)
     return grant->max_uses != 0 && grant->uses >= grant->max_uses;
 }
 
-/* When it is over by itself, as far as that is known; 0: never. One that is used up and bound to no
- * process stays for a while, and as long as somebody is connected. */
+/* When it is over by itself, as far as that is known, or WALL_TIMER_NEVER. One that is used up and
+ * bound to no process stays for a while, and as long as somebody is connected. */
 static int64_t
 end_of(const struct grant *grant, int64_t now, enum grant_end_reason *ret_reason)
 {
-    int64_t at = grant->expires_at, used_up_end;
+    int64_t at = grant->expires_at != 0 ? grant->expires_at : WALL_TIMER_NEVER, used_up_end;
 
     *ret_reason = GRANT_EXPIRED;
     if (!is_used_up(grant) || grant->process != NULL)
@@ -50,45 +35,43 @@ end_of(const struct grant *grant, int64_t now, enum grant_end_reason *ret_reason
     if (used_up_end <= now &&
         listener_connections_of(grant->table->tenant->athd->listener, grant) > 0)
         used_up_end = now + USED_UP_LINGER_S;
-    if (at != 0 && at < used_up_end)
+    if (at < used_up_end)
         return at;
     *ret_reason = GRANT_USED_UP;
     return used_up_end;
 }
 
-/* One that is over; NULL: none, and *ret_next (INT64_MAX: never) is when the next one is. */
+/* One that is over; NULL: none, and *ret_next (or WALL_TIMER_NEVER) is when the next one is. */
 static struct grant *
 find_over(struct grant_table *table, int64_t now, enum grant_end_reason *ret_reason,
           int64_t *ret_next)
 {
     struct grant *grant;
 
-    *ret_next = INT64_MAX;
+    *ret_next = WALL_TIMER_NEVER;
     LIST_FOREACH (grant, &table->all, of_table) {
         int64_t at = end_of(grant, now, ret_reason);
 
-        if (at != 0 && at <= now)
+        if (at <= now)
             return grant;
-        if (at != 0 && at < *ret_next)
+        if (at < *ret_next)
             *ret_next = at;
     }
     return NULL;
 }
 
-static void
-on_timer(uv_timer_t *timer)
+void
+grant_table_on_due(void *ctx)
 {
-    struct grant_table *table = timer->data;
+    struct grant_table *table = ctx;
     enum grant_end_reason reason = GRANT_EXPIRED;
     int64_t now = clock_now(), next = 0;
     struct grant *grant;
 
-    table->timer_at = 0;
     /* from the start after each: others may end with it */
     while ((grant = find_over(table, now, &reason, &next)) != NULL)
         grant_end(grant, reason);
-    if (next != INT64_MAX)
-        schedule(table, next);
+    wall_timer_set(table->timer, next);
 }
 
 void
@@ -96,7 +79,7 @@ grant_table_note_used_up(struct grant *grant)
 {
     grant->used_up_at = clock_now();
     if (grant->table != NULL)
-        schedule(grant->table, grant->used_up_at + USED_UP_LINGER_S);
+        wall_timer_set(grant->table->timer, grant->used_up_at + USED_UP_LINGER_S);
 }
 
 /* ---- files ---- */
@@ -227,7 +210,7 @@ grant_table_insert(struct grant_table *table, struct grant *grant)
     grant->table = table;
     grant_ref(grant);
     LIST_INSERT_HEAD(&table->all, grant, of_table);
-    schedule(table, end_of(grant, clock_now(), &reason));
+    wall_timer_set(table->timer, end_of(grant, clock_now(), &reason));
     return ATH_OK;
 }
 
@@ -312,12 +295,6 @@ grant_table_each(const struct grant_table *table,
 
 /* ---- athd ends ---- */
 
-static void
-on_closed(uv_handle_t *handle)
-{
-    free(handle);
-}
-
 void
 grant_table_close(struct grant_table *table)
 {
@@ -329,8 +306,7 @@ grant_table_close(struct grant_table *table)
         grant_process_free(grant->process);
         grant->process = NULL;
     }
-    if (table->timer != NULL)
-        uv_close((uv_handle_t *)table->timer, on_closed);
+    wall_timer_free(table->timer);
     table->timer = NULL;
 }
 

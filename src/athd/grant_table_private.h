@@ -4,10 +4,9 @@
 
 #include <sys/queue.h>
 
-#include <uv.h>
-
 #include "athd/grant_table.h"
 #include "athd/string_map.h"
+#include "athd/wall_timer.h"
 
 struct grant_found { /* a file, until the listener is there */
     struct grant_found *next;
@@ -22,13 +21,14 @@ struct grant_table {
     struct string_map by_name;
     LIST_HEAD(, grant) all;
     struct grant_found *found;
-    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
-    int64_t timer_at;  /* 0: not started */
+    struct wall_timer *timer; /* NULL: closed */
 };
 
 /* grant_table.c: ends when its time is over from now on. The table has a reference of its own.
  * ATH_ERR_NOMEM: it is not in the table. */
 ath_err grant_table_insert(struct grant_table *table, struct grant *grant);
+/* grant_table.c: of the timer; ends those that are over. */
+void grant_table_on_due(void *ctx);
 /* grant_table.c: listens for one of the table's, and watches its process if it has one; is_new: its
  * directory is made. Errors as grant_table_add: the caller ends it. */
 ath_err grant_table_serve(struct grant *grant, bool is_new, struct why *why) ATH_MUST_USE;

@@ -6,10 +6,9 @@
 #include "athd/athd.h"
 #include "athd/handshake_record.h"
 #include "athd/string_map.h"
+#include "athd/wall_timer.h"
 #include "base/clock.h"
 #include "protocol/protocol_limits.h"
-
-#define TIMER_MAX_S 60
 
 struct handshake_table {
     struct tenant *tenant;
@@ -19,8 +18,7 @@ struct handshake_table {
     /* apart, so that each M1 costs a look at these few and not at all that came and went */
     LIST_HEAD(, handshake) half_open;
     size_t running;
-    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
-    int64_t timer_at;  /* 0: not started */
+    struct wall_timer *timer;
 };
 
 /* ---- one handshake ---- */
@@ -121,7 +119,7 @@ handshake_note_progress(struct handshake *handshake)
         set_half_open(handshake, false);
 }
 
-/* ---- the timer ---- */
+/* ---- time ---- */
 
 static int64_t
 deadline_of(const struct handshake *handshake)
@@ -141,28 +139,13 @@ is_expired(const struct handshake *handshake, int64_t now)
                                      : handshake_server_is_expired(handshake->server, now);
 }
 
-static void on_timer(uv_timer_t *timer);
-
 static void
-schedule(struct handshake_table *table, int64_t at)
+on_due(void *ctx)
 {
-    int64_t now = clock_now(), wait = at - now;
-
-    if (table->timer_at != 0 && table->timer_at <= at)
-        return;
-    wait = wait < 1 ? 1 : wait > TIMER_MAX_S ? TIMER_MAX_S : wait;
-    table->timer_at = now + wait;
-    uv_timer_start(table->timer, on_timer, (uint64_t)wait * 1000, 0);
-}
-
-static void
-on_timer(uv_timer_t *timer)
-{
-    struct handshake_table *table = timer->data;
-    int64_t now = clock_now(), next_at = INT64_MAX;
+    struct handshake_table *table = ctx;
+    int64_t now = clock_now(), next_at = WALL_TIMER_NEVER;
     struct handshake *handshake, *next;
 
-    table->timer_at = 0;
     for (handshake = LIST_FIRST(&table->all); handshake != NULL; handshake = next) {
         next = LIST_NEXT(handshake, of_table);
         /* one that is being worked on learns from its machine that it is too late */
@@ -176,8 +159,7 @@ on_timer(uv_timer_t *timer)
         if (deadline_of(handshake) < next_at)
             next_at = deadline_of(handshake);
     }
-    if (next_at != INT64_MAX)
-        schedule(table, next_at);
+    wall_timer_set(table->timer, next_at);
 }
 
 /* ---- the table ---- */
@@ -187,7 +169,8 @@ handshake_table_new(struct tenant *tenant, struct handshake_table **ret_table)
 {
     struct handshake_table *table = calloc(1, sizeof(*table));
 
-    if (table == NULL || (table->timer = calloc(1, sizeof(*table->timer))) == NULL) {
+    if (table == NULL ||
+        wall_timer_new(tenant->athd->loop, on_due, table, &table->timer) != ATH_OK) {
         free(table);
         return ATH_ERR_NOMEM;
     }
@@ -196,16 +179,8 @@ handshake_table_new(struct tenant *tenant, struct handshake_table **ret_table)
     TAILQ_INIT(&table->alive);
     TAILQ_INIT(&table->ended);
     LIST_INIT(&table->half_open);
-    (void)uv_timer_init(tenant->athd->loop, table->timer);
-    table->timer->data = table;
     *ret_table = table;
     return ATH_OK;
-}
-
-static void
-on_closed(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 void
@@ -218,7 +193,7 @@ handshake_table_free(struct handshake_table *table)
     while ((handshake = LIST_FIRST(&table->all)) != NULL)
         handshake_table_remove(table, handshake);
     string_map_done(&table->by_id);
-    uv_close((uv_handle_t *)table->timer, on_closed);
+    wall_timer_free(table->timer);
     free(table);
 }
 
@@ -271,7 +246,7 @@ handshake_table_add(struct handshake_table *table, struct handshake *handshake)
     table->running++;
     if (handshake->server != NULL)
         set_half_open(handshake, true);
-    schedule(table, deadline_of(handshake));
+    wall_timer_set(table->timer, deadline_of(handshake));
     return ATH_OK;
 }
 
@@ -335,7 +310,7 @@ handshake_end(struct handshake *handshake, ath_err err)
     handshake->table->running--;
     TAILQ_REMOVE(&handshake->table->alive, handshake, of_life);
     TAILQ_INSERT_TAIL(&handshake->table->ended, handshake, of_life);
-    schedule(handshake->table, deadline_of(handshake));
+    wall_timer_set(handshake->table->timer, deadline_of(handshake));
 }
 
 void

@@ -6,21 +6,20 @@
 #include "athd/athd.h"
 #include "athd/session_record.h"
 #include "athd/string_map.h"
+#include "athd/wall_timer.h"
 #include "base/clock.h"
 #include "crypto/random.h"
 #include "protocol/protocol_limits.h"
 
 #define SESSION_ID_BYTES 16
 #define REMEMBER_S 600 /* how long an ended session answers SESSION_EXPIRED */
-#define TIMER_MAX_S 60 /* a machine that slept must not keep keys for long after it woke */
 
 struct session_table {
     struct tenant *tenant;
     struct string_map by_id;
     LIST_HEAD(, session) all;
     size_t running;
-    uv_timer_t *timer; /* on the heap: outlives the table until the loop has closed it */
-    int64_t timer_at;  /* 0: not started */
+    struct wall_timer *timer;
 };
 
 /* ---- one session ---- */
@@ -46,30 +45,15 @@ session_free(struct session *session)
     free(session);
 }
 
-/* ---- the timer ---- */
-
-static void on_timer(uv_timer_t *timer);
+/* ---- time ---- */
 
 static void
-schedule(struct session_table *table, int64_t at)
+on_due(void *ctx)
 {
-    int64_t now = clock_now(), wait = at - now;
-
-    if (table->timer_at != 0 && table->timer_at <= at)
-        return;
-    wait = wait < 1 ? 1 : wait > TIMER_MAX_S ? TIMER_MAX_S : wait;
-    table->timer_at = now + wait;
-    uv_timer_start(table->timer, on_timer, (uint64_t)wait * 1000, 0);
-}
-
-static void
-on_timer(uv_timer_t *timer)
-{
-    struct session_table *table = timer->data;
-    int64_t now = clock_now(), next_at = INT64_MAX;
+    struct session_table *table = ctx;
+    int64_t now = clock_now(), next_at = WALL_TIMER_NEVER;
     struct session *session, *next;
 
-    table->timer_at = 0;
     for (session = LIST_FIRST(&table->all); session != NULL; session = next) {
         next = LIST_NEXT(session, of_table);
         if (!session->ended && session->expires_at <= now)
@@ -81,8 +65,7 @@ on_timer(uv_timer_t *timer)
         if (session->ended ? session->forget_at < next_at : session->expires_at < next_at)
             next_at = session->ended ? session->forget_at : session->expires_at;
     }
-    if (next_at != INT64_MAX)
-        schedule(table, next_at);
+    wall_timer_set(table->timer, next_at);
 }
 
 /* ---- the table ---- */
@@ -92,22 +75,15 @@ session_table_new(struct tenant *tenant, struct session_table **ret_table)
 {
     struct session_table *table = calloc(1, sizeof(*table));
 
-    if (table == NULL || (table->timer = calloc(1, sizeof(*table->timer))) == NULL) {
+    if (table == NULL ||
+        wall_timer_new(tenant->athd->loop, on_due, table, &table->timer) != ATH_OK) {
         free(table);
         return ATH_ERR_NOMEM;
     }
     table->tenant = tenant;
     LIST_INIT(&table->all);
-    (void)uv_timer_init(tenant->athd->loop, table->timer);
-    table->timer->data = table;
     *ret_table = table;
     return ATH_OK;
-}
-
-static void
-on_closed(uv_handle_t *handle)
-{
-    free(handle);
 }
 
 void
@@ -120,7 +96,7 @@ session_table_free(struct session_table *table)
     while ((session = LIST_FIRST(&table->all)) != NULL)
         session_table_remove(table, session);
     string_map_done(&table->by_id);
-    uv_close((uv_handle_t *)table->timer, on_closed);
+    wall_timer_free(table->timer);
     free(table);
 }
 
@@ -181,7 +157,7 @@ session_table_add(struct session_table *table, struct handshake_result *taken_re
     table->running++;
     if (service != NULL)
         service->memory->sessions++;
-    schedule(table, session->expires_at);
+    wall_timer_set(table->timer, session->expires_at);
     *ret_session = session;
     return ATH_OK;
 }
@@ -227,7 +203,7 @@ session_table_end(struct session_table *table, struct session *session)
     table->running--;
     if (session->service != NULL)
         session->service->memory->sessions--;
-    schedule(table, session->forget_at);
+    wall_timer_set(table->timer, session->forget_at);
 }
 
 void
