@@ -39,6 +39,7 @@ struct athd {
     } readings; /* method_audit.c's */
     struct hsm_pool *hsms;
     struct policy *policy;
+    LIST_HEAD(, signing) signings; /* under way, of all tenants */
     struct tenant_list tenants;
     struct lock_watch *lock_watch; /* NULL: lock_on asks for nothing */
     struct consent *consent;

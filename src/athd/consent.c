@@ -126,7 +126,7 @@ consent_close(struct consent *consent)
     consent->is_closing = true;
     deferred_remove(&consent->athd->deferred, &consent->look);
     while ((question = TAILQ_FIRST(&consent->questions)) != NULL)
-        consent_question_end(question, ATH_ERR_CONSENT_TIMEOUT);
+        consent_question_end(question, ATH_ERR_HSM_UNAVAILABLE);
     for (turn = TAILQ_FIRST(&consent->turns); turn != NULL; turn = next) {
         next = TAILQ_NEXT(turn, entry);
         turn->closed(turn->ctx); /* may end it */

@@ -62,11 +62,12 @@ struct consent_order {
 
 /* ATH_OK: the user said yes; narrowed: to these scopes only, NULL: to all, borrowed during the
  * call. ATH_ERR_USER_DENIED, ATH_ERR_CONSENT_TIMEOUT, ATH_ERR_NO_PROMPTER, ATH_ERR_RATE_LIMITED,
- * ATH_ERR_LIMIT_EXCEEDED. */
+ * ATH_ERR_LIMIT_EXCEEDED; ATH_ERR_HSM_UNAVAILABLE: athd ends. */
 typedef void consent_done_fn(void *ctx, ath_err err, const struct scope_list *narrowed);
 
 ath_err consent_new(struct athd *athd, struct consent **ret_consent) ATH_MUST_USE;
-void consent_close(struct consent *consent);         /* open questions end as CONSENT_TIMEOUT */
+/* Open questions end as whatever waits when athd ends: ATH_ERR_HSM_UNAVAILABLE. */
+void consent_close(struct consent *consent);
 bool consent_is_idle(const struct consent *consent); /* no question, no prompter any more */
 void consent_free(struct consent *consent);          /* when it is idle; NULL is fine */
 

@@ -213,7 +213,7 @@ begin(struct consent_waiter *waiter, struct consent_question *question, int64_t 
     consent_record_asked(waiter);
     consent_question_set_timer(question);
     if (consent->is_closing)
-        consent_question_end(question, ATH_ERR_CONSENT_TIMEOUT);
+        consent_question_end(question, ATH_ERR_HSM_UNAVAILABLE);
     else
         consent_show(consent);
 }

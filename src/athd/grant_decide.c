@@ -60,7 +60,8 @@ static bool
 has_uses(const struct grant *grant, const struct policy_question *question,
          struct policy_answer *answer)
 {
-    if (question->purpose == NULL || grant->max_uses == 0 || grant->uses < grant->max_uses)
+    if (question->purpose == NULL || grant->max_uses == 0 || question->is_begun ||
+        grant->uses < grant->max_uses)
         return true;
     (void)snprintf(answer->missing, sizeof(answer->missing), "max_uses: all %lld are used",
                    (long long)grant->max_uses);

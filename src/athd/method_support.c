@@ -5,6 +5,7 @@
 
 #include "athd/grant.h"
 #include "athd/peer_store.h"
+#include "athd/policy_again.h"
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
 #include "base/clock.h"
@@ -93,18 +94,15 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 
 /* ---- may this be signed ---- */
 
-/* Where the user is asked, the question is kept: it is put once more after the answer. */
+/* It is put once more where somebody takes their time: the user who is asked, or whoever enters a
+ * PIN. */
 static ath_err
-keep_question(struct request *request, const struct policy_question *question, bool ask)
+keep_question(struct request *request, const struct policy_question *question)
 {
-    const struct key *key = key_store_find(request->tenant->keys, question->key);
-
     (void)snprintf(request->allowed_key, sizeof(request->allowed_key), "%s", question->key);
     policy_kept_free(request->kept);
     request->kept = NULL;
-    return ask || (key != NULL && method_would_ask(request->caller, key, ask))
-               ? policy_kept_new(question, &request->kept)
-               : ATH_OK;
+    return policy_kept_new(question, &request->kept);
 }
 
 ath_err
@@ -121,31 +119,8 @@ method_policy(struct request *request, const struct policy_question *question, s
     if (answer.is_observed)
         policy_record_denied(request, question, &answer);
     if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK)
-        return keep_question(request, question, *ret_ask);
+        return keep_question(request, question);
     return policy_refusal(request, question, &answer, why, ret_data);
-}
-
-/* The user said yes. Do the rules, the hour, the caller and the key still allow what was asked? A
- * rule that wants a yes has one, whichever rule it is by now. */
-static ath_err
-decide_again(struct request *request)
-{
-    const struct policy_question *question;
-    struct policy_answer answer;
-    struct why why;
-
-    if (request->kept == NULL)
-        return ATH_OK;
-    question = policy_kept_question(request->kept);
-    answer = policy_decide(request->tenant, request->caller, question, true);
-    request->rule = answer.rule;
-    if (answer.is_observed)
-        policy_record_denied(request, question, &answer);
-    if (answer.verdict == POLICY_ALLOW || answer.verdict == POLICY_ASK)
-        return ATH_OK;
-    json_free(request->denied);
-    request->denied = NULL;
-    return policy_refusal(request, question, &answer, &why, &request->denied);
 }
 
 struct asking {
@@ -181,9 +156,10 @@ static void
 on_answer(void *ctx, ath_err err, const struct scope_list *narrowed)
 {
     struct asking *asking = ctx;
+    struct why why; /* it is in request->denied */
 
     if (err == ATH_OK)
-        err = decide_again(asking->request);
+        err = policy_again_after_yes(asking->request, &why);
     /* a yes to less is none to the next of the same; one for a while says itself for how long */
     if (err == ATH_OK && narrowed == NULL && !asking->request->is_by_window) {
         confirm(asking->request->caller, asking->key);

@@ -128,7 +128,7 @@ on_timeout(uv_timer_t *timer)
 static void
 on_closed(void *ctx)
 {
-    answer(ctx, ATH_ERR_CONSENT_TIMEOUT);
+    answer(ctx, ATH_ERR_HSM_UNAVAILABLE);
 }
 
 static unsigned

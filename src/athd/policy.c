@@ -11,6 +11,7 @@
 #include "athd/key_store.h"
 #include "athd/policy_limits.h"
 #include "athd/policy_record.h"
+#include "athd/signing.h"
 #include "athd/string_map.h"
 #include "base/clock.h"
 #include "policy/policy_files.h"
@@ -142,6 +143,7 @@ policy_reload(struct policy *policy, struct why *why)
     say_loaded(policy);
     policy_record_loaded(policy->athd);
     consent_end_windows(policy->athd->consent); /* the new rules may want another yes */
+    signing_decide_again(policy->athd);
     return ATH_OK;
 }
 

@@ -218,13 +218,17 @@ fail_with(struct request *request, ath_err err, const struct why *why, const str
 {
     struct ath_buf answer = {.max = CONNECTION_ANSWER_MAX};
     struct json *made = NULL;
-    struct why limit;
+    struct why limit; /* says it better */
 
     if (is_of_limit(request, err)) {
         why_set(&limit, err, "%s", request->limit);
         why = &limit;
         if (err == ATH_ERR_RATE_LIMITED && data == NULL)
             data = made = data_of_limit(request);
+    }
+    if (err == ATH_ERR_HSM_UNAVAILABLE && request->athd->ending) {
+        why_set(&limit, err, "athd is stopping; ask again when it runs");
+        why = &limit;
     }
     request->tenant->counters.errors++;
     log_debug("event=refused method=%s caller=%ld/%lu err=%s", request->method->name,

@@ -42,7 +42,7 @@ struct request {
     bool is_rated;         /* it has been counted for a rule's rate */
     bool is_locked_out;    /* its tenant was locked while it was under way: lock_releases */
     struct policy_memo memo;  /* what a yes to policy's question is remembered as */
-    struct policy_kept *kept; /* what policy allowed if the user says yes; owned, NULL: nothing */
+    struct policy_kept *kept; /* what policy allowed, to be asked again; owned, NULL: nothing */
     char allowed_key[NAME_MAX_LEN + 1]; /* the key that policy has been asked about, with all there
                                            is to know: no other one signs for this request */
     struct json *denied;  /* data of a refusal that came after a yes; owned, NULL: none */

@@ -8,11 +8,17 @@
 #include "athd/freeze.h"
 #include "athd/grant.h"
 #include "athd/lock.h"
+#include "athd/policy_again.h"
 #include "base/base64url.h"
 #include "base/clock.h"
 #include "crypto/digest.h"
 
+/* After this long it is asked again whether it is still allowed. */
+#define FRESH_MS 1000u
+
 struct signing {
+    LIST_ENTRY(signing) entry;
+    uint64_t began_ms; /* clock_monotonic_ms */
     struct request *request;
     struct key *key;       /* counted */
     struct hsm_job *job;   /* NULL once the hardware has answered */
@@ -62,13 +68,26 @@ look_at_freeze(struct signing *signing)
                                freeze_remedy(signing->request->tenant->freeze, signing->key->name));
 }
 
+/* Somebody took their time over a PIN: the hour may be over, the grant, or the caller's process. */
+static void
+look_at_time(struct signing *signing)
+{
+    struct signing_outcome *outcome = &signing->outcome;
+
+    if (outcome->err == ATH_OK && signing->cancelled == ATH_OK &&
+        clock_monotonic_ms() - signing->began_ms >= FRESH_MS)
+        outcome->err = policy_again_while_signing(signing->request, false, &outcome->why);
+}
+
 static void
 finish(struct signing *signing)
 {
     struct request *request = signing->request;
 
+    LIST_REMOVE(signing, entry);
     request->cancel = signing->cancel_before;
     request->stage = signing->stage_before;
+    look_at_time(signing);
     grant_use_end(&signing->use, signing->outcome.signature.len > 0);
     if (signing->cancelled != ATH_OK)
         signing->outcome.err = signing->cancelled;
@@ -149,7 +168,8 @@ on_signature(void *ctx, const struct hsm_outcome *hardware)
     outcome->hardware_us = hardware->hardware_us;
     if (hardware->err != ATH_OK) {
         outcome->err = hardware->err;
-        outcome->why = hardware->why;
+        if (signing->cancelled == ATH_OK) /* else it has been said */
+            outcome->why = hardware->why;
     } else if (hardware->signature.len == 0 ||
                hardware->signature.len > sizeof(signing->signature)) {
         outcome->err = ATH_ERR_HSM_ERROR;
@@ -185,6 +205,28 @@ static void
 on_refused(void *ctx)
 {
     finish(ctx);
+}
+
+/* It ends later: at the loop's next turn, or when its record is there. */
+static void
+decide_again(struct signing *signing)
+{
+    struct why *why = &signing->outcome.why;
+
+    if (signing->outcome.err != ATH_OK || signing->cancelled != ATH_OK)
+        return;
+    signing->cancelled = policy_again_while_signing(signing->request, true, why);
+    if (signing->cancelled != ATH_OK && signing->job != NULL)
+        hsm_job_cancel(signing->job, signing->cancelled);
+}
+
+void
+signing_decide_again(struct athd *athd)
+{
+    struct signing *signing;
+
+    LIST_FOREACH (signing, &athd->signings, entry)
+        decide_again(signing);
 }
 
 /* ---- the beginning ---- */
@@ -292,6 +334,8 @@ signing_start(struct request *request, struct key *key, enum sign_purpose purpos
         deferred_fail(&request->athd->deferred, fail, (void (*)(void))done, ctx, ATH_ERR_NOMEM);
         return;
     }
+    LIST_INSERT_HEAD(&request->athd->signings, signing, entry);
+    signing->began_ms = clock_monotonic_ms();
     signing->request = request;
     signing->key = key_ref(key);
     signing->purpose = purpose;

@@ -32,4 +32,8 @@ void signing_start(struct request *request, struct key *key, enum sign_purpose p
                    struct ath_slice message, enum hsm_priority priority, struct json_maker *record,
                    signing_done_fn *done, void *ctx);
 
+/* The rules were read again: what they allow no more ends, whether it waits for a PIN, in the queue
+ * or for its answer. */
+void signing_decide_again(struct athd *athd);
+
 #endif

@@ -54,6 +54,7 @@ struct policy_question {
     int64_t ttl;
     int64_t now;         /* for `hours`; 0: they hold */
     bool is_preliminary; /* it is put again when more is known: what is not known yet may hold */
+    bool is_begun;       /* the signature is under way: a grant has counted it already */
 };
 
 enum policy_condition {

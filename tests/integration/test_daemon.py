@@ -307,13 +307,18 @@ class Questions(DaemonTest):
         waiting.close()
         wait_until(lambda: not self.prompters())
 
-    def test_question_ends_as_no_when_athd_ends(self):
+    def test_question_ends_with_athd_and_both_asker_and_record_say_so(self):
         waiting = self.start_issue()
         self.athd.process.send_signal(signal.SIGTERM)
-        answer = json.loads(waiting.lines.readline())
-        self.assertEqual(answer["error"]["data"]["reason"], "CONSENT_TIMEOUT")
+        error = json.loads(waiting.lines.readline())["error"]
+        self.assertEqual(error["data"]["reason"], "HSM_UNAVAILABLE")
+        self.assertIn("athd is stopping", error["message"])
         self.assertEqual(waiting.lines.readline(), b"")
         waiting.close()
+        self.assertEqual(self.athd.stop(), 0)
+        with open(os.path.join(self.athd.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
+            ends = [record for record in map(json.loads, file) if record["event"] == "consent_refused"]
+        self.assertEqual([record["denial_reason"] for record in ends], ["HSM_UNAVAILABLE"])
 
     def test_prompter_sees_athds_environment_not_the_callers(self):
         waiting = self.start_issue()

@@ -206,7 +206,7 @@ class Many(PrompterTest):
         self.athd.connection = None
         self.athd.process.send_signal(signal.SIGTERM)  # athd ends
         for wire in wires[25:]:
-            self.assertEqual(reason(wire.line()), "CONSENT_TIMEOUT")
+            self.assertEqual(reason(wire.line()), "HSM_UNAVAILABLE")
             wire.close()
         self.assertEqual(self.athd.process.wait(10), 0)
         self.athd.process = None

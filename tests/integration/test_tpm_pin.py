@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import threading
 import time
@@ -198,7 +199,7 @@ class Create(PinTest):
         self.assertEqual(self.athd.pins_asked(), 0)
 
 
-class Use(PinTest):
+class KeyTest(PinTest):
     def start(self, **more):
         """An athd with a key, started anew, so that nobody has entered its PIN."""
         self.athd = self.new_athd(**more)
@@ -209,6 +210,8 @@ class Use(PinTest):
     def count(self):
         return self.athd.pins_asked() - self.asked
 
+
+class Use(KeyTest):
     def logins(self):
         """What is on record of tries."""
         return [record["success"] for record in self.athd.audit() if record["event"] == "login"]
@@ -345,7 +348,95 @@ class Use(PinTest):
             wire.send(request(1, "attestation.create", **SIGN))
             wait_for(lambda: self.count() == 1)
             self.assertEqual(self.athd.stop(), 0)
+            error = wire.line()["error"]
+            self.assertEqual((error["data"]["reason"], error["message"]),
+                             ("HSM_UNAVAILABLE", "athd is stopping; ask again when it runs"))
         wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+
+
+class NewRules(KeyTest):
+    """What somebody is asked a PIN for is decided again."""
+
+    def rules(self, *rules):
+        path = os.path.join(self.athd.dir, "ath", "policy.json")
+        os.makedirs(os.path.dirname(path), 0o700, exist_ok=True)
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"rules": [{"name": f"rule-{number}", "who": {"uid": os.getuid()}, "may": ["*"], **rule}
+                                 for number, rule in enumerate(rules)]}, file)
+        return self.athd.call("policy.reload")
+
+    def reloaded(self, *rules):
+        """athd's answer to a signature that waits for its PIN while these become the rules."""
+        self.start()
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            self.rules(*rules)
+            return wire.line()["error"]
+
+    def test_what_they_do_not_allow_any_more_ends_at_once_with_its_question(self):
+        error = self.reloaded({"audiences": ["https://other.example"]})
+        self.assertEqual(error["data"]["reason"], "POLICY_DENIED", error)
+        self.assertEqual(error["data"]["rule"], "rule-0")
+        self.assertIn("audiences", error["data"]["missing"])
+        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.assertEqual((self.athd.signatures(), self.athd.last_record("policy_denied")["rule"]), (0, "rule-0"))
+
+    def test_a_yes_that_they_want_was_not_given(self):
+        error = self.reloaded({"consent": "always"})
+        self.assertEqual(error["data"]["reason"], "POLICY_DENIED", error)
+        self.assertIn("ask anew", error["data"]["missing"])
+        self.assertEqual(self.athd.signatures(), 0)
+
+    def test_a_yes_that_was_given_is_enough(self):
+        self.start()
+        self.rules({"consent": "always"})
+        go = self.answers_after_go(GOOD)
+        with Wire(self.athd.socket) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            self.rules({"consent": "always", "max_ttl": 900})
+            go()
+            self.assertIn("result", wire.line())
+
+    def test_what_they_still_allow_goes_on_also_the_last_of_a_grant(self):
+        self.start()
+        go = self.answers_after_go(GOOD)
+        grant = self.athd.call("grant.create", name="helper", keys=["agent"], max_uses=1)
+        with Wire(grant["socket"]) as wire:
+            wire.send(request(1, "attestation.create", **SIGN))
+            wait_for(lambda: self.count() == 1)
+            self.rules({"max_ttl": 900})
+            go()
+            self.assertIn("result", wire.line())
+        self.assertEqual(self.count(), 1)
+
+    def test_after_a_while_also_without_new_rules(self):
+        self.start()
+        self.rules({"who": {"uid": os.getuid(), "exe": os.path.realpath("/proc/self/exe")}})
+        go = self.answers_after_go(GOOD)
+        with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answers:
+            asker = os.fork()
+            if asker == 0:  # connects, and is gone before the PIN is there
+                try:
+                    connection.connect(self.athd.socket)
+                    connection.sendall(json.dumps(request(1, "attestation.create", **SIGN)).encode() + b"\n")
+                    time.sleep(300)
+                finally:
+                    os._exit(0)
+            try:
+                wait_for(lambda: self.count() == 1)
+            finally:
+                kill(asker)
+                os.waitpid(asker, 0)
+            time.sleep(1.1)  # what was decided a moment ago holds
+            go()
+            connection.settimeout(60)
+            error = json.loads(answers.readline())["error"]
+        self.assertEqual((error["data"]["reason"], error["data"]["rule"]), ("POLICY_DENIED", "rule-0"))
+        self.assertIn("exe", error["data"]["missing"])
+        self.assertEqual(self.athd.signatures(), 0)
 
 
 class Ttl(PinTest):

@@ -256,8 +256,8 @@ test_close_answers_every_question(void **state)
     ask(&b, 60);
     run_until_lines("CONFIRM", 2);
     end();
-    assert_int_equal(a.err, ATH_ERR_CONSENT_TIMEOUT);
-    assert_int_equal(b.err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(a.err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(b.err, ATH_ERR_HSM_UNAVAILABLE);
 }
 
 static void
@@ -344,7 +344,7 @@ test_one_caller_cannot_take_all_questions(void **state)
     ask_as(1, &answers_of[56], 60); /* there is room again */
     end();
     assert_int_equal(answers, 59);
-    assert_int_equal(answers_of[56].err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(answers_of[56].err, ATH_ERR_HSM_UNAVAILABLE);
 }
 
 /* How many of the prompters that ever started are still there. */
