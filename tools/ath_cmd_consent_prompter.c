@@ -5,14 +5,13 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/ioctl.h>
-#include <sys/prctl.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/spawn.h"
 
-#define EXIT_CANNOT_RUN 127
 #define KILL_AFTER_MS 1000u
 
 struct consent_prompter {
@@ -23,50 +22,20 @@ struct consent_prompter {
     uint64_t kill_at_ms;
 };
 
-/* ---- in the child, between fork and exec: async-signal-safe calls only ---- */
-
-static void
-reset_signals(void)
-{
-    struct sigaction action = {.sa_handler = SIG_DFL};
-    sigset_t none;
-    int number;
-
-    for (number = 1; number < NSIG; number++)
-        sigaction(number, &action, NULL); /* what cannot be set (SIGKILL) need not be */
-    sigemptyset(&none);
-    sigprocmask(SIG_SETMASK, &none, NULL);
-}
-
-static void
-run(const char *program, int input, int output, pid_t parent)
-{
-    char *arguments[] = {(char *)(uintptr_t)program, NULL}; /* execvp(3) does not change it */
-
-    if (prctl(PR_SET_PDEATHSIG, SIGKILL) != 0 || getppid() != parent)
-        _exit(EXIT_CANNOT_RUN); /* the parent died before the kernel was told */
-    /* a session: what shares our terminal would be stopped when it draws there */
-    if (setsid() < 0 || dup2(input, STDIN_FILENO) < 0 || dup2(output, STDOUT_FILENO) < 0)
-        _exit(EXIT_CANNOT_RUN);
-    fd_close_from(3);
-    reset_signals();
-    execvp(program, arguments);
-    _exit(EXIT_CANNOT_RUN);
-}
-
-/* ---- here ---- */
-
 static ath_err
 start_child(struct consent_prompter *prompter, const char *program, int input, int output)
 {
-    pid_t parent = getpid();
+    const char *arguments[] = {program, NULL};
+    const struct spawn_params params = {
+        .program = program,
+        .arguments = (char *const *)(uintptr_t)arguments, /* execve(2) does not change them */
+        .environment = environ,
+        .input = input,
+        .output = output,
+        .own_group = true,
+    };
 
-    /* no pipe may stand where the child's standard input and output will */
-    if (input <= STDERR_FILENO || output <= STDERR_FILENO)
-        return ATH_ERR_NO_PROMPTER;
-    if ((prompter->pid = fork()) == 0)
-        run(program, input, output, parent);
-    return prompter->pid < 0 ? ATH_ERR_NO_PROMPTER : ATH_OK;
+    return spawn_program(&params, &prompter->pid) == ATH_OK ? ATH_OK : ATH_ERR_NO_PROMPTER;
 }
 
 ath_err

@@ -228,7 +228,7 @@ start_child(uv_loop_t *loop, struct hsm_process *process, int frames, int descri
     struct hsm_environment environment;
     const char *arguments[] = {params->program,   "--uri",       params->uri,       "--state-dir",
                                params->state_dir, "--log-level", params->log_level, NULL};
-    struct child_params child = {
+    struct spawn_params child = {
         .program = params->program, .input = frames, .output = descriptors};
 
     hsm_environment_make(environ, params->uri, &environment);

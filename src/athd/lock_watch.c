@@ -303,7 +303,7 @@ start_child(struct life *life, int input, int output)
 {
     const struct config *config = life->watch->athd->config;
     const char *arguments[6] = {config->logind_watch};
-    struct child_params params = {
+    struct spawn_params params = {
         .program = config->logind_watch, .environment = environ, .input = input, .output = output};
     size_t count = 1;
     char uid[16];

@@ -224,7 +224,7 @@ start_child(uv_loop_t *loop, struct prompter *prompter, const char *program,
             char *const *environment, int input, int output)
 {
     const char *arguments[] = {program, NULL};
-    struct child_params params = {.program = program,
+    struct spawn_params params = {.program = program,
                                   .environment = environment,
                                   .input = input,
                                   .output = output,
