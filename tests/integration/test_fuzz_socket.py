@@ -11,7 +11,7 @@ import unittest
 
 from peer.agent import BIN
 from peer.scene import SCOPES, Scene
-from peer.wire import Wire, descriptors, memory, process, reason, request
+from peer.wire import Wire, descriptors, memory, process, request
 
 SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 CHANGES = int(os.environ.get("ATH_TEST_CHANGES", "10000"))

@@ -1,7 +1,6 @@
 """A locked athd: what it still does, what it does not, how it is unlocked, and where the passphrase is: nowhere."""
 import json
 import os
-import shutil
 import subprocess
 import threading
 import time
@@ -9,7 +8,7 @@ import unittest
 
 from peer.agent import BIN
 from peer.lock_case import AGENT_ID, AUDIENCE, PASSPHRASE, SIGN, LockTest
-from peer.token import GOOD
+from peer.pinentry import GOOD, Terminal
 from peer.token_case import TokenTest
 from peer.wire import Wire, is_running, name_of, reason, request, wait_for
 from test_pkcs11_secrets import files_with, memory_has, processes, told_to
@@ -387,39 +386,14 @@ class RealPrompters(LockTest):
     """pinentry-tty and pinentry-curses at a terminal of their own."""
 
     def type_at(self, program, keys):
-        self.assertIsNotNone(shutil.which(program), f"there is no {program} here: tools/lib.sh names the packages")
-        master, slave = os.openpty()
-        self.addCleanup(os.close, master)
-        self.addCleanup(os.close, slave)
-        self.athd.environment = {"GPG_TTY": os.ttyname(slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
-        os.unlink(os.path.join(self.athd.dir, "prompter"))
-        os.symlink(shutil.which(program), os.path.join(self.athd.dir, "prompter"))
+        terminal = Terminal(self, self.athd, program)
         self.start()
-        os.set_blocking(master, False)
-        screen = []
-
-        def type_keys():
-            for shown, typed in keys:
-                seen, deadline = b"", time.monotonic() + 30
-                while shown not in seen and time.monotonic() < deadline:
-                    try:
-                        seen += os.read(master, 65536)
-                    except BlockingIOError:
-                        time.sleep(0.01)
-                screen.append(seen)
-                os.write(master, typed)
-
-        typist = threading.Thread(target=type_keys)
-        typist.start()
-        try:
+        with terminal.typing(keys) as screen:
             self.athd.call("agent.lock")
             self.is_locked("passphrase")
             self.athd.call("agent.unlock")
             self.is_open()
-        finally:
-            typist.join(60)
-        self.assertFalse(typist.is_alive(), screen)
-        self.assertNotIn(PASSPHRASE.encode(), b"".join(screen))
+        self.assertNotIn(PASSPHRASE.encode(), screen)
 
     def test_pinentry_tty(self):
         typed = PASSPHRASE.encode() + b"\r"

@@ -12,7 +12,8 @@ import unittest
 
 from peer.agent import Failed
 from peer.piv_card import PivCard, Reader
-from peer.token import CANCELLED, GOOD, SOFTHSM, WRONG
+from peer.pinentry import CANCELLED, GOOD, WRONG
+from peer.token import SOFTHSM
 from peer.token_case import AGENT_ID, TokenTest
 from peer.wire import wait_for
 

@@ -6,15 +6,16 @@ import time
 import unittest
 
 from peer.agent import Failed
-from peer.token import CANCELLED, DIES, FAULT, GOOD, HANGS, WRONG
-from peer.token_case import AGENT_ID, AUDIENCE, TokenTest, verified
-from peer.wire import Wire, is_running, reason, request, wait_for
+from peer.pin_case import SIGN, PinCase, QuestionTests
+from peer.pinentry import CANCELLED, DIES, GOOD, HANGS, WRONG
+from peer.token import FAULT
+from peer.token_case import AGENT_ID, TokenTest, verified
+from peer.wire import Wire, request, wait_for
 
 OK, INCORRECT, LOCKED = 0, 0xA0, 0xA4
-SIGN = {"key": "agent", "audience": AUDIENCE}
 
 
-class PinTest(TokenTest):
+class PinTest(PinCase, TokenTest):
     def setUp(self):
         self.token = self.new_token()
 
@@ -29,26 +30,15 @@ class PinTest(TokenTest):
         self.assertEqual(self.athd.stop(), 0)
         self.athd.start()
 
-    def answers_after_go(self, script):
-        """What the prompter does from now on, once the function that this gives was called."""
-        go = os.path.join(self.athd.dir, "go")
-        self.athd.answers_pin(f"while [ ! -e {go} ]; do sleep 0.02; done\n" + script)
-        return lambda: open(go, "w", encoding="utf-8").close()
-
     def counts(self):
         """How often somebody was asked and what was tried, since start()."""
-        return self.athd.pins_asked() - self.asked, self.token.logins()[self.tried:]
+        return self.count(), self.token.logins()[self.tried:]
 
-    def outcome(self, key="agent", connection=None):
-        try:
-            self.attest(self.athd, key=key, connection=connection)
-            return None
-        except Failed as failed:
-            return failed
+    def tries(self):
+        return [login == OK for login in self.token.logins()[self.tried:]]
 
-    def reason(self, **more):
-        failed = self.outcome(**more)
-        return failed and failed.reason
+    def sign(self, **more):
+        return self.attest(self.athd, **more)
 
     def try_wrong_outside(self, times=1):
         """Somebody else mistypes the PIN."""
@@ -59,7 +49,7 @@ class PinTest(TokenTest):
         self.tried += times
 
 
-class ByPrompter(PinTest):
+class ByPrompter(QuestionTests, PinTest):
     def test_right_pin_is_asked_for_once_and_tried_once(self):
         self.start()
         for _ in range(20):
@@ -78,15 +68,15 @@ class ByPrompter(PinTest):
 
     def test_ten_callers_are_one_question_and_one_try(self):
         self.start()
-        go = self.answers_after_go(GOOD)
-        claims = self.at_once(self.athd, 10, lambda connection: self.attest(self.athd, connection=connection), go)
+        go = self.athd.answers_pin_after_go(GOOD)
+        claims = self.at_once(10, lambda connection, _: self.sign(connection=connection), go)
         self.assertEqual(len({claim["jti"] for claim in claims}), 10)
         self.assertEqual(self.counts(), (1, [OK]))
 
     def test_wrong_pin_for_ten_callers_costs_one_try(self):
         self.start()
-        go = self.answers_after_go(WRONG)
-        failed = self.at_once(self.athd, 10, lambda connection: self.outcome(connection=connection), go)
+        go = self.athd.answers_pin_after_go(WRONG)
+        failed = self.at_once(10, lambda connection, _: self.sign(connection=connection), go)
         self.assertEqual({failure.reason for failure in failed}, {"PIN_INCORRECT"})
         self.assertEqual(self.counts(), (1, [INCORRECT]))
 
@@ -166,21 +156,9 @@ class ByPrompter(PinTest):
         self.athd.answers_pin(GOOD)
         self.assertIsNone(self.reason())
 
-    def test_caller_who_leaves_takes_the_question_along(self):
-        self.start()
-        self.athd.answers_pin(HANGS)
-        wire = Wire(self.athd.socket)
-        wire.send(request(1, "attestation.create", **SIGN))
-        wait_for(lambda: self.counts()[0] == 1)
-        wire.close()
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
-        self.athd.answers_pin(GOOD)
-        self.assertIsNone(self.reason())
-        self.assertEqual(self.counts(), (2, [OK]))
-
     def test_question_lasts_while_one_of_the_callers_stays(self):
         self.start()
-        self.athd.answers_pin(f"while [ ! -e {self.token.dir}/go ]; do sleep 0.05; done\n" + GOOD)
+        go = self.athd.answers_pin_after_go(GOOD)
         first, second = Wire(self.athd.socket), Wire(self.athd.socket)
         self.addCleanup(second.close)
         first.send(request(1, "attestation.create", **SIGN))
@@ -189,18 +167,9 @@ class ByPrompter(PinTest):
         wait_for(lambda: self.athd.hsm()["queued"] >= 2 if "queued" in self.athd.hsm() else True)
         first.close()
         wait_for(lambda: self.athd.hsm().get("queued", 1) <= 1)
-        with open(os.path.join(self.token.dir, "go"), "w", encoding="utf-8"):
-            pass
+        go()
         verified(second.line()["result"]["jwt"], self.info["public_pem"])
         self.assertEqual(self.counts(), (1, [OK]))
-
-    def test_time_is_up(self):
-        self.start(config={"consent_timeout": 1})
-        self.athd.answers_pin(HANGS)
-        began = time.monotonic()
-        self.assertEqual(self.reason(), "CONSENT_TIMEOUT")
-        self.assertLess(time.monotonic() - began, 30)
-        self.assertEqual(self.counts()[1], [])
 
     def test_keys_elsewhere_wait_for_no_pin(self):
         self.start(software_tpm=True)
@@ -214,15 +183,6 @@ class ByPrompter(PinTest):
                 self.assertIsNone(self.reason(key="other"))
                 self.assertLess(time.monotonic() - began, 20)
             self.assertEqual(self.athd.call("key.get", name="agent")["did"], self.info["did"])
-
-    def test_athd_ends_while_it_asks(self):
-        self.start()
-        self.athd.answers_pin(HANGS)
-        with Wire(self.athd.socket) as wire:
-            wire.send(request(1, "attestation.create", **SIGN))
-            wait_for(lambda: self.counts()[0] == 1)
-            self.assertEqual(self.athd.stop(), 0)
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
 
 
 class ByFile(PinTest):
@@ -253,8 +213,8 @@ class ByFile(PinTest):
 
     def test_ten_callers_cost_one_try(self):
         self.start_by_file("wrong")
-        failed = self.at_once(self.athd, 10, lambda connection: self.outcome(connection=connection))
-        self.assertNotIn(None, failed)
+        failed = self.at_once(10, lambda connection, _: self.sign(connection=connection))
+        self.assertTrue(all(isinstance(failure, Failed) for failure in failed), failed)
         self.assertEqual(self.counts(), (0, [INCORRECT]))
 
     def test_final_try_is_for_a_person(self):

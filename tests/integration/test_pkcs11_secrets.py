@@ -10,7 +10,7 @@ import time
 import unittest
 
 from peer.agent import BIN
-from peer.token import GOOD
+from peer.pinentry import GOOD
 from peer.token_case import AUDIENCE, TokenTest
 from peer.wire import Wire, apart, is_running, name_of, process, request, wait_for
 

@@ -16,7 +16,7 @@ sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from peer.agent import Connection, Failed  # noqa: E402
 from peer.keys import Key  # noqa: E402
 from peer.scene import NO, YES, CheckedAthd, Scene  # noqa: E402
-from peer.token import WRONG  # noqa: E402
+from peer.pinentry import WRONG  # noqa: E402
 from peer.token_case import TokenTest  # noqa: E402
 
 SOURCE = os.environ["ATH_SOURCE"]

@@ -3,21 +3,18 @@ PIN is, and where it is not."""
 import json
 import os
 import re
-import shutil
 import socket
 import subprocess
-import threading
 import time
 import unittest
 
-from peer.agent import BIN, Connection, Failed
-from peer.pin_keys import CANCELLED, DIES, GOOD, HANGS, WRONG, PinAthd
-from peer.token_case import AUDIENCE, requests_come, verified
+from peer.agent import BIN, Failed
+from peer.pin_case import SIGN, PinCase, QuestionTests
+from peer.pin_keys import PinAthd
+from peer.pinentry import CANCELLED, DIES, GOOD, HANGS, WRONG, Terminal
+from peer.token_case import AUDIENCE, verified
 from peer.wire import Wire, children, is_running, kill, name_of, process, reason, request, wait_for
 from test_pkcs11_secrets import HUGE, files_with, memory_has, processes, told_to
-
-SIGN = {"key": "agent", "audience": AUDIENCE}
-
 
 def is_sanitized(pid):
     """A sanitizer's runtime makes mlock(2) do nothing."""
@@ -25,7 +22,7 @@ def is_sanitized(pid):
         return "libasan" in (text := file.read()) or "libtsan" in text
 
 
-class PinTest(unittest.TestCase):
+class PinTest(PinCase, unittest.TestCase):
     def new_athd(self, start=True, **more):
         athd = PinAthd(**more)
         self.addCleanup(self.end, athd)
@@ -58,52 +55,14 @@ class PinTest(unittest.TestCase):
         jwt = call("attestation.create", key=key, audience=AUDIENCE)["jwt"]
         return verified(jwt, call("key.get", name=key)["public_pem"])
 
-    def outcome(self, key="agent", connection=None):
-        try:
-            self.attest(key=key, connection=connection)
-            return None
-        except Failed as failed:
-            return failed
-
-    def reason(self, **more):
-        failed = self.outcome(**more)
-        return failed and failed.reason
+    def sign(self, **more):
+        return self.attest(**more)
 
     def refused(self, expected, method, **params):
         with self.assertRaises(Failed) as caught:
             self.athd.call(method, **params)
         self.assertEqual(caught.exception.reason, expected, f"{caught.exception}\n{self.athd.read_log()}")
         return caught.exception
-
-    def answers_after_go(self, script):
-        """What the prompter does from now on, once the function that this gives was called."""
-        go = os.path.join(self.athd.dir, "go")
-        self.athd.answers_pin(f"while [ ! -e {go} ]; do sleep 0.02; done\n" + script)
-        return lambda: open(go, "w", encoding="utf-8").close()
-
-    def at_once(self, count, call, once_there=None):
-        """call(connection, number) on `count` connections at the same time; what each gave. once_there is called
-        when athd has the request of each."""
-        results = [None] * count
-        until_there = requests_come(self.athd, count)
-
-        def run(number):
-            connection = Connection(self.athd.socket)
-            try:
-                results[number] = call(connection, number)
-            finally:
-                connection.close()
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        if once_there:
-            until_there()
-            once_there()
-        for thread in threads:
-            thread.join(90)
-        self.assertFalse(any(thread.is_alive() for thread in threads), self.athd.read_log())
-        return results
 
 
 class Create(PinTest):
@@ -168,7 +127,7 @@ class Create(PinTest):
                 began = time.monotonic()
                 self.attest("other")
                 self.assertLess(time.monotonic() - began, 20)
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
         self.assertEqual([key["name"] for key in self.athd.call("key.list")["keys"]], ["other"])
 
     def test_ath_makes_one(self):
@@ -207,15 +166,12 @@ class KeyTest(PinTest):
         self.again()
         self.asked = self.athd.pins_asked()
 
-    def count(self):
-        return self.athd.pins_asked() - self.asked
-
-
-class Use(KeyTest):
-    def logins(self):
-        """What is on record of tries."""
+    def tries(self):
+        """As they are on record."""
         return [record["success"] for record in self.athd.audit() if record["event"] == "login"]
 
+
+class Use(QuestionTests, KeyTest):
     def test_right_pin_is_asked_for_once(self):
         self.start()
         for _ in range(20):
@@ -238,24 +194,24 @@ class Use(KeyTest):
         self.assertEqual(self.reason(), "PIN_INCORRECT")
         self.athd.answers_pin(GOOD)
         self.attest()
-        wait_for(lambda: len(self.logins()) == 2)
-        self.assertEqual(self.logins(), [False, True])
+        wait_for(lambda: len(self.tries()) == 2)
+        self.assertEqual(self.tries(), [False, True])
         self.assertEqual(self.athd.last_record("login")["key"], "agent")
 
     def test_ten_callers_are_one_question(self):
         self.start()
-        go = self.answers_after_go(GOOD)
+        go = self.athd.answers_pin_after_go(GOOD)
         claims = self.at_once(10, lambda connection, _: self.attest(connection=connection), once_there=go)
         self.assertEqual(len({claim["jti"] for claim in claims}), 10)
         self.assertEqual(self.count(), 1)
 
     def test_wrong_pin_for_ten_callers_costs_one_try(self):
         self.start()
-        go = self.answers_after_go(WRONG)
-        failed = self.at_once(10, lambda connection, _: self.outcome(connection=connection), once_there=go)
+        go = self.athd.answers_pin_after_go(WRONG)
+        failed = self.at_once(10, lambda connection, _: self.attest(connection=connection), once_there=go)
         self.assertEqual({failure.reason for failure in failed}, {"PIN_INCORRECT"})
         self.assertEqual(self.count(), 1)
-        wait_for(lambda: self.logins() == [False])
+        wait_for(lambda: self.tries() == [False])
         self.athd.answers_pin(GOOD)
         self.attest()
         self.assertIn("The last PIN was wrong.", self.athd.last_question())
@@ -308,28 +264,9 @@ class Use(KeyTest):
             with self.subTest(script):
                 self.athd.answers_pin(script)
                 self.assertEqual(self.reason(), expected, self.athd.read_log()[-2000:])
-        self.assertEqual(self.logins(), [])
+        self.assertEqual(self.tries(), [])
         self.athd.answers_pin(GOOD)
         self.assertIsNone(self.reason())
-
-    def test_caller_who_leaves_takes_the_question_along(self):
-        self.start()
-        self.athd.answers_pin(HANGS)
-        wire = Wire(self.athd.socket)
-        wire.send(request(1, "attestation.create", **SIGN))
-        wait_for(lambda: self.count() == 1)
-        wire.close()
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
-        self.athd.answers_pin(GOOD)
-        self.assertIsNone(self.reason())
-        self.assertEqual(self.count(), 2)
-
-    def test_time_is_up(self):
-        self.start(config={"consent_timeout": 1})
-        self.athd.answers_pin(HANGS)
-        began = time.monotonic()
-        self.assertEqual(self.reason(), "CONSENT_TIMEOUT")
-        self.assertLess(time.monotonic() - began, 30)
 
     def test_deleted_key_takes_its_question_along(self):
         self.start()
@@ -339,19 +276,7 @@ class Use(KeyTest):
             wait_for(lambda: self.count() == 1)
             self.athd.call("key.delete", name="agent")
             self.assertEqual(reason(wire.line()), "KEY_NOT_FOUND")
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
-
-    def test_athd_ends_while_it_asks(self):
-        self.start()
-        self.athd.answers_pin(HANGS)
-        with Wire(self.athd.socket) as wire:
-            wire.send(request(1, "attestation.create", **SIGN))
-            wait_for(lambda: self.count() == 1)
-            self.assertEqual(self.athd.stop(), 0)
-            error = wire.line()["error"]
-            self.assertEqual((error["data"]["reason"], error["message"]),
-                             ("HSM_UNAVAILABLE", "athd is stopping; ask again when it runs"))
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
 
 
 class NewRules(KeyTest):
@@ -380,7 +305,7 @@ class NewRules(KeyTest):
         self.assertEqual(error["data"]["reason"], "POLICY_DENIED", error)
         self.assertEqual(error["data"]["rule"], "rule-0")
         self.assertIn("audiences", error["data"]["missing"])
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
         self.assertEqual((self.athd.signatures(), self.athd.last_record("policy_denied")["rule"]), (0, "rule-0"))
 
     def test_a_yes_that_they_want_was_not_given(self):
@@ -392,7 +317,7 @@ class NewRules(KeyTest):
     def test_a_yes_that_was_given_is_enough(self):
         self.start()
         self.rules({"consent": "always"})
-        go = self.answers_after_go(GOOD)
+        go = self.athd.answers_pin_after_go(GOOD)
         with Wire(self.athd.socket) as wire:
             wire.send(request(1, "attestation.create", **SIGN))
             wait_for(lambda: self.count() == 1)
@@ -402,7 +327,7 @@ class NewRules(KeyTest):
 
     def test_what_they_still_allow_goes_on_also_the_last_of_a_grant(self):
         self.start()
-        go = self.answers_after_go(GOOD)
+        go = self.athd.answers_pin_after_go(GOOD)
         grant = self.athd.call("grant.create", name="helper", keys=["agent"], max_uses=1)
         with Wire(grant["socket"]) as wire:
             wire.send(request(1, "attestation.create", **SIGN))
@@ -415,7 +340,7 @@ class NewRules(KeyTest):
     def test_after_a_while_also_without_new_rules(self):
         self.start()
         self.rules({"who": {"uid": os.getuid(), "exe": os.path.realpath("/proc/self/exe")}})
-        go = self.answers_after_go(GOOD)
+        go = self.athd.answers_pin_after_go(GOOD)
         with socket.socket(socket.AF_UNIX) as connection, connection.makefile("rb") as answers:
             asker = os.fork()
             if asker == 0:  # connects, and is gone before the PIN is there
@@ -558,7 +483,7 @@ class Import(PinTest):
         wire.send(request(1, "key.import", name="back", role="user", tss2_pem=self.pem))
         wait_for(lambda: self.athd.pins_asked() - self.asked == 1)
         wire.close()
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
         self.athd.answers_pin(GOOD)
         self.bring()
 
@@ -592,7 +517,7 @@ class Lost(PinTest):
             wait_for(lambda: any(is_running(pid) for pid in self.athd.prompters()))
             kill(process(self.athd, "ath-hsm-helper"))
             self.assertEqual(reason(wire.line()), "HSM_UNAVAILABLE")
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
         self.athd.answers_pin(GOOD)
         self.assertIsNone(self.reason())
 
@@ -603,7 +528,7 @@ class Lost(PinTest):
             wait_for(lambda: self.athd.pins_asked() == self.asked + 1)
             kill(process(self.athd, "ath-hsm-helper"))
             self.assertEqual(reason(wire.line()), "HSM_UNAVAILABLE")
-        wait_for(lambda: not any(is_running(pid) for pid in self.athd.prompters()))
+        self.prompters_end()
         self.athd.answers_pin(GOOD)
         self.athd.create("new")
         self.attest("new")
@@ -738,44 +663,15 @@ class RealPrompters(PinTest):
     """pinentry-tty asks for the repetition by itself, pinentry-curses does not."""
 
     def type_at(self, program, keys):
-        """Starts athd with the program at a terminal of its own; each of `keys` is typed when the screen has shown
-        what is before it."""
-        if shutil.which(program) is None:
-            self.fail(f"there is no {program} here: tools/lib.sh names the packages")
-        master, slave = os.openpty()
-        self.addCleanup(os.close, master)
-        self.addCleanup(os.close, slave)
         self.athd = self.new_athd(start=False)
-        self.athd.environment = {"GPG_TTY": os.ttyname(slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
-        os.unlink(os.path.join(self.athd.dir, "prompter"))
-        os.symlink(shutil.which(program), os.path.join(self.athd.dir, "prompter"))
+        terminal = Terminal(self, self.athd, program)
         self.athd.start()
         self.athd.wait_for_hsm()
-        os.set_blocking(master, False)
-        screen = []
-
-        def type_keys():
-            for shown, typed in keys:
-                seen, deadline = b"", time.monotonic() + 30
-                while shown not in seen and time.monotonic() < deadline:
-                    try:
-                        seen += os.read(master, 65536)
-                    except BlockingIOError:
-                        time.sleep(0.01)
-                screen.append(seen)
-                os.write(master, typed)
-
-        typist = threading.Thread(target=type_keys)
-        typist.start()
-        try:
+        with terminal.typing(keys) as screen:
             self.athd.call("key.create", name="agent", role="client", agent_id="https://a.example/x", pin=True)
             self.again()
             self.attest()
-        finally:
-            typist.join(60)
-        self.assertFalse(typist.is_alive(), screen)
-        for seen in screen:
-            self.assertNotIn(b"7531", seen)
+        self.assertNotIn(b"7531", screen)
 
     def test_pinentry_tty(self):
         self.type_at("pinentry-tty", [(b"PIN: ", b"75314\r"), (b"Again: ", b"75314\r"), (b"PIN: ", b"75314\r")])

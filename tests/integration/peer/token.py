@@ -11,7 +11,7 @@ import tempfile
 import time
 
 from .agent import BIN, SOURCE
-from .scene import CheckedAthd
+from .pinentry import GOOD, AskingAthd
 
 SOFTHSM = "/usr/lib/softhsm/libsofthsm2.so"
 FAULT = os.path.join(os.path.dirname(BIN), "tests", "fault_module.so")
@@ -19,12 +19,6 @@ FAULT = os.path.join(os.path.dirname(BIN), "tests", "fault_module.so")
 COUNTERS = 96
 with open(os.path.join(SOURCE, "tests", "modules", "fault_functions.h"), encoding="utf-8") as _file:
     FUNCTIONS = re.findall(r"^ +(?:PLAIN|SESSION|OWN)\((C_\w+)", _file.read(), re.MULTILINE)
-
-GOOD = 'echo "D $pin"; echo OK'
-WRONG = 'echo "D wrong-$pin"; echo OK'
-CANCELLED = "echo 'ERR 83886179 Operation cancelled <Pinentry>'"
-HANGS = "sleep 600 & wait"
-DIES = "kill -KILL $$"
 
 
 class Token:
@@ -129,9 +123,9 @@ class Token:
         shutil.rmtree(self.dir, ignore_errors=True)
 
 
-class TokenAthd(CheckedAthd):
+class TokenAthd(AskingAthd):
     """An athd with the token as hsm "pkcs11"; software_tpm: and "swtpm" before it. pin: what the prompter does
-    when it is asked for one (GOOD, WRONG, ... or any lines of shell)."""
+    when it is asked for one."""
 
     def __init__(self, token, pin=GOOD, query="", software_tpm=False, module=None, config=None, arguments=(),
                  **more):
@@ -143,16 +137,8 @@ class TokenAthd(CheckedAthd):
         if config:
             self.configure(config)
 
-    def answers_pin(self, script):
-        """What the prompter does from now on when it is asked for a PIN."""
-        path = os.path.join(self.dir, "getpin")
-        with open(path + ".new", "w", encoding="utf-8") as file:
-            file.write(f"pin='{self.token.pin}'\n{script}\n")
-        os.replace(path + ".new", path)
-
-    def pins_asked(self):
-        """How often somebody was asked for a PIN."""
-        return self.questions().count("GETPIN")
+    def know_pin(self):
+        return f"pin='{self.token.pin}'"
 
     def hsm(self, name="pkcs11"):
         return next(hsm for hsm in self.call("agent.status")["hsms"] if hsm["name"] == name)
@@ -165,7 +151,3 @@ class TokenAthd(CheckedAthd):
                 raise AssertionError(f"{name} did not become {states}: {self.hsm(name)}\n{self.read_log()}")
             time.sleep(0.01)
         return time.monotonic() - began
-
-    def forget_wrong_pins(self):
-        """While it does not run: as if time had gone by."""
-        shutil.rmtree(os.path.join(self.state, "pins"), ignore_errors=True)

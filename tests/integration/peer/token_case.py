@@ -3,13 +3,12 @@ is verified by python3-cryptography."""
 import base64
 import json
 import re
-import threading
 import unittest
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
-from .agent import Connection, Failed
+from .agent import Failed
 from .token import Token, TokenAthd
 from .wire import is_running, kill, wait_for
 
@@ -45,20 +44,6 @@ def verified(jwt, pem):
                                          int.from_bytes(signature[half:], "big"))
         key.verify(der, signed, ec.ECDSA({"ES256": hashes.SHA256(), "ES384": hashes.SHA384()}[algorithm]))
     return json.loads(decode(body))
-
-
-def requests_come(athd, count):
-    """A function that waits until athd has `count` more requests than now, those of its own not counted."""
-    def come():
-        return athd.call("agent.status")["counters"]["requests"]
-
-    asked, before = 0, come()
-
-    def are_there():
-        nonlocal asked
-        asked += 1
-        return come() - before - asked >= count
-    return lambda: wait_for(are_there)
 
 
 class TokenTest(unittest.TestCase):
@@ -117,29 +102,3 @@ class TokenTest(unittest.TestCase):
 
     def attest_refused(self, reason, athd, key="agent"):
         return self.refused(reason, athd, "attestation.create", key=key, audience=AUDIENCE)
-
-    def at_once(self, athd, count, call, once_there=None):
-        """call(connection) on `count` connections at the same time; what each gave, or its Failed. once_there is
-        called when athd has the request of each."""
-        results = [None] * count
-        until_there = requests_come(athd, count)
-
-        def run(number):
-            connection = Connection(athd.socket)
-            try:
-                results[number] = call(connection)
-            except Failed as failed:
-                results[number] = failed
-            finally:
-                connection.close()
-
-        threads = [threading.Thread(target=run, args=(number,)) for number in range(count)]
-        for thread in threads:
-            thread.start()
-        if once_there:
-            until_there()
-            once_there()
-        for thread in threads:
-            thread.join(90)
-        self.assertFalse(any(thread.is_alive() for thread in threads), athd.read_log())
-        return results
