@@ -170,6 +170,7 @@ free_parts(struct athd *athd)
     policy_free(athd->policy);
     audit_checkpoints_free(athd->checkpoints);
     audit_log_free(athd->audit);
+    audit_budget_done(&athd->audit_budget);
     damage_done(&athd->damage);
     fd_close(&athd->state_lock);
     if (uv_loop_close(athd->loop) != 0)
@@ -289,6 +290,7 @@ start_parts(struct athd *athd, struct why *why)
         (err = sandbox_enter(athd->config, why)) != ATH_OK ||
         (err = hsm_pool_new(athd, why, &athd->hsms)) !=
             ATH_OK || /* it numbers the keys that are read */
+        (err = audit_budget_init(&athd->audit_budget, athd)) != ATH_OK ||
         (err = audit_log_open(athd, athd->config->state_dir, why, &athd->audit)) != ATH_OK ||
         (err = audit_checkpoints_open(athd, why, &athd->checkpoints)) != ATH_OK ||
         (err = tenants_open(athd, why)) != ATH_OK ||

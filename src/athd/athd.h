@@ -4,6 +4,7 @@
 
 #include <uv.h>
 
+#include "athd/audit_budget.h"
 #include "athd/audit_flood.h"
 #include "athd/clock_watch.h"
 #include "athd/config.h"
@@ -30,6 +31,7 @@ struct athd {
     struct damage_list damage; /* of what the stores read at the start */
     struct audit_log *audit;
     struct audit_flood flood;
+    struct audit_budget audit_budget;
     struct clock_watch clock;
     struct audit_checkpoints *checkpoints;
     struct {

@@ -88,7 +88,7 @@ place_of(struct audit_flood *flood, const char *event, uid_t uid)
 }
 
 bool
-audit_flood_admits(struct audit_flood *flood, const char *event, uid_t uid)
+audit_flood_admits_few(struct audit_flood *flood, const char *event, uid_t uid, unsigned singles)
 {
     struct audit_flood_kind *kind;
     uint64_t now_ms = clock_monotonic_ms();
@@ -103,11 +103,17 @@ audit_flood_admits(struct audit_flood *flood, const char *event, uid_t uid)
         if (!uv_is_active((uv_handle_t *)&flood->timer))
             uv_timer_start(&flood->timer, on_timer, AUDIT_FLOOD_WINDOW_MS, AUDIT_FLOOD_WINDOW_MS);
     }
-    if (kind->recorded < AUDIT_FLOOD_SINGLES) {
+    if (kind->recorded < singles) {
         kind->recorded++;
         return true;
     }
     if (kind->more++ == 0)
         clock_now_text(kind->since);
     return false;
+}
+
+bool
+audit_flood_admits(struct audit_flood *flood, const char *event, uid_t uid)
+{
+    return audit_flood_admits_few(flood, event, uid, AUDIT_FLOOD_SINGLES);
 }

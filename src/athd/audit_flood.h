@@ -39,5 +39,8 @@ void audit_flood_close(struct audit_flood *flood);
 
 /* May this one have a record of its own? False: it is counted. `event` is a string literal. */
 bool audit_flood_admits(struct audit_flood *flood, const char *event, uid_t uid);
+/* The same where `singles` a minute are enough. */
+bool audit_flood_admits_few(struct audit_flood *flood, const char *event, uid_t uid,
+                            unsigned singles);
 
 #endif

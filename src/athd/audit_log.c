@@ -27,17 +27,20 @@ fail(void (*done)(void), void *ctx, ath_err err)
                   ath_err_reason(err));
 }
 
-/* The record's text, from behind its opening brace. */
+/* The record's text, from behind its opening brace. Whose it is, it says itself. */
 static ath_err
-write_body(struct json_maker *maker, struct ath_buf *body)
+write_body(struct audit_log *log, struct json_maker *maker, struct ath_buf *body)
 {
     struct json *tree = NULL;
     ath_err err = json_maker_end(maker, &tree);
+    int64_t owner;
 
     if (err != ATH_OK)
         return err;
     body->max = RECORD_MAX;
     json_write(tree, body);
+    if (json_get_int(tree, "owner", &owner))
+        audit_budget_charge(&log->athd->audit_budget, (uid_t)owner, body->len + HEAD_MAX);
     json_free(tree);
     if (body->err == ATH_OK)
         ath_buf_consume(body, 1);
@@ -52,7 +55,7 @@ audit_append_waiting(struct audit_log *log, struct json_maker *maker, audit_done
 
     if (record == NULL)
         json_maker_done(maker);
-    if (record == NULL || write_body(maker, &record->body) != ATH_OK ||
+    if (record == NULL || write_body(log, maker, &record->body) != ATH_OK ||
         record->body.len > WAITING_MAX - log->waiting_len) {
         if (record != NULL)
             audit_log_record_free(record);

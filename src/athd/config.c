@@ -277,6 +277,7 @@ reload_audit(struct config_audit *audit, const struct config_audit *fresh)
     audit->checkpoint_interval_s = fresh->checkpoint_interval_s;
     audit->keep_days = fresh->keep_days;
     audit->keep_segments = fresh->keep_segments;
+    audit->uid_bytes_per_day = fresh->uid_bytes_per_day;
     audit->witness = fresh->witness;
 }
 

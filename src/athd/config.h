@@ -41,6 +41,7 @@ struct config_audit {
     int64_t segment_size, segment_age_s; /* 0: any */
     int64_t checkpoint_interval_s;
     int64_t keep_days, keep_segments; /* 0: for ever; both given: what either keeps */
+    int64_t uid_bytes_per_day;        /* with --system; 0: any */
     char *hsm;                        /* that holds the audit key; NULL: the first */
     bool witness;                     /* attestations carry the head of the log */
 };

@@ -18,6 +18,8 @@
 #define AUDIT_SEGMENT_SIZE_MIN 4096
 #define AUDIT_SEGMENT_SIZE_MAX (1024 * 1024 * 1024)
 #define AUDIT_SEGMENTS_MAX 1000000
+#define AUDIT_UID_BYTES_MIN (8LL * 1024 * 1024)
+#define AUDIT_UID_BYTES_MAX (1024LL * 1024 * 1024 * 1024)
 #define AUDIT_TIME_MAX_S (100LL * 366 * 86400)
 
 static const struct json_limits config_limits = {CONFIG_FILE_MAX, CONFIG_DEPTH_MAX,
@@ -222,6 +224,20 @@ set_audit_int(const struct reading *reading, const struct json *value, int64_t m
     return ATH_OK;
 }
 
+/* 0: no limit; else not so few that one day's refusals could be more. */
+static ath_err
+set_audit_uid_bytes(const struct reading *reading, const struct json *value, int64_t *target)
+{
+    int64_t bytes;
+
+    if (!json_int(value, &bytes) ||
+        (bytes != 0 && (bytes < AUDIT_UID_BYTES_MIN || bytes > AUDIT_UID_BYTES_MAX)))
+        return refuse(reading, json_name(value),
+                      "must be 8388608 (8 MiB) to 1099511627776 (1 TiB), or 0");
+    *target = bytes;
+    return ATH_OK;
+}
+
 static ath_err
 set_audit_hsm(const struct reading *reading, const struct json *value)
 {
@@ -254,6 +270,8 @@ set_audit_member(const struct reading *reading, const struct json *member)
         return set_audit_int(reading, member, 0, AUDIT_TIME_MAX_S / 86400, &audit->keep_days);
     if (strcmp(name, "keep_segments") == 0)
         return set_audit_int(reading, member, 0, AUDIT_SEGMENTS_MAX, &audit->keep_segments);
+    if (strcmp(name, "uid_bytes_per_day") == 0)
+        return set_audit_uid_bytes(reading, member, &audit->uid_bytes_per_day);
     if (strcmp(name, "hsm") == 0)
         return set_audit_hsm(reading, member);
     if (strcmp(name, "witness") == 0 && json_is_bool(member)) {

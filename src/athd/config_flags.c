@@ -8,6 +8,7 @@
 #define CONSENT_TIMEOUT_DEFAULT_S 120
 #define AUDIT_SEGMENT_SIZE_DEFAULT (16 * 1024 * 1024)
 #define AUDIT_SEGMENT_AGE_DEFAULT_S (30 * 86400)
+#define AUDIT_UID_BYTES_DEFAULT (1024LL * 1024 * 1024)
 #define AUDIT_INTERVAL_DEFAULT_S 3600
 
 enum flag {
@@ -104,7 +105,8 @@ config_from_arguments(int argc, char **argv, struct why *why, struct config *ret
     struct config config = {.consent_timeout_s = CONSENT_TIMEOUT_DEFAULT_S,
                             .audit = {.segment_size = AUDIT_SEGMENT_SIZE_DEFAULT,
                                       .segment_age_s = AUDIT_SEGMENT_AGE_DEFAULT_S,
-                                      .checkpoint_interval_s = AUDIT_INTERVAL_DEFAULT_S},
+                                      .checkpoint_interval_s = AUDIT_INTERVAL_DEFAULT_S,
+                                      .uid_bytes_per_day = AUDIT_UID_BYTES_DEFAULT},
                             .log_level = LOG_LEVEL_INFO,
                             .argc = argc,
                             .argv = argv};

@@ -64,9 +64,15 @@ void
 dispatch(struct request *request)
 {
     struct policy_asked asked;
+    struct json *data = NULL;
+    struct why why = {{0}};
     ath_err err;
 
     clock_watch_look(&request->athd->clock);
+    if ((err = audit_budget_admits(request, &why, &data)) != ATH_OK) {
+        request_fail_data(request, err, &why, data);
+        return;
+    }
     err = policy_question_of_call(request->tenant, request->caller, request->method,
                                   request->params, &asked);
     if (err == ATH_OK)

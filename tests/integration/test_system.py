@@ -447,6 +447,35 @@ class Exhaustion(SystemTest):
         with open(f"/proc/{self.athd.process.pid}/status", encoding="utf-8") as file:
             return next(int(line.split()[1]) << 10 for line in file if line.startswith("VmHWM:"))
 
+    def test_of_the_log(self):
+        self.athd.stop()
+        self.athd.configure({"socket_mode": self.mode, "audit": {"uid_bytes_per_day": 8 << 20}})
+        self.athd.start()
+        self.key(ALICE)
+        audiences = [f"https://{number}.example/{'x' * 900}" for number in range(16)]
+
+        def write():
+            with Wire(self.athd.socket) as wire:
+                for number in range(1000):  # 15 KB each: about 480 of them
+                    answer = wire.ask(request(1, "grant.create", name="g", keys=["agent"], audiences=audiences))
+                    if "error" in answer:
+                        return [number, answer["error"]]
+                    wire.ask(request(2, "grant.revoke", name="g"))
+            return None
+
+        count, error = apart(write, ALICE)
+        self.assertEqual(error["data"]["reason"], "RATE_LIMITED", error)
+        self.assertIn("uid_bytes_per_day", error["message"])
+        self.assertGreater(error["data"]["retry_after"], 0)
+        self.assertGreater(count, 400)
+        frozen = self.ask(ALICE, "policy.freeze", all=True)
+        self.assertTrue(frozen["frozen"]["all"], frozen)
+        self.assertIn("jwt", self.ask(BOB, "attestation.create", key="agent", audience=AUDIENCE))
+        self.assertIn("records", self.ask(ALICE, "audit.query", limit=1))
+        self.athd.stop()
+        spent = [record for record in read_records(self.athd.state) if record["event"] == "audit_budget_spent"]
+        self.assertEqual([(record["owner"], record["method"]) for record in spent], [(ALICE, "grant.create")])
+
     def test_of_the_logs_readers(self):
         self.key(ALICE)
         with Wire(self.athd.socket) as wire:

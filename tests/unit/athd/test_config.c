@@ -105,6 +105,39 @@ test_defaults_follow_the_xdg_directories(void **state)
     assert_string_equal(config.socket, "/run/user/7/ath/agent.sock");
     assert_string_equal(config.state_dir, "/state/ath");
     assert_string_equal(config.prompter, "pinentry");
+    assert_int_equal(config.audit.segment_size, 16777216);
+    assert_int_equal(config.audit.segment_age_s, 2592000);
+    assert_int_equal(config.audit.checkpoint_interval_s, 3600);
+    assert_int_equal(config.audit.uid_bytes_per_day, 1073741824);
+    assert_int_equal(config.audit.keep_days, 0);
+    assert_int_equal(config.audit.keep_segments, 0);
+    config_done(&config);
+}
+
+static void
+test_settings_of_the_audit_log_are_read_and_those_that_may_change_reloaded(void **state)
+{
+    struct config config;
+    struct why why;
+
+    (void)state;
+    write_file("athd.json", "{\"audit\": {\"segment_size\": 4096, \"segment_age\": 0, "
+                            "\"uid_bytes_per_day\": 8388608}}");
+    assert_int_equal(settle(ARGUMENTS("--software-tpm"), &why, &config), ATH_OK);
+    assert_int_equal(config.audit.segment_size, 4096);
+    assert_int_equal(config.audit.segment_age_s, 0);
+    assert_int_equal(config.audit.uid_bytes_per_day, 8388608);
+    write_file("athd.json",
+               "{\"audit\": {\"segment_size\": 8192, \"checkpoint_interval\": 7, \"keep_days\": 8, "
+               "\"keep_segments\": 9, \"uid_bytes_per_day\": 0, \"witness\": true}}");
+    assert_int_equal(config_reload(&config, &why), ATH_OK);
+    assert_non_null(strstr(why.text, "at the next start"));
+    assert_int_equal(config.audit.segment_size, 4096);
+    assert_int_equal(config.audit.checkpoint_interval_s, 7);
+    assert_int_equal(config.audit.keep_days, 8);
+    assert_int_equal(config.audit.keep_segments, 9);
+    assert_int_equal(config.audit.uid_bytes_per_day, 0);
+    assert_true(config.audit.witness);
     config_done(&config);
 }
 
@@ -296,6 +329,18 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\n\"state_dir\": \"~/ath\"}", "athd.json:2: \"state_dir\" must be an absolute path"},
         {"{\"socket\": \"a.sock\"}", "\"socket\" must be an absolute path"},
         {"{\"prompter\": \"bin/ask\"}", "\"prompter\" must be an absolute path"},
+        {"{\"audit\": {\"uid_bytes_per_day\": 8388607}}", "\"uid_bytes_per_day\" must be 8388608"},
+        {"{\"audit\": {\"uid_bytes_per_day\": 1099511627777}}", "\"uid_bytes_per_day\" must be"},
+        {"{\"audit\": {\"uid_bytes_per_day\": -1}}", "\"uid_bytes_per_day\" must be"},
+        {"{\"audit\": {\"uid_bytes_per_day\": \"8388608\"}}", "\"uid_bytes_per_day\" must be"},
+        {"{\"audit\": {\"segment_size\": 4095}}", "\"segment_size\" must be 4096 to 1073741824"},
+        {"{\"audit\": {\"segment_size\": 1073741825}}", "\"segment_size\" must be"},
+        {"{\"audit\": {\"segment_age\": -1}}", "\"segment_age\" must be"},
+        {"{\"audit\": {\"keep_segments\": 1000001}}", "\"keep_segments\" must be"},
+        {"{\"audit\": {\"witness\": 1}}", "\"witness\" must be true or false"},
+        {"{\"audit\": {\"hsm\": \"../a\"}}", "\"audit\" names its \"hsm\""},
+        {"{\"audit\": {\"sigment_size\": 4096}}", "\"sigment_size\" is not known here"},
+        {"{\"audit\": []}", "\"audit\" must be an object"},
     };
     struct config config;
     struct why why;
@@ -460,6 +505,8 @@ main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(test_flags_are_read_and_hsms_named, begin, end),
         cmocka_unit_test_setup_teardown(test_defaults_follow_the_xdg_directories, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_settings_of_the_audit_log_are_read_and_those_that_may_change_reloaded, begin, end),
         cmocka_unit_test_setup_teardown(test_relative_paths_become_absolute, begin, end),
         cmocka_unit_test_setup_teardown(test_unknown_flags_and_words_are_usage_errors, begin, end),
         cmocka_unit_test_setup_teardown(test_files_are_read_in_order_and_flags_win, begin, end),
