@@ -77,7 +77,7 @@ place_of(struct audit_flood *flood, const char *event, uid_t uid)
 {
     struct audit_flood_kind *kind, *empty = NULL;
 
-    for (size_t i = 0; i < AUDIT_FLOOD_KINDS - 1; i++) {
+    for (size_t i = 0; i < AUDIT_FLOOD_KINDS; i++) {
         kind = &flood->kinds[i];
         if (kind->event != NULL && kind->uid == uid && strcmp(kind->event, event) == 0)
             return kind;

@@ -18,6 +18,24 @@ read_ms(clockid_t clock)
     return (int64_t)now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+#define TRIES 5
+#define APART_MS 100 /* more than that between the readings, and others ran meanwhile */
+
+/* Both as of one moment, or a busy machine would be told as a jump. */
+static void
+read_both(int64_t *ret_realtime_ms, int64_t *ret_boottime_ms)
+{
+    int64_t before_ms;
+
+    for (unsigned i = 0; i < TRIES; i++) {
+        before_ms = read_ms(CLOCK_BOOTTIME);
+        *ret_realtime_ms = read_ms(CLOCK_REALTIME);
+        *ret_boottime_ms = read_ms(CLOCK_BOOTTIME);
+        if (*ret_boottime_ms - before_ms <= APART_MS)
+            return;
+    }
+}
+
 int64_t
 clock_watch_jump(struct clock_watch *watch, int64_t realtime_ms, int64_t boottime_ms)
 {
@@ -35,11 +53,12 @@ void
 clock_watch_look(struct clock_watch *watch)
 {
     struct json_maker record;
-    int64_t jump_ms;
+    int64_t realtime_ms, boottime_ms, jump_ms;
 
     if (!watch->has_timer)
         return;
-    jump_ms = clock_watch_jump(watch, read_ms(CLOCK_REALTIME), read_ms(CLOCK_BOOTTIME));
+    read_both(&realtime_ms, &boottime_ms);
+    jump_ms = clock_watch_jump(watch, realtime_ms, boottime_ms);
     if (jump_ms == 0)
         return;
     log_warning("event=clock_jump by_ms=%lld", (long long)jump_ms);

@@ -212,6 +212,41 @@ test_published_consistency_proofs_hold(void **state)
     }
 }
 
+/* In memory of exactly its length: a sanitizer sees whoever reads on. */
+static void
+test_a_proof_that_is_no_whole_number_of_hashes_is_refused(void **state)
+{
+    uint8_t root[SHA256_LEN] = {0};
+
+    (void)state;
+    for (uint64_t from = 2; from < 8; from++)
+        for (size_t len = 0; len <= 4 * SHA256_LEN + 1; len++) {
+            uint8_t *exact = len == 0 ? NULL : calloc(1, len);
+
+            if (len % SHA256_LEN != 0 || len == 0) {
+                assert_int_equal(
+                    merkle_check_consistency(from, root, 8, root, ath_slice_of(exact, len)),
+                    ATH_ERR_PARSE);
+                assert_int_equal(
+                    merkle_root_from_leaf(root, from, 8, ath_slice_of(exact, len), root),
+                    ATH_ERR_PARSE);
+            }
+            free(exact);
+        }
+}
+
+static void
+test_a_proof_longer_than_any_tree_is_refused(void **state)
+{
+    static uint8_t proof[(MERKLE_MAX_PATH + 1) * SHA256_LEN];
+    uint8_t root[SHA256_LEN] = {0};
+    const struct ath_slice too_long = ath_slice_of(proof, sizeof(proof));
+
+    (void)state;
+    assert_int_equal(merkle_root_from_leaf(root, 1, UINT64_MAX, too_long, root), ATH_ERR_PARSE);
+    assert_int_equal(merkle_check_consistency(3, root, UINT64_MAX, root, too_long), ATH_ERR_PARSE);
+}
+
 static void
 test_consistency_of_sizes_that_cannot_be_is_refused(void **state)
 {
@@ -245,6 +280,8 @@ main(void)
         cmocka_unit_test(test_a_leaf_is_no_node),
         cmocka_unit_test(test_a_growing_tree_has_the_root_of_each_size),
         cmocka_unit_test(test_published_consistency_proofs_hold),
+        cmocka_unit_test(test_a_proof_that_is_no_whole_number_of_hashes_is_refused),
+        cmocka_unit_test(test_a_proof_longer_than_any_tree_is_refused),
         cmocka_unit_test(test_consistency_of_sizes_that_cannot_be_is_refused),
     };
 
