@@ -38,9 +38,7 @@ hsm_channel_done(struct hsm_channel *channel)
 bool
 hsm_channel_is_readable(const struct hsm_channel *channel)
 {
-    struct pollfd item = {.fd = channel->fd, .events = POLLIN};
-
-    return poll(&item, 1, 0) == 1;
+    return fd_poll_now(channel->fd, POLLIN) != 0;
 }
 
 ath_err

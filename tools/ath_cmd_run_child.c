@@ -197,7 +197,6 @@ static bool
 start_in_scope(const struct cmd_context *context, const char *name, const char *socket,
                struct run_child *child)
 {
-    struct pollfd ended = {.events = POLLIN};
     bool is_late;
     int status;
 
@@ -213,8 +212,7 @@ start_in_scope(const struct cmd_context *context, const char *name, const char *
         child->unit[0] = '\0';
         return true;
     }
-    ended.fd = child->fd;
-    is_late = poll(&ended, 1, 0) == 0; /* its end of the pair is open: it lives */
+    is_late = fd_poll_now(child->fd, POLLIN) == 0; /* its end of the pair is open: it lives */
     status = end_child(child, SIGKILL);
     say_no_scope(context, is_late, status);
     return false;

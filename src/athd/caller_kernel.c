@@ -46,17 +46,13 @@ caller_kernel_pidfd_open(pid_t pid)
 bool
 caller_kernel_is_alive(int pidfd)
 {
-    struct pollfd poller = {.fd = pidfd, .events = POLLIN};
-
-    return poll(&poller, 1, 0) == 0;
+    return fd_poll_now(pidfd, POLLIN) == 0;
 }
 
 bool
 caller_kernel_has_hung_up(int socket)
 {
-    struct pollfd poller = {.fd = socket};
-
-    return poll(&poller, 1, 0) != 0;
+    return fd_poll_now(socket, 0) != 0;
 }
 
 uint64_t

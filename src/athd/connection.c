@@ -1,6 +1,5 @@
 #include "athd/connection.h"
 
-#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -9,6 +8,7 @@
 #include "athd/consent.h"
 #include "athd/listener.h"
 #include "base/clock.h"
+#include "base/fd.h"
 #include "rpc/rpc_limits.h"
 
 #define CALLS_A_TURN 16u /* carried out before others have their turn */
@@ -85,11 +85,9 @@ connection_refuse(struct connection *connection, ath_err err, const struct why *
 static bool
 has_hung_up(const struct connection *connection)
 {
-    struct pollfd poll_fd = {.fd = -1, .events = 0};
+    int fd = -1;
 
-    if (uv_fileno((const uv_handle_t *)&connection->pipe, &poll_fd.fd) != 0)
-        return true;
-    return poll(&poll_fd, 1, 0) > 0 && (poll_fd.revents & (POLLHUP | POLLERR | POLLNVAL)) != 0;
+    return uv_fileno((const uv_handle_t *)&connection->pipe, &fd) != 0 || fd_poll_now(fd, 0) != 0;
 }
 
 bool

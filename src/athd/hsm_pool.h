@@ -74,6 +74,7 @@ ath_err hsm_pool_new(struct athd *athd, struct why *why, struct hsm_pool **ret_p
 void hsm_pool_start(struct hsm_pool *pool);
 /* Closes the helpers (end of file), calls done(ctx) when all have gone or were killed (2 s). */
 void hsm_pool_close(struct hsm_pool *pool, void (*done)(void *ctx), void *ctx);
+/* When it is closed, after the loop has turned once more: until then its timers are the loop's. */
 void hsm_pool_free(struct hsm_pool *pool);
 
 /* Name of the hsm for key.create: the first when name is NULL. NULL: there is none of this name. */

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -48,6 +49,18 @@ fd_read_exact(int fd, void *ret_bytes, size_t len)
         done += (size_t)n;
     }
     return ATH_OK;
+}
+
+short
+fd_poll_now(int fd, short events)
+{
+    struct pollfd item = {.fd = fd, .events = events};
+    int n;
+
+    do
+        n = poll(&item, 1, 0);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? POLLNVAL : item.revents;
 }
 
 ath_err

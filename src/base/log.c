@@ -8,6 +8,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/utf8.h"
 
 #define LINE_SIZE 1024
@@ -56,9 +57,7 @@ log_set_fd(int fd)
 static bool
 would_block(void)
 {
-    struct pollfd item = {.fd = log_fd, .events = POLLOUT};
-
-    return poll(&item, 1, 0) == 0;
+    return fd_poll_now(log_fd, POLLOUT) == 0;
 }
 
 /* One write, so that lines of several processes on one stderr do not mix; when it is gone there

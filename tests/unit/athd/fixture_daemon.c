@@ -10,7 +10,8 @@
 #include "base/file.h"
 #include "crypto/digest.h"
 
-#define PATIENCE_MS 30000
+#define PATIENCE_MS 100000 /* less than ctest has */
+#define LOOK_US 300
 
 void
 fixture_begin(struct fixture *fixture, const char *hsm_uri)
@@ -30,6 +31,7 @@ fixture_begin(struct fixture *fixture, const char *hsm_uri)
     fixture->athd.loop = &fixture->athd.loop_storage;
     signal(SIGPIPE, SIG_IGN);
     assert_int_equal(uv_loop_init(fixture->athd.loop), 0);
+    assert_int_equal(uv_timer_init(fixture->athd.loop, &fixture->patience), 0);
     assert_int_equal(deferred_queue_init(&fixture->athd.deferred, fixture->athd.loop), ATH_OK);
     assert_int_equal(request_table_init(&fixture->athd.requests, fixture->athd.loop), ATH_OK);
     store_queue_init(&fixture->athd.stores);
@@ -57,6 +59,7 @@ fixture_end(struct fixture *fixture)
     tenants_close(&fixture->athd);
     request_table_close(&fixture->athd.requests);
     deferred_queue_close(&fixture->athd.deferred);
+    uv_close((uv_handle_t *)&fixture->patience, NULL);
     uv_run(fixture->athd.loop, UV_RUN_DEFAULT);
     assert_int_equal(uv_loop_close(fixture->athd.loop), 0);
     tenants_free(&fixture->athd);
@@ -76,17 +79,26 @@ on_patience_over(uv_timer_t *timer)
 void
 fixture_run_until(struct fixture *fixture, const int *flag, int count)
 {
-    uv_timer_t patience;
     bool is_over = false;
 
-    assert_int_equal(uv_timer_init(fixture->athd.loop, &patience), 0);
-    patience.data = &is_over;
-    uv_timer_start(&patience, on_patience_over, PATIENCE_MS, 0);
+    fixture->patience.data = &is_over;
+    uv_timer_start(&fixture->patience, on_patience_over, PATIENCE_MS, 0);
     while (*flag < count && !is_over)
         uv_run(fixture->athd.loop, UV_RUN_ONCE);
-    uv_close((uv_handle_t *)&patience, NULL);
-    uv_run(fixture->athd.loop, UV_RUN_NOWAIT);
+    uv_timer_stop(&fixture->patience);
     assert_true(*flag >= count);
+}
+
+void
+fixture_run_until_so(struct fixture *fixture, bool (*is_so)(void *ctx), void *ctx)
+{
+    uint64_t ends_at_ns = uv_hrtime() + PATIENCE_MS * UINT64_C(1000000);
+
+    while (!is_so(ctx)) {
+        assert_true(uv_hrtime() < ends_at_ns);
+        fixture_turn(fixture);
+        usleep(LOOK_US);
+    }
 }
 
 void

@@ -12,6 +12,7 @@ struct fixture {
     struct athd athd;
     struct config config;
     struct tenant *tenant; /* the owner's */
+    uv_timer_t patience;
     char dir[64]; /* a private directory, removed at the end */
 };
 
@@ -20,8 +21,11 @@ void fixture_begin(struct fixture *fixture, const char *hsm_uri);
 /* Ends the loop and fails if a handle is left in it. */
 void fixture_end(struct fixture *fixture);
 
-/* Turns the loop until *flag is at least `count`; fails the test when that takes too long. */
+/* Turns the loop until *flag is at least `count`, and not once more; fails the test when that takes
+ * longer than any machine needs. */
 void fixture_run_until(struct fixture *fixture, const int *flag, int count);
+/* The same, for what no callback tells: until is_so(ctx). */
+void fixture_run_until_so(struct fixture *fixture, bool (*is_so)(void *ctx), void *ctx);
 /* One turn that does not wait. */
 void fixture_turn(struct fixture *fixture);
 

@@ -72,6 +72,7 @@ token_stop_pool(void)
          turns++)
         uv_run(token_fixture.athd.loop, UV_RUN_ONCE);
     assert_true(consent_is_idle(token_fixture.athd.consent));
+    fixture_turn(&token_fixture); /* what was closed is so after a turn */
     consent_free(token_fixture.athd.consent);
     hsm_pool_free(token_fixture.athd.hsms);
 }
@@ -139,16 +140,31 @@ token_count(const char *file, const char *text)
     return found;
 }
 
+struct saying {
+    const char *file, *text;
+    int count;
+};
+
+static bool
+is_said(void *ctx)
+{
+    const struct saying *saying = ctx;
+
+    return token_count(saying->file, saying->text) >= saying->count;
+}
+
+void
+token_run_until_count(const char *file, const char *text, int count)
+{
+    struct saying saying = {file, text, count};
+
+    fixture_run_until_so(&token_fixture, is_said, &saying);
+}
+
 void
 token_run_until_file_says(const char *file, const char *text)
 {
-    int turns;
-
-    for (turns = 0; token_count(file, text) == 0 && turns < 60000; turns++) {
-        uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
-        usleep(500);
-    }
-    assert_true(token_count(file, text) > 0);
+    token_run_until_count(file, text, 1);
 }
 
 bool
@@ -165,16 +181,30 @@ token_status_has(const char *name, const char *value)
     return has;
 }
 
+struct member {
+    const char *name, *value;
+};
+
+static bool
+is_in_status(void *ctx)
+{
+    const struct member *member = ctx;
+
+    return token_status_has(member->name, member->value);
+}
+
+void
+token_run_until_status(const char *name, const char *value)
+{
+    struct member member = {name, value};
+
+    fixture_run_until_so(&token_fixture, is_in_status, &member);
+}
+
 void
 token_run_until_state(const char *state)
 {
-    int turns;
-
-    for (turns = 0; !token_status_has("state", state) && turns < 60000; turns++) {
-        uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
-        usleep(500);
-    }
-    assert_true(token_status_has("state", state));
+    token_run_until_status("state", state);
 }
 
 void

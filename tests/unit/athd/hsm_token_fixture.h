@@ -39,8 +39,10 @@ void token_sign_ends(size_t job, const char *message, bool wants_pin, ath_err ex
 /* How often `text` stands in a file of the test's: "seen" (requests that came to the helper),
  * "prompter". */
 int token_count(const char *file, const char *text);
+void token_run_until_count(const char *file, const char *text, int count);
 void token_run_until_file_says(const char *file, const char *text);
 bool token_status_has(const char *name, const char *value);
+void token_run_until_status(const char *name, const char *value);
 void token_run_until_state(const char *state);
 void token_touch(const char *name);
 

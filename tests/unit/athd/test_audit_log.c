@@ -61,6 +61,7 @@ close_log(void)
 
     audit_log_close(fixture.athd.audit, on_closed, &closed);
     fixture_run_until(&fixture, &closed, before + 1);
+    fixture_turn(&fixture); /* what was closed is so after a turn */
     audit_log_free(fixture.athd.audit);
 }
 

@@ -4,8 +4,6 @@
 
 #include "athd/hsm_throttle.h"
 
-#include <unistd.h>
-
 #define LOGIN_OF_3 "8 3 pin=1" /* as the fake helper notes it: op, key, where the PIN is from */
 
 static struct hsm_key_ref
@@ -105,6 +103,7 @@ static void
 test_five_tries_then_a_pause_that_survives_a_restart(void **state)
 {
     (void)state;
+    fake_clock_set(1700000000); /* it stands: no pause is over, however long this takes */
     token_begin("swtpm:key-pin+wrong", "yes");
     for (size_t i = 0; i < 5; i++) {
         sign(i, 3);
@@ -132,6 +131,7 @@ test_one_key_under_two_numbers_is_one_question_and_one_try(void **state)
     struct hsm_key_ref copy = ref_of(2);
 
     (void)state;
+    fake_clock_set(1700000000); /* it stands: no pause is over, however long this takes */
     token_begin("swtpm:key-pin+wrong", "yes");
     copy.jkt = ref_of(3).jkt;
     sign(0, 3);
@@ -215,6 +215,7 @@ static void
 test_helper_that_is_lost_at_a_pin_counts_as_a_try(void **state)
 {
     (void)state;
+    fake_clock_set(1700000000); /* it stands: no pause is over, however long this takes */
     token_begin("swtpm:key-pin+login-crash", "yes");
     for (size_t i = 0; i < 5; i++) {
         sign(i, 3);
@@ -298,11 +299,7 @@ test_new_pin_is_asked_for_by_the_helper(void **state)
     assert_int_equal(
         hsm_pool_key_create_with_pin(token_fixture.athd.hsms, "one", 1, "k", &params, &job),
         ATH_OK);
-    for (int i = 0; i < 60000 && token_count("seen", "2 0 pin=1") < 2; i++) {
-        uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
-        usleep(500);
-    }
-    assert_int_equal(token_count("seen", "2 0 pin=1"), 2);
+    token_run_until_count("seen", "2 0 pin=1", 2);
     hsm_job_cancel(job, ATH_ERR_USER_DENIED);
     ends(1, ATH_ERR_USER_DENIED);
     sign(2, 5);

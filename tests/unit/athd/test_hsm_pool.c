@@ -63,6 +63,7 @@ end(void)
 {
     hsm_pool_close(fixture.athd.hsms, on_closed, &closed);
     fixture_run_until(&fixture, &closed, 1);
+    fixture_turn(&fixture); /* what was closed is so after a turn */
     hsm_pool_free(fixture.athd.hsms);
     fixture_end(&fixture);
 }
@@ -316,19 +317,23 @@ test_crash_at_each_try_fails_the_job_but_not_the_pool(void **state)
     }
 }
 
+static bool
+has_had_its_fault(void *ctx)
+{
+    (void)ctx;
+    return access(fixture_path(&fixture, "had-fault"), F_OK) == 0;
+}
+
 static void
 test_hanging_helper_is_killed_and_the_job_repeated(void **state)
 {
     struct result result;
-    int turns;
 
     (void)state;
     fake_clock_set(1000000);
     begin("swtpm:hang-once");
     sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
-    for (turns = 0; access(fixture_path(&fixture, "had-fault"), F_OK) != 0 && turns < 10000;
-         turns++)
-        uv_run(fixture.athd.loop, UV_RUN_ONCE);
+    fixture_run_until_so(&fixture, has_had_its_fault, NULL);
     fixture_turn(&fixture); /* the key is open: not progress of the time after */
     fake_clock_move(11);
     fixture_run_until(&fixture, &completions, 1);
@@ -376,26 +381,34 @@ test_forgotten_key_is_opened_again(void **state)
     end();
 }
 
+static bool
+is_in_state(void *ctx)
+{
+    struct json *status = NULL;
+    bool is_so;
+
+    assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
+    is_so = strcmp(json_get_string(json_first(status), "state"), ctx) == 0;
+    json_free(status);
+    return is_so;
+}
+
 static void
 test_absent_hsm_is_waited_for_until_the_deadline(void **state)
 {
-    struct json *status = NULL;
+    char absent[] = "absent";
     struct result result;
 
     (void)state;
     fake_clock_set(1000000);
     begin("swtpm:absent");
     sign(&result, 1, 1, HSM_PRIORITY_NORMAL, "m");
-    while (fixture.athd.counters.helper_restarts == 0 &&
-           access(fixture_path(&fixture, "seen"), F_OK) != 0)
-        uv_run(fixture.athd.loop, UV_RUN_ONCE);
+    fixture_run_until_so(&fixture, is_in_state, absent);
     assert_int_equal(result.done, 0);
     fake_clock_move(31);
     fixture_run_until(&fixture, &completions, 1);
     assert_int_equal(result.err, ATH_ERR_HSM_UNAVAILABLE);
-    assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
-    assert_string_equal(json_get_string(json_first(status), "state"), "absent");
-    json_free(status);
+    assert_true(is_in_state(absent));
     end();
 }
 
@@ -417,22 +430,14 @@ test_states_tell_refusal_and_missing_helper_apart_from_absence(void **state)
 {
     static const char *const faults[] = {"swtpm:refuse", "swtpm:no-start"};
     struct json *status = NULL;
-    const char *now;
+    char failed[] = "failed";
     size_t i;
-    int turns;
 
     (void)state;
     for (i = 0; i < sizeof(faults) / sizeof(faults[0]); i++) {
         begin(faults[i]);
-        for (turns = 0; turns < 1000; turns++) {
-            uv_run(fixture.athd.loop, UV_RUN_ONCE);
-            assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
-            now = json_get_string(json_first(status), "state");
-            if (strcmp(now, "failed") == 0)
-                break;
-            json_free(status);
-        }
-        assert_true(turns < 1000);
+        fixture_run_until_so(&fixture, is_in_state, failed);
+        assert_int_equal(hsm_pool_status(fixture.athd.hsms, &status), ATH_OK);
         assert_non_null(json_get_string(json_first(status), "message"));
         json_free(status);
         end();

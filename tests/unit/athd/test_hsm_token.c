@@ -395,12 +395,12 @@ test_on_one_terminal_pins_are_asked_one_after_the_other(void **state)
     setenv("FAKE_PROMPTER", "silent", 1);
     token_sign(1, "b", true);
     token_sign(2, "c", true);
-    token_run_until_file_says("seen", "6 3 pin=1");
+    token_run_until_count("prompter", "START", 2); /* the login's and one */
     for (turns = 0; turns < 50; turns++) {
         fixture_turn(&token_fixture);
         usleep(1000);
     }
-    assert_int_equal(token_count("prompter", "START"), 2); /* the login's and one */
+    assert_int_equal(token_count("prompter", "START"), 2);
     token_end();
     unsetenv("GPG_TTY");
 }
@@ -443,10 +443,7 @@ test_why_a_token_is_absent_is_logged_once_for_each_reason(void **state)
     log_set_fd(fd);
     token_sign_ends(0, "a", false, ATH_ERR_HSM_UNAVAILABLE);
     token_touch("unplug");
-    for (int i = 0; i < 60000 && !token_status_has("message", "no reader is there"); i++) {
-        uv_run(token_fixture.athd.loop, UV_RUN_NOWAIT);
-        usleep(500);
-    }
+    token_run_until_status("message", "no reader is there");
     token_sign_ends(1, "b", false, ATH_ERR_HSM_UNAVAILABLE);
     assert_true(token_status_has("state", "absent"));
     log_set_fd(STDERR_FILENO);

@@ -1,11 +1,28 @@
 #include "tests/support/support.h"
 
+#include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+
+static unsigned interrupted; /* so many calls of poll(2) still end with EINTR */
+
+int __real_poll(struct pollfd *items, nfds_t count, int timeout_ms);
+int __wrap_poll(struct pollfd *items, nfds_t count, int timeout_ms);
+
+int
+__wrap_poll(struct pollfd *items, nfds_t count, int timeout_ms)
+{
+    if (interrupted == 0)
+        return __real_poll(items, count, timeout_ms);
+    interrupted--;
+    errno = EINTR;
+    return -1;
+}
 
 static void
 test_what_is_written_is_read_exactly(void **state)
@@ -54,6 +71,30 @@ test_nonblocking_is_set(void **state)
     fd_close(&ends[1]);
 }
 
+/* The kernel ends poll(2) so although it does not wait, when a child ends in that moment, say. */
+static void
+test_a_signal_changes_nothing_of_what_is_polled(void **state)
+{
+    int ends[2];
+
+    (void)state;
+    assert_int_equal(pipe(ends), 0);
+    for (unsigned times = 0; times < 3; times++) {
+        interrupted = times;
+        assert_int_equal(fd_poll_now(ends[0], POLLIN), 0);
+        assert_int_equal(interrupted, 0);
+    }
+    assert_int_equal(fd_write_all(ends[1], ath_slice_of("x", 1)), ATH_OK);
+    interrupted = 2;
+    assert_int_equal(fd_poll_now(ends[0], POLLIN), POLLIN);
+    assert_int_equal(fd_poll_now(ends[0], 0), 0);
+    fd_close(&ends[1]);
+    interrupted = 2;
+    assert_int_equal(fd_poll_now(ends[0], 0), POLLHUP);
+    fd_close(&ends[0]);
+    assert_int_equal(fd_poll_now(9999, POLLIN), POLLNVAL);
+}
+
 static void
 test_a_child_keeps_only_the_descriptors_below(void **state)
 {
@@ -80,6 +121,7 @@ main(void)
         cmocka_unit_test(test_what_is_written_is_read_exactly),
         cmocka_unit_test(test_a_closed_peer_is_an_error_and_no_signal),
         cmocka_unit_test(test_nonblocking_is_set),
+        cmocka_unit_test(test_a_signal_changes_nothing_of_what_is_polled),
         cmocka_unit_test(test_a_child_keeps_only_the_descriptors_below),
     };
 

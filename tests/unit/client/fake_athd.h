@@ -44,7 +44,7 @@ fake_athd_start(struct fake_athd *athd, fake_athd_fn *serve)
         athd->child = fork();
     }
     if (athd->child == 0) {
-        alarm(60);
+        alarm(600);
         if ((fd = accept(listener, NULL, NULL)) >= 0)
             serve(fd);
         _exit(0);

@@ -5,6 +5,7 @@
 #include "ath/client.h"
 
 #define LINE 4096
+#define PATIENCE_MS 100000
 
 static struct ath_client *
 connect_to(struct fake_athd *athd, fake_athd_fn *serve)
@@ -14,7 +15,7 @@ connect_to(struct fake_athd *athd, fake_athd_fn *serve)
     fake_athd_start(athd, serve);
     assert_non_null(client);
     assert_int_equal(ath_client_connect(client, athd->path), ATH_OK);
-    ath_client_set_timeout(client, 20000);
+    ath_client_set_timeout(client, PATIENCE_MS);
     return client;
 }
 
@@ -181,7 +182,7 @@ wait_for_events(struct ath_client *client, size_t count)
 
     assert_int_equal(ath_client_take_in(client), ATH_OK);
     while (ath_client_events_kept(client) < count) {
-        assert_int_equal(poll(&entry, 1, 20000), 1);
+        assert_int_equal(poll(&entry, 1, PATIENCE_MS), 1);
         assert_int_equal(ath_client_take_in(client), ATH_OK);
     }
 }
@@ -316,7 +317,7 @@ test_an_athd_that_ends_is_noticed_by_who_takes_in(void **state)
     struct pollfd entry = {.fd = ath_client_fd(client), .events = POLLIN};
 
     (void)state;
-    assert_int_equal(poll(&entry, 1, 20000), 1);
+    assert_int_equal(poll(&entry, 1, PATIENCE_MS), 1);
     assert_int_equal(ath_client_take_in(client), ATH_ERR_UNREACHABLE);
     assert_non_null(strstr(cause_of(client), "closed"));
     end(client, &athd);

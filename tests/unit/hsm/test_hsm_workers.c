@@ -6,8 +6,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 static const struct hsm_pin_request no_pin = {0};
 
 static void
@@ -92,26 +90,28 @@ test_signature_that_does_not_verify_never_leaves(void **state)
     assert_int_equal(scene_answer(scene, 100, ATH_ERR_HSM_ERROR).data.len, 0);
 }
 
-/* An answer that waits for another to leave with it must not wait for ever when that has left. */
+/* An answer that waits for another to leave with it must not wait for ever when that has left. The
+ * main loop sends what waits when it looks after the token each second: here it never does. */
 static void
 test_no_answer_is_left_behind(void **state)
 {
+    static struct hsm_ops ops;
+    static const struct hsm_ops *const backends[] = {&ops, NULL};
     struct scene *scene = *state;
-    uint64_t slowest = 0, since;
 
+    ops = token_ops;
+    ops.check = NULL;
+    scene->options.backends = backends;
     token.parallel = 3;
     scene_start(scene);
     scene_open(scene, "plain");
     for (unsigned round = 0; round < 500; round++) {
-        since = clock_monotonic_ms();
         for (uint32_t i = 0; i < 3; i++)
             scene_sign(scene, 100 + i, no_pin);
         for (uint32_t i = 0; i < 3; i++)
             assert_int_equal(scene_take(scene).err, ATH_OK);
-        since = clock_monotonic_ms() - since;
-        slowest = since > slowest ? since : slowest;
     }
-    assert_true(slowest < 900); /* the main loop looks after a second */
+    assert_int_equal(scene_end(scene), ATH_OK);
 }
 
 static void

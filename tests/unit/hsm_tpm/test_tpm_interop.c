@@ -4,9 +4,12 @@
 #include <signal.h>
 #include <stdio.h>
 #include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 #include "crypto/digest.h"
@@ -50,14 +53,25 @@ start_swtpm(struct shared *shared)
     }
 }
 
-static void
-wait_for_socket(const struct shared *shared)
+static bool
+takes_connections(const struct shared *shared, const char *name)
 {
-    char path[96];
+    struct sockaddr_un address = {.sun_family = AF_UNIX};
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bool does;
 
-    (void)snprintf(path, sizeof(path), "%s/sock.ctrl", shared->dir);
+    (void)snprintf(address.sun_path, sizeof(address.sun_path), "%s/%s", shared->dir, name);
+    does = connect(fd, (const struct sockaddr *)&address, sizeof(address)) == 0;
+    fd_close(&fd);
+    return does;
+}
+
+/* A file is there from bind(2) on, and the one before the other. */
+static void
+wait_for_sockets(const struct shared *shared)
+{
     for (unsigned i = 0; i < 6000; i++) {
-        if (access(path, F_OK) == 0)
+        if (takes_connections(shared, "sock.ctrl") && takes_connections(shared, "sock"))
             return;
         (void)usleep(10000);
     }
@@ -76,7 +90,7 @@ setup(void **state)
     assert_int_equal(crypto_init(), ATH_OK);
     make_temp_dir(shared->dir);
     start_swtpm(shared);
-    wait_for_socket(shared);
+    wait_for_sockets(shared);
     (void)snprintf(tcti, sizeof(tcti), "swtpm:path=%s/sock", shared->dir);
     assert_int_equal(setenv("TPM2OPENSSL_TCTI", tcti, 1), 0);
     return 0;
