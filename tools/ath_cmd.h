@@ -162,6 +162,5 @@ void cmd_note(const struct cmd_context *context, const char *fmt, ...) ATH_PRINT
 
 cmd_run_fn cmd_run_call, cmd_run_events, cmd_run_status, cmd_run_doctor, cmd_run_handshake,
     cmd_run_receive;
-cmd_show_fn cmd_show_key;
 
 #endif

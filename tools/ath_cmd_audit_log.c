@@ -101,8 +101,9 @@ cmd_audit_put_members(const struct json *record, const char *const *left_out, st
     }
 }
 
-void
-cmd_audit_put_caller(const struct json *record, struct ath_buf *out)
+/* "python3[4711] shop.service" */
+static void
+put_caller(const struct json *record, struct ath_buf *out)
 {
     const struct json *caller = json_get(record, "caller");
     const char *exe = json_get_string(caller, "exe"), *unit = json_get_string(caller, "unit");
@@ -142,7 +143,7 @@ cmd_audit_print_line(const struct cmd_context *context, const struct json *recor
     }
     (void)json_get_int(record, "index", &index);
     cmd_audit_put_members(record, noise, &text);
-    cmd_audit_put_caller(record, &caller);
+    put_caller(record, &caller);
     printf("%7" PRId64 " ", index);
     cmd_print_text(stdout, time != NULL ? time : "-");
     printf(" ");

@@ -20,7 +20,5 @@ void cmd_audit_print_line(const struct cmd_context *context, const struct json *
 /* What a record says beside its place, time, event and caller: "key=agent scopes=mail:read". */
 void cmd_audit_put_members(const struct json *record, const char *const *left_out,
                            struct ath_buf *out);
-/* "python3[4711] shop.service" */
-void cmd_audit_put_caller(const struct json *record, struct ath_buf *out);
 
 #endif

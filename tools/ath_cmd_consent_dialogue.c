@@ -11,8 +11,9 @@
 
 /* ---- the list ---- */
 
-bool
-dialogue_is_same(const struct json *a, const struct json *b)
+/* The same id. */
+static bool
+is_same(const struct json *a, const struct json *b)
 {
     const struct json *id_a = json_get(a, "id"), *id_b = json_get(b, "id");
 
@@ -31,7 +32,7 @@ find(const struct consent_dialogue *dialogue, const struct json *like)
 {
     const struct json *question = dialogue_first(dialogue);
 
-    while (question != NULL && !dialogue_is_same(question, like))
+    while (question != NULL && !is_same(question, like))
         question = json_next(question);
     return question;
 }
@@ -226,7 +227,7 @@ consent_dialogue_event(struct consent_dialogue *dialogue, const struct json *eve
     const char *state = json_get_string(event, "state");
     const char *reason = json_get_string(event, "reason");
 
-    if (state == NULL || dialogue->shown == NULL || !dialogue_is_same(event, dialogue->shown))
+    if (state == NULL || dialogue->shown == NULL || !is_same(event, dialogue->shown))
         return;
     if (strcmp(state, "approved") == 0)
         dialogue->fate = " was answered elsewhere: yes.";
@@ -244,7 +245,7 @@ dialogue_go_on(struct consent_dialogue *dialogue, const struct consent_moment *m
     const struct json *next = find(dialogue, dialogue->shown);
 
     next = next == NULL || json_next(next) == NULL ? dialogue_first(dialogue) : json_next(next);
-    if (next != NULL && !dialogue_is_same(next, dialogue->shown)) {
+    if (next != NULL && !is_same(next, dialogue->shown)) {
         take_up(dialogue, next, moment);
         return;
     }

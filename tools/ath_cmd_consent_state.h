@@ -55,7 +55,6 @@ struct consent_dialogue {
 /* The newest list's first question; NULL: none. */
 const struct json *dialogue_first(const struct consent_dialogue *dialogue);
 size_t dialogue_waiting(const struct consent_dialogue *dialogue);
-bool dialogue_is_same(const struct json *a, const struct json *b); /* the same id */
 /* Shows the question behind the one that stands there. */
 void dialogue_go_on(struct consent_dialogue *dialogue, const struct consent_moment *moment);
 /* Forgets the answer as it was made. */

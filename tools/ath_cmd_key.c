@@ -104,8 +104,8 @@ is_pkcs11(const struct json *object, const char *member)
     return kind != NULL && strcmp(kind, "pkcs11") == 0;
 }
 
-void
-cmd_show_key(const struct cmd_context *context, const struct json *result)
+static void
+show_key(const struct cmd_context *context, const struct json *result)
 {
     cmd_print_fields(result, key_fields);
     if (json_is_true(json_get(result, "software")))
@@ -169,7 +169,7 @@ const struct cmd cmd_key_group[] = {
      .run = run_with_hardware,
      .summary = "Make a key inside the hardware",
      .options = create_options,
-     .show_with = cmd_show_key,
+     .show_with = show_key,
      .about =
          "A user key signs your grants and confirmations, a client key an AI agent's side of the\n"
          "handshake, a server key an application's. The PIN of a TPM's key has 4 to 32 "
@@ -194,7 +194,7 @@ const struct cmd cmd_key_group[] = {
      .method = "key.get",
      .summary = "All about a key",
      .options = name_options,
-     .show_with = cmd_show_key,
+     .show_with = show_key,
      .examples = "  ath key show travel\n"},
     {.noun = "key",
      .verb = "delete",
@@ -216,7 +216,7 @@ const struct cmd cmd_key_group[] = {
      .summary = "Adopt a key that already is in this hardware",
      .options = import_options,
      .either = {"--tss2", "--pkcs11-uri"},
-     .show_with = cmd_show_key,
+     .show_with = show_key,
      .about =
          "From a TPM by its TSS2 file, from a PKCS#11 token by its URI (RFC 7512;\n"
          "p11tool --list-keys --login shows them); no slot and no PIN stands in it. The PIN of a\n"

@@ -18,7 +18,6 @@
 
 #define GONE_WAIT_MS 2000
 #define GONE_LOOK_MS 10
-#define KEYS_MAX 64
 
 extern char **environ;
 

@@ -232,12 +232,6 @@ audit_follower_forget(struct audit_follower *follower, struct audit_reach *reach
         }
 }
 
-const struct audit_head *
-audit_follower_head(const struct audit_follower *follower)
-{
-    return &follower->head;
-}
-
 const char *
 audit_follower_failure(const struct audit_follower *follower)
 {

@@ -30,8 +30,6 @@ ath_err audit_follower_new(struct athd *athd, const struct audit_head *newest,
 void audit_follower_reach(struct audit_follower *follower, struct audit_reach *reach);
 /* It will not be called; fine if it was. */
 void audit_follower_forget(struct audit_follower *follower, struct audit_reach *reach);
-/* How far it has come; behind the log by a moment. size 0 before it has begun. */
-const struct audit_head *audit_follower_head(const struct audit_follower *follower);
 /* Why it does not get on; NULL: it does. */
 const char *audit_follower_failure(const struct audit_follower *follower);
 

@@ -10,7 +10,6 @@
 #include "athd/audit_cursor.h"
 #include "base/json.h"
 
-#define AUDIT_QUERY_LIMIT_MAX 1000
 #define AUDIT_QUERY_BYTES_MAX 196608u /* of the records of one answer */
 
 /* What a record must have; NULL and false: anything. Borrowed. */

@@ -244,8 +244,8 @@ caller_descends(const struct caller *caller, const struct caller *ancestor)
 
 /* ---- telling ---- */
 
-const char *
-caller_namespace_name(enum caller_namespace name_space)
+static const char *
+namespace_name(enum caller_namespace name_space)
 {
     static const char *const names[] = {"unseen", "same", "other"};
 
@@ -283,7 +283,7 @@ caller_put(const struct caller *caller, struct json_maker *record, const char *n
         json_put_int(&object, "start_ticks", (int64_t)caller->start_ticks);
     put_process(caller, &object);
     if (caller->pid == 0 || caller->name_space == CALLER_OTHER)
-        json_put_string(&object, "namespace", caller_namespace_name(caller->name_space));
+        json_put_string(&object, "namespace", namespace_name(caller->name_space));
     json_put_maker(record, name, &object);
 }
 
@@ -301,7 +301,7 @@ caller_put_all(const struct caller *caller, struct json_maker *result, const cha
         json_put_int(&groups, NULL, caller->groups[i]);
     json_put_maker(&object, "groups", &groups);
     json_put_bool(&object, "proven", caller->is_proven);
-    json_put_string(&object, "namespace", caller_namespace_name(caller->name_space));
+    json_put_string(&object, "namespace", namespace_name(caller->name_space));
     put_process(caller, &object);
     if (caller->exe[0] != '\0' && caller->exe_file.inode < 1ULL << 53)
         json_put_int(&object, "exe_inode", (int64_t)caller->exe_file.inode);

@@ -79,9 +79,6 @@ bool caller_is_still(const struct caller *caller);
  * that has cut itself loose (its parent ended) comes from nobody. */
 bool caller_descends(const struct caller *caller, const struct caller *ancestor);
 
-/* "same", "other", "unseen" */
-const char *caller_namespace_name(enum caller_namespace name_space);
-
 /* For records: uid, pid, start_ticks, exe, verity, unit, slice, namespace, grant; what is not known
  * or usual is left out. */
 void caller_put(const struct caller *caller, struct json_maker *record, const char *name);

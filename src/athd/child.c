@@ -90,9 +90,3 @@ child_kill(struct child *child, int signal_number)
         kill(-child->pid, signal_number); /* no such group yet: the child itself, below */
     kill(child->pid, signal_number);
 }
-
-long
-child_pid(const struct child *child)
-{
-    return (long)child->pid;
-}

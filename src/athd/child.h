@@ -16,6 +16,5 @@ ath_err child_start(uv_loop_t *loop, const struct spawn_params *params, child_en
                     void *ctx, struct child **ret_child) ATH_MUST_USE;
 /* With own_group all its descendants get it, too. */
 void child_kill(struct child *child, int signal_number);
-long child_pid(const struct child *child);
 
 #endif

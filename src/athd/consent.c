@@ -52,35 +52,23 @@ consent_end_windows_of_key(struct consent *consent, uid_t tenant, const char *ke
         consent_windows_end_key(&consent->windows, tenant, key);
 }
 
-static void
-end_questions(struct consent *consent, uid_t tenant, const char *key, ath_err answer)
-{
-    struct consent_question *question, *next;
-
-    for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
-        next = TAILQ_NEXT(question, entry);
-        if (question->asker.tenant == tenant &&
-            (key == NULL || (question->about.key != NULL && strcmp(question->about.key, key) == 0)))
-            consent_question_end(question, answer);
-    }
-}
-
-void
-consent_end_questions(struct consent *consent, uid_t tenant, ath_err answer)
-{
-    end_questions(consent, tenant, NULL, answer);
-}
-
 void
 consent_end_frozen(struct consent *consent, uid_t tenant, const char *key)
 {
+    struct consent_question *question, *next;
+
     if (consent == NULL)
         return;
     if (key != NULL)
         consent_windows_end_key(&consent->windows, tenant, key);
     else
         (void)consent_windows_end_tenant(&consent->windows, tenant);
-    end_questions(consent, tenant, key, ATH_ERR_POLICY_DENIED);
+    for (question = TAILQ_FIRST(&consent->questions); question != NULL; question = next) {
+        next = TAILQ_NEXT(question, entry);
+        if (question->asker.tenant == tenant &&
+            (key == NULL || (question->about.key != NULL && strcmp(question->about.key, key) == 0)))
+            consent_question_end(question, ATH_ERR_POLICY_DENIED);
+    }
 }
 
 /* ---- programs that attend ---- */

@@ -83,8 +83,6 @@ size_t consent_waiting(const struct consent *consent); /* questions, of all tena
 void consent_end_windows(struct consent *consent);
 void consent_end_windows_of(struct consent *consent, uid_t tenant);
 void consent_end_windows_of_key(struct consent *consent, uid_t tenant, const char *key);
-/* This tenant's questions end with this answer. */
-void consent_end_questions(struct consent *consent, uid_t tenant, ath_err answer);
 /* A key (NULL: all of the tenant's) has been frozen: nothing is asked for it, or allowed to it, any
  * more. */
 void consent_end_frozen(struct consent *consent, uid_t tenant, const char *key);

@@ -213,17 +213,6 @@ method_put_party(struct consent_text *text, const struct tenant *tenant, const c
 /* ---- errors ---- */
 
 struct json *
-method_data(const char *name, const char *text)
-{
-    struct json_maker data;
-    struct json *object = NULL;
-
-    json_object_begin(&data);
-    json_put_string(&data, name, text);
-    return json_maker_end(&data, &object) == ATH_OK ? object : NULL;
-}
-
-struct json *
 method_hardware(uint32_t native, uint8_t tries_left, uint32_t retry_after_s)
 {
     struct json_maker data;

@@ -58,7 +58,5 @@ void method_put_party(struct consent_text *text, const struct tenant *tenant, co
 /* {native, tries_left, retry_after} of a failed signature or key, as far as they are not 0; NULL:
  * nothing to say. */
 struct json *method_hardware(uint32_t native, uint8_t tries_left, uint32_t retry_after_s);
-/* {name: text}; NULL when out of memory. */
-struct json *method_data(const char *name, const char *text);
 
 #endif

@@ -23,20 +23,20 @@ policy_refuse(const struct policy_reading *reading, const struct json *node, con
 
 /* ---- lists: one value stands for a list of one ---- */
 
-const struct json *
-policy_list_first(const struct json *value)
+static const struct json *
+first_of(const struct json *value)
 {
     return json_is_array(value) ? json_first(value) : value;
 }
 
-const struct json *
-policy_list_next(const struct json *value, const struct json *entry)
+static const struct json *
+next_of(const struct json *value, const struct json *entry)
 {
     return json_is_array(value) ? json_next(entry) : NULL;
 }
 
-ath_err
-policy_list_count(const struct policy_reading *reading, const struct json *value, size_t *ret_count)
+static ath_err
+count_entries(const struct policy_reading *reading, const struct json *value, size_t *ret_count)
 {
     size_t count = json_is_array(value) ? json_count(value) : 1;
 
@@ -60,11 +60,11 @@ policy_list_texts(const struct policy_reading *reading, const struct json *value
     size_t count = 0;
     ath_err err;
 
-    if ((err = policy_list_count(reading, value, &count)) != ATH_OK)
+    if ((err = count_entries(reading, value, &count)) != ATH_OK)
         return err;
     if ((texts->items = calloc(count, sizeof(*texts->items))) == NULL)
         return ATH_ERR_NOMEM;
-    for (entry = policy_list_first(value); entry != NULL; entry = policy_list_next(value, entry)) {
+    for (entry = first_of(value); entry != NULL; entry = next_of(value, entry)) {
         const char *text = json_string(entry);
 
         if (text == NULL || *text == '\0' || strlen(text) > POLICY_TEXT_MAX)
@@ -97,10 +97,9 @@ policy_list_numbers(const struct policy_reading *reading, const struct json *val
     int64_t number;
     ath_err err;
 
-    if ((err = policy_list_count(reading, value, &count)) != ATH_OK)
+    if ((err = count_entries(reading, value, &count)) != ATH_OK)
         return err;
-    for (entry = policy_list_first(value); entry != NULL && err == ATH_OK;
-         entry = policy_list_next(value, entry)) {
+    for (entry = first_of(value); entry != NULL && err == ATH_OK; entry = next_of(value, entry)) {
         if (!json_int(entry, &number) || number < 0 || number >= max)
             return policy_refuse(reading, entry,
                                  "\"%s\" must be a number from 0 to %" PRId64 ", or a list of them",

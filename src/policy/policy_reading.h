@@ -18,12 +18,8 @@ struct policy_reading {
 ath_err policy_refuse(const struct policy_reading *reading, const struct json *node,
                       const char *fmt, ...) ATH_PRINTF(3, 4);
 
-/* Lists: one value stands for a list of one. */
-const struct json *policy_list_first(const struct json *value);
-const struct json *policy_list_next(const struct json *value, const struct json *entry);
-/* 1 to POLICY_LIST_MAX entries. */
-ath_err policy_list_count(const struct policy_reading *reading, const struct json *value,
-                          size_t *ret_count) ATH_MUST_USE;
+/* Lists of 1 to POLICY_LIST_MAX entries; one value stands for a list of one. */
+
 /* Texts that are not empty, borrowed from the tree. The list is the caller's. */
 ath_err policy_list_texts(const struct policy_reading *reading, const struct json *value,
                           struct policy_texts *texts) ATH_MUST_USE;

@@ -403,16 +403,6 @@ audit_notes_newest(const struct audit_notes *notes)
     return notes->count != 0 ? &notes->notes[notes->count - 1] : NULL;
 }
 
-const struct audit_note *
-audit_notes_find(const struct audit_notes *notes, uint64_t size)
-{
-    const struct audit_note key = {.checkpoint = {.size = size}};
-
-    return notes->count == 0
-               ? NULL
-               : bsearch(&key, notes->notes, notes->count, sizeof(notes->notes[0]), compare_notes);
-}
-
 ath_err
 audit_note_read(const char *dir, uint64_t size, struct why *why, struct ath_buf *note)
 {

@@ -57,8 +57,6 @@ void audit_notes_done(struct audit_notes *notes); /* an empty one is fine */
 
 /* The newest; NULL: there is none. */
 const struct audit_note *audit_notes_newest(const struct audit_notes *notes);
-/* The one of this size; NULL: there is none. */
-const struct audit_note *audit_notes_find(const struct audit_notes *notes, uint64_t size);
 
 /* The file of a note: dir/checkpoints/SIZE, appended. ATH_ERR_NOT_FOUND, ATH_ERR_IO,
  * ATH_ERR_NOMEM. */

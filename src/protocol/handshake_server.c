@@ -369,12 +369,6 @@ handshake_server_traceparent(const struct handshake_server *server)
     return server->traceparent;
 }
 
-const char *
-handshake_server_request_id(const struct handshake_server *server)
-{
-    return server->confirmation.request_id[0] == '\0' ? NULL : server->confirmation.request_id;
-}
-
 void
 handshake_server_take_result(struct handshake_server *server, struct handshake_result *ret_result)
 {

@@ -70,7 +70,6 @@ const uint8_t *handshake_server_t5(const struct handshake_server *server);
 const char *handshake_server_client_did(const struct handshake_server *server);
 const char *handshake_server_user_did(const struct handshake_server *server); /* NULL before M5 */
 const char *handshake_server_traceparent(const struct handshake_server *server); /* M1's; NULL */
-const char *handshake_server_request_id(const struct handshake_server *server); /* M6's; NULL before */
 /* After DONE, once: moves the result out. */
 void handshake_server_take_result(struct handshake_server *server, struct handshake_result *ret_result);
 

@@ -170,21 +170,6 @@ access_token_is_current(const struct access_token *token, int64_t now)
     return claims_times_hold(&token->times, now);
 }
 
-ath_err
-access_token_peek_issuer(struct ath_slice text, char **ret_server_did)
-{
-    struct jws jws = {0};
-    const char *iss;
-    ath_err err;
-
-    if ((err = jws_decode(text, ACCESS_TOKEN_TYP, NULL, &jws)) != ATH_OK)
-        return err == ATH_ERR_PARSE ? ATH_ERR_INVALID_CREDENTIAL : err;
-    iss = claims_did(jws.claims, "iss");
-    err = iss == NULL ? ATH_ERR_INVALID_CREDENTIAL : take_text(iss, ret_server_did);
-    jws_done(&jws);
-    return err;
-}
-
 void
 access_token_done(struct access_token *token)
 {

@@ -39,10 +39,6 @@ ath_err access_token_read(struct ath_slice text, const struct public_key *server
 /* Of a token that was read: exp is to come; iat and nbf are not more than 300 s ahead. */
 bool access_token_is_current(const struct access_token *token, int64_t now);
 
-/* iss of a token before anything in it is verified: says with which of our keys to verify it. The
- * caller frees *ret_server_did. ATH_ERR_INVALID_CREDENTIAL, ATH_ERR_NOMEM. */
-ath_err access_token_peek_issuer(struct ath_slice text, char **ret_server_did) ATH_MUST_USE;
-
 void access_token_done(struct access_token *token);
 
 /* The claims as a JSON object, as they came. ATH_ERR_NOMEM. */

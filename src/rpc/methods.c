@@ -196,10 +196,8 @@ check_value(const struct rpc_param *param, const struct json *value, struct why 
     case RPC_FALSE:
         if (!json_is_bool(value))
             return refuse(param, why, "be true or false");
-        if (json_is_true(value))
-            break;
-        return ATH_OK;
-    case RPC_NOT_BUILT:
+        if (!json_is_true(value))
+            return ATH_OK;
         break;
     }
     return why_set(why, ATH_ERR_INVALID_PARAMS, "\"%s\" is not built yet in this version of athd",

@@ -80,7 +80,6 @@ enum rpc_type {
     RPC_STRING_OR_OBJECT,  /* a string of min to max bytes, or an object */
     RPC_STRING_OR_STRINGS, /* a string that is not empty, or an array as RPC_STRINGS */
     RPC_FALSE,             /* a switch whose `true` athd does not have yet */
-    RPC_NOT_BUILT,         /* a parameter of the API that athd does not have yet */
 };
 
 struct rpc_param {

@@ -49,8 +49,7 @@
 #define FOREIGN_OR_OBJECT(name, required)                                                          \
     {name, RPC_STRING_OR_OBJECT, required, 0, RPC_LINE_MAX, NULL}
 #define FALSE_ONLY(name) {name, RPC_FALSE, OPTIONAL, 0, 0, NULL}
-#define NOT_BUILT(name) {name, RPC_NOT_BUILT, OPTIONAL, 0, 0, NULL}
-#define END {NULL, RPC_NOT_BUILT, OPTIONAL, 0, 0, NULL}
+#define END {NULL, RPC_STRING, OPTIONAL, 0, 0, NULL}
 
 /* One array for each entry of RPC_METHOD_LIST, named after it. */
 

@@ -83,12 +83,11 @@ class Schema(unittest.TestCase):
         with open(os.path.join(SOURCE, "src", "rpc", "methods_table.c"), encoding="utf-8") as file:
             table = dict(re.findall(r"params_([A-Z_]+)\[\] = \{(.*?)\};", file.read(), re.S))
         for method in self.methods:
-            entries = re.findall(r'([A-Z_]*)[({]"(\w+)"(?:, RPC_\w+)?(?:, (REQUIRED|OPTIONAL))?',
+            entries = re.findall(r'[({]"(\w+)"(?:, RPC_\w+)?(?:, (REQUIRED|OPTIONAL))?',
                                  table.pop(method.upper().replace(".", "_")))
-            built = [entry for entry in entries if entry[0] != "NOT_BUILT"]
             schema = self.params_of(method)
-            self.assertEqual({name for _, name, _ in built} | {"trace"}, set(schema["properties"]), method)
-            self.assertEqual({name for _, name, need in built if need == "REQUIRED"},
+            self.assertEqual({name for name, _ in entries} | {"trace"}, set(schema["properties"]), method)
+            self.assertEqual({name for name, need in entries if need == "REQUIRED"},
                              set(schema.get("required", [])), method)
         self.assertFalse(table)
 

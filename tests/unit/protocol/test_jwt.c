@@ -230,28 +230,6 @@ test_the_claims_are_given_as_they_came(void **state)
     free(good);
 }
 
-static void
-test_the_issuer_can_be_seen_before_the_key_is_known(void **state)
-{
-    char *claims = good_claims(), *header = header_of(&server, "at+jwt", false), *issuer = NULL;
-    struct ath_buf text = {0};
-
-    (void)state;
-    token_sign(&server, header, claims, &text);
-    assert_int_equal(access_token_peek_issuer(ath_buf_slice(&text), &issuer), ATH_OK);
-    assert_string_equal(issuer, server.did);
-    free(issuer);
-    issuer = NULL;
-    ath_buf_clear(&text);
-    token_sign(&server, header, "{\"iss\":\"nobody\"}", &text);
-    assert_int_equal(access_token_peek_issuer(ath_buf_slice(&text), &issuer),
-                     ATH_ERR_INVALID_CREDENTIAL);
-    assert_null(issuer);
-    ath_buf_done(&text);
-    free(header);
-    free(claims);
-}
-
 static ath_err
 read_body(void *ctx)
 {
@@ -298,7 +276,6 @@ main(void)
         cmocka_unit_test(test_another_kind_of_token_or_key_is_refused),
         cmocka_unit_test(test_a_token_is_current_between_its_times),
         cmocka_unit_test(test_the_claims_are_given_as_they_came),
-        cmocka_unit_test(test_the_issuer_can_be_seen_before_the_key_is_known),
         cmocka_unit_test(test_tokens_survive_each_failing_allocation),
     };
 
