@@ -436,15 +436,20 @@ cmd_run_consent_agent(struct cmd_context *context)
 {
     struct agent agent = {.context = context, .status = EXIT_SUCCESS};
     sigset_t waiting_mask;
+    struct why why;
     ath_err err;
 
     agent.program = json_get_string(context->extra, "--prompter");
+    if ((err = consent_prompter_check(agent.program, &why)) != ATH_OK) {
+        (void)cmd_error("%s", why.text);
+        return ath_err_exit_status(err);
+    }
     find_terminal(&agent);
     consent_tty_note();
     if ((agent.client = consent_attend(context, &agent.status)) == NULL)
         return agent.status;
+    take_signals(&waiting_mask); /* before it is said: from then on it ends as it should */
     cmd_note(context, "athd's questions are shown by %s from here", agent.program);
-    take_signals(&waiting_mask);
     err = serve(&agent, &waiting_mask);
     if (err != ATH_OK && agent.status == EXIT_SUCCESS)
         agent.status = cmd_fail(context, agent.client, err);

@@ -10,6 +10,9 @@
 
 struct consent_prompter;
 
+/* Can it be run, and does it greet? Blocks, at most 30 s. ATH_ERR_NO_PROMPTER with why. */
+ath_err consent_prompter_check(const char *program, struct why *why) ATH_MUST_USE;
+
 /* program is looked for in PATH. ATH_ERR_LIMIT_EXCEEDED: too long a question; ATH_ERR_NOMEM;
  * ATH_ERR_NO_PROMPTER: no more processes. A program that cannot be run ends at once. */
 ath_err consent_prompter_start(const char *program, const struct pinentry_question *question,

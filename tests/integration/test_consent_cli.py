@@ -743,15 +743,41 @@ class Agent(ConsentTest):
         wait_for(lambda: not any(map(is_running, self.prompters())))
 
     def test_a_prompter_that_does_not_work_gives_way_to_athds_own(self):
-        for script in ("#!/bin/sh\nexit 1\n", "#!/bin/sh\necho 220 mail ready\nsleep 60\n",
-                       "#!/bin/sh\necho OK\nwhile read -r line; do echo 'ERR 1 no display'; done\n"):
+        works = PROMPTER.format(answer="OK", dir=self.dir)
+        for script, said in (("#!/bin/sh\nexit 1\n", "gave no answer"),
+                             ("#!/bin/sh\necho 220 mail ready\nsleep 60\n", "gave no answer"),
+                             ("#!/bin/sh\necho OK\nwhile read -r line; do echo 'ERR 1 no display'; done\n",
+                              "no display"), (None, "gave no answer")):
             with self.subTest(script):
-                self.write(script)
+                self.write(works)
                 agent = self.start()
+                if script is None:
+                    os.unlink(self.program)
+                else:
+                    self.write(script)  # it breaks later
                 asker = self.ask()
-                self.assertIn("gave no answer", self.end(agent, 77))
+                self.assertIn(said, self.end(agent, 77))
                 self.assertEqual(self.outcome(asker)[0], 0)  # by athd's
-        self.assertEqual(len(self.athd.prompters()), 3)
+        self.assertEqual(len(self.athd.prompters()), 4)
+
+    def test_a_program_that_cannot_be_one_is_an_error_before_anything_is_promised(self):
+        self.write("#!/bin/sh\nexit 1\n")
+        quiet, mail = os.path.join(self.dir, "quiet"), os.path.join(self.dir, "mail")
+        for path, script in ((quiet, "#!/bin/sh\nexec >&-\nsleep 300\n"),
+                             (mail, "#!/bin/sh\nprintf '220 \\033[2Jmail\\n'\nsleep 300\n")):
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(script)
+            os.chmod(path, 0o700)
+        for program, said in (("/nosuch", "/nosuch cannot be run: there is no such program, or"),
+                              ("nosuch-pinentry", "no such program in $PATH"), (self.dir, "cannot be run"),
+                              (self.program, "ended with exit status 1 before it greeted"),
+                              (quiet, "does not greet"), (mail, "is no pinentry: it began with \"220 ")):
+            with self.subTest(program):
+                result = ath("consent", "--prompter", program, socket=self.athd.socket)
+                self.assertEqual(result.returncode, 77, result.stderr)
+                self.assertIn(said, result.stderr.decode())
+                self.assertNotIn(b"from here", result.stderr)
+                self.assertNotIn(b"\033", result.stderr)
 
     def test_a_question_that_is_answered_elsewhere_or_left_is_taken_from_the_screen(self):
         self.write(PROMPTER.format(answer="#", dir=self.dir))  # no answer
@@ -771,8 +797,8 @@ class Agent(ConsentTest):
         self.write("#!/bin/sh\ntrap '' TERM HUP INT\n" + PROMPTER.format(answer="#", dir=self.dir).split("\n", 1)[1])
         for number in (signal.SIGTERM, signal.SIGKILL):
             with self.subTest(number):
-                count = len(self.prompters())
                 agent = self.start(DISPLAY=":0")
+                count = len(self.prompters())  # with the one that was only to greet
                 asker = self.ask(f"signal:{int(number)}")
                 wait_for(lambda: len(self.prompters()) > count)
                 agent.send_signal(number)
