@@ -55,6 +55,8 @@ struct consent_order {
     const struct policy_question *about; /* NULL: nothing is known but the method */
     const struct key *key;               /* NULL: none */
     const char *rest;  /* what else makes it another question, and stands in no other place; NULL */
+    const struct policy_memo *memo, *also_memo; /* what a yes is remembered as; NULL: nothing */
+    bool key_asks_once; /* a yes is one to all that the key signs */
     bool can_narrow;   /* fewer scopes than were asked for can be approved */
     bool can_remember; /* a yes may hold for more of it */
     bool only_prompter; /* for no program that attends, and in no list */

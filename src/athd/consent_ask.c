@@ -112,8 +112,11 @@ question_new(struct request *request, struct consent_text *text, const struct co
 {
     struct consent *consent = request->athd->consent;
     struct consent_question *question;
+    struct consent_holds holds;
     ath_err err;
 
+    consent_holds_of(request, order, &holds);
+    consent_holds_text(&holds, request->method->name, text);
     if (text->text.len > TEXT_MAX)
         return refuse(request, "the question would be too long to be read");
     if (text->text.err != ATH_OK)
@@ -122,6 +125,7 @@ question_new(struct request *request, struct consent_text *text, const struct co
         return ATH_ERR_NOMEM;
     question->consent = consent;
     question->timer.data = question;
+    question->holds = holds;
     TAILQ_INIT(&question->waiters);
     err = fill(question, request, text, order);
     if (err == ATH_OK && uv_timer_init(request->athd->loop, &question->timer) != 0)

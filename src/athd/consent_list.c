@@ -15,6 +15,7 @@ put_question(const struct consent_question *question, bool has_text, struct json
     consent_about_put(&question->about, &object);
     json_put_bool(&object, "can_narrow", question->can_narrow);
     json_put_bool(&object, "can_remember", question->can_remember);
+    consent_holds_put(&question->holds, &object, "yes_holds");
     if (has_text)
         json_put_string(&object, "text", question->text);
     caller_put(question->caller, &object, "caller");

@@ -10,6 +10,7 @@
 #include "athd/consent.h"
 #include "athd/consent_backoff.h"
 #include "athd/consent_environment.h"
+#include "athd/consent_hold.h"
 #include "athd/consent_window.h"
 #include "athd/prompter.h"
 #include "athd/tenant.h"
@@ -43,6 +44,7 @@ struct consent_question {
     struct consent_about about;
     bool can_narrow, can_remember, only_prompter;
     char *text, *ok_label; /* owned */
+    struct consent_holds holds;
     struct caller *caller; /* counted: who asked first */
     TAILQ_HEAD(, consent_waiter) waiters;
     unsigned waiting; /* whose answer is not known */

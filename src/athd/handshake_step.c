@@ -252,6 +252,8 @@ ask_to_sign(struct handshake *handshake, bool ask, const struct policy_question 
                    &(struct consent_order){.ok_label = "Allow",
                                            .timeout_s = FIRST_CONTACT_LIFE_S,
                                            .about = question,
+                                           .also_memo =
+                                               handshake->asks_first ? &handshake->memo : NULL,
                                            .can_remember = true},
                    handshake->key, on_approved, handshake);
 }

@@ -192,6 +192,9 @@ method_confirm(struct request *request, bool ask, struct consent_text *taken_tex
     }
     *asking = (struct asking){request, key_ref(key), done, ctx};
     about_key.key = key;
+    about_key.memo = &request->memo;
+    about_key.key_asks_once =
+        key->confirm == KEY_CONFIRM_SESSION && !is_confirmed(request->caller, key);
     consent_ask(request, taken_text, &about_key, on_answer, asking);
 }
 

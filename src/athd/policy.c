@@ -277,6 +277,7 @@ look_at_consent(const struct tenant *tenant, const struct policy_rule *rule,
 
     if (rule->consent == POLICY_CONSENT_NEVER || question->is_preliminary)
         return;
+    answer->memo.rule = answer->rule;
     if (rule->consent == POLICY_CONSENT_ALWAYS || policy_limits_memo(&yes, &answer->memo) != ATH_OK)
         answer->memo.for_s = 0;
     else if (tenant->limits != NULL && policy_limits_has(tenant->limits, &answer->memo))

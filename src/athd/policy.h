@@ -21,6 +21,9 @@ enum policy_verdict { POLICY_DENY, POLICY_ALLOW, POLICY_ASK, POLICY_LIMITED };
 struct policy_memo {
     uint8_t of[SHA256_LEN]; /* by which rule, for whom, which key, which audiences */
     int64_t for_s;          /* 0: nothing is remembered; INT64_MAX: as long as athd runs */
+    const char *rule;       /* its name; lives as long as athd */
+    bool is_of_program;     /* else of every one of this uid, or grant */
+    bool is_of_audience;    /* else of all that the rule allows */
 };
 
 struct policy_answer {

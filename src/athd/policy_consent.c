@@ -160,6 +160,7 @@ policy_consent_ask(struct request *request, const struct policy_question *questi
                 &(struct consent_order){
                     .ok_label = "Allow",
                     .about = question,
+                    .memo = memo,
                     .key = question->key == NULL
                                ? NULL
                                : key_store_find(request->tenant->keys, question->key),

@@ -140,6 +140,8 @@ policy_limits_memo(const struct policy_yes *yes, struct policy_memo *ret_memo)
     }
     err = text.err != ATH_OK ? text.err : sha256(ath_buf_slice(&text), ret_memo->of);
     ret_memo->for_s = is_by_audience ? INT64_MAX : yes->rule->consent_s;
+    ret_memo->is_of_program = yes->subject->exe != NULL || yes->subject->exe_inode != 0;
+    ret_memo->is_of_audience = is_by_audience;
     ath_buf_done(&text);
     return err;
 }

@@ -500,6 +500,89 @@ class Who(ConsentTest):
         return "event=policy rules=1" in self.athd.read_log()
 
 
+class YesHolds(ConsentTest):
+    """The question says what a plain yes is more than a yes to it."""
+
+    def rules(self, consent):
+        os.makedirs(os.path.join(self.athd.dir, "ath"), exist_ok=True)
+        own = {"who": {"uid": os.getuid()}}
+        with open(os.path.join(self.athd.dir, "ath", "policy.json"), "w", encoding="utf-8") as file:
+            json.dump({"rules": [{**own, "name": "asks", "may": ["attestation.create", "key.export"], "consent": consent},
+                                 {**own, "name": "rest", "may": ["policy.*", "consent.*", "agent.*", "key.*"]}]}, file)
+        self.call("policy.reload")
+        self.call("key.create", name="agent", role="client", agent_id="https://a.example/agent.json")
+
+    def asked(self, asker, key="agent", audience="https://b.example", method="attestation.create"):
+        """What the question says, which is answered yes; None: it was not asked."""
+        asker.ask(method, **({"key": key, "audience": audience} if method == "attestation.create" else
+                             {"name": key, "format": "did"}))
+        wait_for(lambda: self.questions() or asker.has_answer())
+        question = None if asker.has_answer() else self.answer(approve=True)
+        self.assertIn("result", asker.answer())
+        if question:
+            self.assertIn(self.words(question), question["text"])
+        return question and question.get("yes_holds")
+
+    def words(self, question):
+        """In the text: of each that it holds for."""
+        said = ""
+        for hold in question.get("yes_holds", []):
+            said += {3600: "A yes holds for: 1 hour", None: "A yes holds: until athd ends or is locked"}[hold.get("seconds")]
+            said += "\n  of: " + ("every program of this user" if hold["any_program"] else "this program, where it runs now")
+            what = f"{question['method']} with the same key, " + ("whatever the audience" if hold["any_audience"] else
+                                                                   "for the same audience") + ", whatever the scopes"
+            said += "\n  for: " + ("all that this key signs" if hold["of"] == "key" else
+                                   what + ", as far as the rule allows") + "\n"
+        return said
+
+    def test_once_for_so_long_for_this_program_and_every_audience(self):
+        self.rules("once:3600")
+        self.attend()
+        asker, other = self.asker(), self.asker(self.other_program())
+        hold = {"of": "rule", "rule": "asks", "seconds": 3600, "any_program": False, "any_audience": True}
+        self.assertEqual(self.asked(asker), [hold])
+        self.assertIsNone(self.asked(asker, audience="https://c.example"))
+        self.assertEqual(self.asked(other), [hold])
+        # so does a method that asks nobody by itself
+        self.assertEqual(self.asked(asker, method="key.export"), [hold])
+        self.assertIsNone(self.asked(asker, method="key.export"))
+
+    def test_first_audience_for_this_audience_until_athd_ends(self):
+        self.rules("first-audience")
+        self.attend()
+        asker = self.asker()
+        hold = {"of": "rule", "rule": "asks", "any_program": False, "any_audience": False}
+        self.assertEqual(self.asked(asker), [hold])
+        self.assertIsNone(self.asked(asker))
+        self.assertEqual(self.asked(asker, audience="https://c.example"), [hold])
+
+    def test_a_key_that_asks_once_for_every_program(self):
+        self.call("key.create", name="once", role="client", agent_id="https://a.example/agent.json", confirm="session")
+        self.attend()
+        self.assertEqual(self.asked(self.asker(), key="once"), [{"of": "key", "any_program": True, "any_audience": True}])
+        self.assertIsNone(self.asked(self.asker(self.other_program()), key="once", audience="https://c.example"))
+
+    def test_a_yes_that_is_none_to_the_next_says_nothing_of_it(self):
+        self.rules("always")
+        self.attend()
+        asker = self.asker()
+        for _ in range(2):
+            asker.ask("attestation.create", key="agent", audience="https://b.example")
+            question = self.answer(approve=True)
+            self.assertIn("result", asker.answer())
+            self.assertNotIn("yes_holds", question)
+            self.assertNotIn("A yes holds", question["text"])
+
+    def test_athds_own_prompter_says_it_too(self):
+        self.rules("once:3600")
+        self.says("OK")
+        asker = self.asker()
+        asker.ask("attestation.create", key="agent", audience="https://b.example")
+        self.assertIn("result", asker.answer())
+        self.assertIn("A yes holds for: 1 hour%0A  of: this program, where it runs now%0A  for: attestation.create with",
+                      self.athd.questions())
+
+
 class Attend(ConsentTest):
     def event(self, connection):
         return json.loads(connection.lines.readline())["params"]
