@@ -95,6 +95,17 @@ print_error_details(const struct json *data)
     ath_buf_done(&text);
 }
 
+/* A record tells which rule decided, and by which of its conditions: how it is looked at. */
+static void
+print_hint(const struct cmd_context *context, const struct json *data)
+{
+    int64_t record;
+
+    if (!context->quiet && json_get_int(data, "record", &record))
+        fprintf(stderr, "hint: `ath explain %lld` says which rule decided, and why\n",
+                (long long)record);
+}
+
 int
 cmd_fail(const struct cmd_context *context, const struct ath_client *client, ath_err err)
 {
@@ -113,6 +124,7 @@ cmd_fail(const struct cmd_context *context, const struct ath_client *client, ath
         }
         fprintf(stderr, "\n");
         print_error_details(data);
+        print_hint(context, data);
     }
     json_free(data);
     return ath_err_exit_status(err);

@@ -237,3 +237,28 @@ audit_log_unwatch(struct audit_log *log, struct audit_watch *watch)
     LIST_REMOVE(watch, entry);
     watch->grown = NULL;
 }
+
+bool
+audit_log_settle(struct audit_log *log, struct audit_settling *settling, void (*done)(void *ctx),
+                 void *ctx)
+{
+    bool is_on_its_way = log->is_writing || log->is_wanted;
+
+    settling->done = NULL;
+    if (!is_on_its_way || log->is_failing)
+        return false;
+    settling->size = log->span.size + log->group_count + (log->is_wanted ? log->waiting_count : 0);
+    settling->done = done;
+    settling->ctx = ctx;
+    LIST_INSERT_HEAD(&log->settling, settling, entry);
+    return true;
+}
+
+void
+audit_log_settle_end(struct audit_settling *settling)
+{
+    if (settling->done == NULL)
+        return;
+    LIST_REMOVE(settling, entry);
+    settling->done = NULL;
+}

@@ -47,6 +47,20 @@ void audit_log_set_first(struct audit_log *log, uint32_t number);
 /* Why records cannot be written; NULL: they are. */
 const char *audit_log_failure(const struct audit_log *log);
 
+/* Waits for what is on its way to the disk now, so that who reads then sees all that was answered
+ * before. The storage is the waiter's until done or audit_log_settle_end. */
+struct audit_settling {
+    LIST_ENTRY(audit_settling) entry;
+    uint64_t size; /* as many records */
+    void (*done)(void *ctx);
+    void *ctx;
+};
+/* False: nothing is on its way, or it cannot be written now. True: done(ctx) comes once, from the
+ * loop, when it is on disk, or could not be written. */
+bool audit_log_settle(struct audit_log *log, struct audit_settling *settling,
+                      void (*done)(void *ctx), void *ctx);
+void audit_log_settle_end(struct audit_settling *settling); /* fine if it does not wait */
+
 /* grown(ctx) whenever records have come onto the disk; from the loop. The storage is the watcher's
  * until audit_log_unwatch. */
 struct audit_watch {

@@ -150,6 +150,25 @@ is_held(struct audit_log *log)
     return true;
 }
 
+/* From the start after each: it may end others. */
+static void
+tell_settled(struct audit_log *log, ath_err err)
+{
+    struct audit_settling *settling;
+
+    do {
+        LIST_FOREACH (settling, &log->settling, entry)
+            if (err != ATH_OK || settling->size <= log->span.size)
+                break;
+        if (settling != NULL) {
+            void (*done)(void *) = settling->done;
+
+            audit_log_settle_end(settling);
+            done(settling->ctx);
+        }
+    } while (settling != NULL);
+}
+
 static void
 finish_group(struct audit_log *log, ath_err err)
 {
@@ -169,6 +188,7 @@ finish_group(struct audit_log *log, ath_err err)
     log->group_count = 0;
     log->is_writing = false;
     tell_group(&group, err);
+    tell_settled(log, err);
     audit_log_start_group_soon(log);
 }
 

@@ -41,6 +41,7 @@ struct audit_log {
     bool is_failing; /* the last group could not be written; said once */
     struct why failure;
     LIST_HEAD(, audit_watch) watches;
+    LIST_HEAD(, audit_settling) settling;
     void (*closed)(void *ctx);
     void *closed_ctx;
     struct deferred closing;

@@ -24,6 +24,7 @@ struct reading {
     struct athd *athd;
     struct tenant *tenant; /* borrowed: lives as long as athd */
     uv_work_t work;
+    struct audit_settling settling; /* before it lines up */
     bool is_running, is_begun;
     ath_err (*begin)(struct reading *reading);      /* before the first turn; NULL: nothing */
     void (*read)(struct reading *reading);          /* in the thread */
@@ -67,6 +68,9 @@ on_cancel(struct request *request, ath_err err)
 
     if (reading->is_running) {
         reading->request = NULL; /* the thread ends its step, and then there is nobody */
+    } else if (reading->settling.done != NULL) {
+        audit_log_settle_end(&reading->settling);
+        reading_free(reading);
     } else {
         TAILQ_REMOVE(&reading->athd->readings.waiting, reading, entry);
         reading_free(reading);
@@ -216,6 +220,25 @@ start(struct reading *reading)
     take_turns(athd);
 }
 
+static void
+on_settled(void *ctx)
+{
+    struct reading *reading = ctx;
+
+    reading->span = audit_log_span(reading->athd->audit);
+    start(reading);
+}
+
+/* All that was answered before it was asked for is in what it reads. */
+static void
+start_settled(struct reading *reading)
+{
+    reading->request->stage = reading;
+    reading->request->cancel = on_cancel;
+    if (!audit_log_settle(reading->athd->audit, &reading->settling, on_settled, reading))
+        start(reading);
+}
+
 static const char *
 dir_of(const struct reading *reading)
 {
@@ -282,7 +305,7 @@ method_audit_query(struct request *request)
     reading->read = read_query;
     reading->is_done = query_is_done;
     reading->finish = put_records;
-    start(reading);
+    start_settled(reading);
 }
 
 /* ---- audit.proof, audit.consistency ---- */

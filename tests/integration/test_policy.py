@@ -448,6 +448,43 @@ class Commands(Case):
             self.assertIn("only-a", told)
             self.assertIn("audiences: https://b.example", told)
 
+    def test_who_is_refused_is_told_what_explains_it(self):
+        with WithPolicy() as athd:
+            athd.call("key.create", name="travel", role="client", agent_id=ID)
+            athd.rules(rule("only-a", may=["*"], audiences=["https://a.example"]),
+                       rule("rest", may=["group:policy", "group:audit"]))
+
+            def attest(*flags):
+                run = subprocess.run([os.path.join(BIN, "ath"), *flags, "attest", "travel", "--audience",
+                                      "https://b.example"], capture_output=True, text=True, timeout=60, check=False,
+                                     env={**os.environ, "ATH_AUTH_SOCK": athd.socket})
+                self.assertEqual((run.returncode, run.stdout), (77, ""))
+                return run.stderr
+
+            hint = attest().splitlines()[-1]
+            self.assertRegex(hint, "^hint: `ath explain [0-9]+` says")
+            self.assertIn("only-a", self.ath(athd, "explain", hint.split()[3].rstrip("`")))
+            self.assertNotIn("hint", attest("--quiet"))
+            self.assertEqual(json.loads(attest("--json"))["data"]["reason"], "POLICY_DENIED")  # and nothing else
+
+    def test_what_was_answered_is_in_the_log_that_is_read_next(self):
+        """Else `ath policy learn` and `ath explain` would miss what has just happened."""
+        with WithPolicy() as athd:
+            athd.call("key.create", name="travel", role="client", agent_id=ID)
+            athd.rules(rule("only-a", may=["*"], audiences=["https://a.example"]),
+                       rule("rest", may=["group:policy", "group:audit"]))
+            for number in range(20):
+                lines = [{"jsonrpc": "2.0", "id": 1, "method": "attestation.create",
+                          "params": {"key": "travel", "audience": f"https://b{number}.example"}},
+                         {"jsonrpc": "2.0", "id": 2, "method": "audit.query",
+                          "params": {"event": "policy_denied", "limit": 1000}}]
+                athd.connection.lines.write("".join(json.dumps(line) + "\n" for line in lines).encode())
+                athd.connection.lines.flush()
+                answers = {answer["id"]: answer for answer in
+                           (json.loads(athd.connection.lines.readline()) for _ in lines)}
+                self.assertIn(answers[1]["error"]["data"]["record"],
+                              [record["index"] for record in answers[2]["result"]["records"]])
+
 
 class Freeze(Case):
     def test_a_frozen_key_signs_nothing_across_restarts(self):
