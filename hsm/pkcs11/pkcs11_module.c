@@ -79,8 +79,10 @@ load(struct pkcs11_module *module, struct hsm_fault *fault)
 static ath_err
 initialise(struct pkcs11_module *module, struct hsm_fault *fault)
 {
-    CK_RV rv = module->f->C_Initialize(pkcs11_mutex_arguments());
+    CK_RV rv = module->f->C_Initialize(pkcs11_mutex_arguments(false));
 
+    if (rv == CKR_CANT_LOCK || rv == CKR_ARGUMENTS_BAD)
+        rv = module->f->C_Initialize(pkcs11_mutex_arguments(true));
     if (rv == CKR_CANT_LOCK || rv == CKR_ARGUMENTS_BAD) {
         module->one_at_a_time = true;
         rv = module->f->C_Initialize(NULL);

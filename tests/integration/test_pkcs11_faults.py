@@ -173,6 +173,16 @@ class Crashes(FaultTest):
         self.token.fault()
         self.works()
 
+    def test_module_that_cannot_use_our_locks_starts_with_its_own_or_in_one_thread(self):
+        for refused in (1, 2):
+            with self.subTest(refused):
+                self.athd.stop()
+                self.token.fault(f"C_Initialize return 0xa times={refused}")  # CKR_CANT_LOCK
+                self.athd.start()
+                self.attest(self.athd, pem=self.info["public_pem"])
+                self.assertEqual(self.token.calls("C_Initialize"), refused + 1)
+        self.token.fault()
+
     def test_signals_threads_and_noise_are_harmless(self):
         self.athd.stop()
         self.token.fault("C_Initialize signals", "C_Initialize thread", "* print stdout", "* print stderr")

@@ -6,7 +6,7 @@
 static void
 test_mutex_is_locked_again_by_the_thread_that_has_it(void **state)
 {
-    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments();
+    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments(false);
     void *mutex = NULL;
 
     (void)state;
@@ -29,7 +29,7 @@ struct counting {
 static void *
 count(void *arg)
 {
-    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments();
+    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments(false);
     struct counting *counting = arg;
 
     for (int i = 0; i < 20000; i++) {
@@ -43,7 +43,7 @@ count(void *arg)
 static void
 test_mutex_keeps_other_threads_out(void **state)
 {
-    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments();
+    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments(false);
     struct counting counting = {.count = 0};
     pthread_t other;
 
@@ -59,7 +59,7 @@ test_mutex_keeps_other_threads_out(void **state)
 static void
 test_no_mutex_is_a_bad_one(void **state)
 {
-    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments();
+    CK_C_INITIALIZE_ARGS *f = pkcs11_mutex_arguments(false);
 
     (void)state;
     assert_int_equal(f->LockMutex(NULL), CKR_MUTEX_BAD);
