@@ -34,14 +34,8 @@ make_rules(unsigned count, struct why *why, struct policy_rules **ret_rules)
     err = rules == NULL ? ATH_ERR_NOMEM : text.err;
     if (err == ATH_OK)
         err = policy_rules_add(rules, ath_buf_slice(&text), "bench", why);
-    if (err == ATH_OK)
-        err = policy_rules_index(rules);
     ath_buf_done(&text);
-    if (err == ATH_OK)
-        *ret_rules = rules;
-    else
-        policy_rules_free(rules);
-    return err;
+    return policy_rules_finish(rules, err, ret_rules);
 }
 
 static double

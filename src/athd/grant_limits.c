@@ -138,14 +138,10 @@ grant_limits_new(const struct json *object, uid_t owner, const struct policy_rul
         (err = check_methods(object, why)) == ATH_OK &&
         (err = policy_rules_add(limits, ath_buf_slice(&text), SOURCE, &found)) != ATH_OK)
         err = say(why, err, &found);
-    if (err == ATH_OK && (err = take_methods(object, within, limits->rules, why)) == ATH_OK)
-        err = policy_rules_index(limits);
     if (err == ATH_OK)
-        *ret_limits = limits;
-    else
-        policy_rules_free(limits);
+        err = take_methods(object, within, limits->rules, why);
     ath_buf_done(&text);
-    return err;
+    return policy_rules_finish(limits, err, ret_limits);
 }
 
 const struct policy_rule *

@@ -44,24 +44,13 @@ add_all(struct policy_rules *rules, const char *dir, struct why *why)
     return err;
 }
 
-static ath_err
-finish(struct policy_rules *rules, ath_err err, struct policy_rules **ret_rules)
-{
-    if (err == ATH_OK)
-        err = policy_rules_index(rules);
-    if (err == ATH_OK)
-        *ret_rules = rules;
-    else
-        policy_rules_free(rules);
-    return err;
-}
-
 ath_err
 policy_files_read(const char *dir, uid_t owner, struct why *why, struct policy_rules **ret_rules)
 {
     struct policy_rules *rules = policy_rules_new(owner);
 
-    return rules == NULL ? ATH_ERR_NOMEM : finish(rules, add_all(rules, dir, why), ret_rules);
+    return policy_rules_finish(rules, rules == NULL ? ATH_ERR_NOMEM : add_all(rules, dir, why),
+                               ret_rules);
 }
 
 ath_err
@@ -75,5 +64,5 @@ policy_files_read_at(const char *path, uid_t owner, struct why *why,
         return policy_files_read(path, owner, why, ret_rules);
     if ((rules = policy_rules_new(owner)) == NULL)
         return ATH_ERR_NOMEM;
-    return finish(rules, add_file(rules, path, why), ret_rules);
+    return policy_rules_finish(rules, add_file(rules, path, why), ret_rules);
 }

@@ -110,6 +110,18 @@ policy_rules_index(struct policy_rules *rules)
     return ATH_OK;
 }
 
+ath_err
+policy_rules_finish(struct policy_rules *taken_rules, ath_err err, struct policy_rules **ret_rules)
+{
+    if (err == ATH_OK)
+        err = policy_rules_index(taken_rules);
+    if (err == ATH_OK)
+        *ret_rules = taken_rules;
+    else
+        policy_rules_free(taken_rules);
+    return err;
+}
+
 static const char machine_rules[] =
     "{\"rules\": [{\"name\": \"everyone-their-own\", \"who\": {\"uid\": \"*\"}, \"may\": ["
     "\"agent.*\", \"events.subscribe\", \"key.create\", \"key.delete\", \"group:keys-read\", "
@@ -138,13 +150,7 @@ policy_rules_built_in(uid_t owner, bool is_system, struct why *why, struct polic
     }
     if (err == ATH_OK)
         err = policy_rules_add(rules, ath_slice_of_string(text), "built-in", why);
-    if (err == ATH_OK)
-        err = policy_rules_index(rules);
-    if (err == ATH_OK)
-        *ret_rules = rules;
-    else
-        policy_rules_free(rules);
-    return err;
+    return policy_rules_finish(rules, err, ret_rules);
 }
 
 ath_err

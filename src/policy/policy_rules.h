@@ -143,6 +143,10 @@ ath_err policy_rules_add(struct policy_rules *rules, struct ath_slice text, cons
                          struct why *why) ATH_MUST_USE;
 /* When all are added, before the first decision. */
 ath_err policy_rules_index(struct policy_rules *rules) ATH_MUST_USE;
+/* The end of what makes rules: what `err` says of it; where that is ATH_OK they are indexed and
+ * handed over, else freed (NULL is fine). */
+ath_err policy_rules_finish(struct policy_rules *taken_rules, ath_err err,
+                            struct policy_rules **ret_rules) ATH_MUST_USE;
 /* The policy of an athd that has no policy file: its owner may do everything. Of one that serves a
  * machine (--system): every uid may work with its own things, but neither adopt keys that others
  * may have put into the hardware nor have files read again. */

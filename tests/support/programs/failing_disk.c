@@ -191,17 +191,24 @@ pwrite(int fd, const void *data, size_t len, off_t at)
     return len > 1 && errno == EIO ? real(fd, data, len / 2, at) : -1;
 }
 
+static int
+sync_fails(int fd)
+{
+    int failing = fd_fails(fd);
+
+    if (failing)
+        lose(fd);
+    else
+        note_synced(fd);
+    return failing;
+}
+
 VISIBLE int
 fsync(int fd)
 {
     REAL(int, "fsync", int);
 
-    if (fd_fails(fd)) {
-        lose(fd);
-        return -1;
-    }
-    note_synced(fd);
-    return real(fd);
+    return sync_fails(fd) ? -1 : real(fd);
 }
 
 VISIBLE int
@@ -209,12 +216,7 @@ fdatasync(int fd)
 {
     REAL(int, "fdatasync", int);
 
-    if (fd_fails(fd)) {
-        lose(fd);
-        return -1;
-    }
-    note_synced(fd);
-    return real(fd);
+    return sync_fails(fd) ? -1 : real(fd);
 }
 
 VISIBLE int

@@ -9,6 +9,7 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -23,7 +24,7 @@
 static struct session {
     char name[32], path[96];
     uint32_t uid;
-    bool is_locked;
+    int is_locked; /* as the bus reads it */
 } sessions[SESSIONS_MAX];
 static size_t session_count;
 static int inhibitor = -1; /* our end: end of file when the other one is closed */
@@ -111,24 +112,11 @@ get_user(sd_bus *bus, const char *path, const char *interface, const char *prope
     return sd_bus_message_append(reply, "(uo)", session->uid, "/org/freedesktop/login1/user/self");
 }
 
-static int
-get_hint(sd_bus *bus, const char *path, const char *interface, const char *property,
-         sd_bus_message *reply, void *userdata, sd_bus_error *error)
-{
-    const struct session *session = userdata;
-
-    (void)bus;
-    (void)path;
-    (void)interface;
-    (void)property;
-    (void)error;
-    return sd_bus_message_append(reply, "b", session->is_locked ? 1 : 0);
-}
-
 static const sd_bus_vtable session_vtable[] = {
     SD_BUS_VTABLE_START(0),
     SD_BUS_PROPERTY("User", "(uo)", get_user, 0, SD_BUS_VTABLE_PROPERTY_CONST),
-    SD_BUS_PROPERTY("LockedHint", "b", get_hint, 0, SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
+    SD_BUS_PROPERTY("LockedHint", "b", NULL, offsetof(struct session, is_locked),
+                    SD_BUS_VTABLE_PROPERTY_EMITS_CHANGE),
     SD_BUS_SIGNAL("Lock", "", 0),
     SD_BUS_SIGNAL("Unlock", "", 0),
     SD_BUS_VTABLE_END,
