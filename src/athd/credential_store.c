@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/athd.h"
+#include "athd/grant_room.h"
 #include "athd/store_load.h"
 #include "athd/string_map.h"
 #include "base/base64url.h"
@@ -78,6 +79,7 @@ credential_free(struct credential *credential)
     user_grant_done(&credential->grant);
     json_free(credential->text);
     free(credential->id);
+    free(credential->through);
     free(credential);
 }
 
@@ -176,6 +178,10 @@ load_credential(void *ctx, const char *stem, const struct json *object, struct w
     }
     if ((err = credential_new(text, &grant, added_at, &credential)) != ATH_OK)
         return err;
+    if ((err = ath_strdup_to(json_get_string(object, "through"), &credential->through)) != ATH_OK) {
+        credential_free(credential);
+        return err;
+    }
     return add(store, credential);
 }
 
@@ -336,6 +342,7 @@ text_of(const struct credential *credential, struct ath_buf *out)
     json_put_int(&maker, "version", CREDENTIAL_FILE_VERSION);
     json_put_int(&maker, "added_at", credential->added_at);
     json_put_int(&maker, "expires_at", credential->grant.expires_at);
+    json_put_string(&maker, "through", credential->through);
     json_put_copy(&maker, "credential", credential->text);
     if ((err = json_maker_end(&maker, &object)) == ATH_OK)
         err = store_file_text(object, out);
@@ -361,6 +368,31 @@ check_room(const struct credential_store *store, const struct credential *creden
             return ATH_ERR_EXISTS;
     return store->by_id.count >= tenant_share(store->athd, CREDENTIALS_MAX) ? ATH_ERR_LIMIT_EXCEEDED
                                                                             : ATH_OK;
+}
+
+static bool
+came_through(const struct credential *credential, const char *name)
+{
+    return credential->through != NULL && strcmp(credential->through, name) == 0;
+}
+
+ath_err
+credential_store_check_room(const struct credential_store *store,
+                            const struct credential *credential, struct why *why)
+{
+    const char *name = credential->through;
+    size_t own = 0, held = store->by_id.count, cursor = 0;
+    const struct credential *other;
+
+    if (name == NULL || credential_store_find(store, credential->id) != NULL)
+        return ATH_OK;
+    while ((other = string_map_next(&store->by_id, &cursor)) != NULL)
+        own += came_through(other, name);
+    for (const struct change *change = store->changes; change != NULL; change = change->next) {
+        own += came_through(change->credential, name);
+        held++;
+    }
+    return grant_room_check(name, own, held, tenant_share(store->athd, CREDENTIALS_MAX), why);
 }
 
 ath_err

@@ -15,6 +15,7 @@ struct credential {
     struct json *text; /* as it is sent: a string (JWS) or an object */
     struct user_grant grant;
     int64_t added_at;
+    char *through; /* name of the outermost grant it came through; NULL: its owner put it here */
 };
 
 /* Takes text and grant (emptied). ATH_ERR_NOMEM, ATH_ERR_CRYPTO. */
@@ -47,6 +48,11 @@ const struct credential *credential_store_choose(const struct credential_store *
 
 /* Forgets what has expired, on disk too (nobody waits for that). */
 void credential_store_prune(struct credential_store *store, int64_t now);
+
+/* Has whoever it came through room for one more (grant_room.h)? ATH_ERR_LIMIT_EXCEEDED with why. */
+ath_err credential_store_check_room(const struct credential_store *store,
+                                    const struct credential *credential,
+                                    struct why *why) ATH_MUST_USE;
 
 /* Durable; in the store when done says ATH_OK. ATH_ERR_EXISTS: another grant has this jti (the same
  * grant once more is fine); ATH_ERR_LIMIT_EXCEEDED, ATH_ERR_NOMEM: done is not called; the

@@ -51,6 +51,11 @@ struct grant_use {
     void *ctx;
 };
 
+struct grant_room { /* of what is forgotten by itself; grant_room.h */
+    int64_t began_at;
+    size_t taken, before; /* since then; in the window before */
+};
+
 struct grant { /* counted: the table, grants within it, callers at its socket, writes, uses */
     unsigned references;
     struct grant_table *table; /* NULL: it has ended */
@@ -72,6 +77,7 @@ struct grant { /* counted: the table, grants within it, callers at its socket, w
     int64_t used_up_at;
     TAILQ_HEAD(, grant_use_step) waiting;
 
+    struct grant_room room;         /* of the outermost one */
     char *path;                     /* of its socket */
     struct listener_socket *socket; /* NULL: nobody listens (yet) */
 };

@@ -306,13 +306,13 @@ verifying_key(const struct request *request, struct why *why, const char **ret_a
 
 /* Replay is judged when everything else holds, so that nobody can use up another's jti. */
 static ath_err
-use(struct request *request, struct verification *verification)
+use(struct request *request, struct verification *verification, struct why *why)
 {
     const struct attestation *attestation = &verification->attestation;
 
     verification->request = request;
-    return replay_store_use(request->tenant->replays, attestation->kid, attestation->jti,
-                            attestation->fresh_until + 1, on_used, verification);
+    return method_use(request, attestation->kid, attestation->jti, attestation->fresh_until + 1,
+                      on_used, verification, why);
 }
 
 void
@@ -331,7 +331,7 @@ method_attestation_verify(struct request *request)
                                  method_param(request, "audience"), agent_id, clock_now(), &why,
                                  &verification->attestation);
     if (err == ATH_OK)
-        err = use(request, verification);
+        err = use(request, verification, &why);
     public_key_free(key);
     if (err == ATH_OK)
         return;

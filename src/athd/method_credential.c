@@ -146,6 +146,22 @@ putting_new(struct request *request, const struct user_grant *grant)
     return putting;
 }
 
+/* Of one that came through a grant; frees the credential where there is none. */
+static ath_err
+check_room(const struct request *request, struct credential *credential, struct why *why)
+{
+    const struct grant *through = request->caller->through;
+    ath_err err = ATH_OK;
+
+    if (through != NULL)
+        err = ath_strdup_to(grant_outermost(through)->name, &credential->through);
+    if (err == ATH_OK)
+        err = credential_store_check_room(request->tenant->credentials, credential, why);
+    if (err != ATH_OK)
+        credential_free(credential);
+    return err;
+}
+
 void
 method_credential_put(struct request *request)
 {
@@ -178,7 +194,8 @@ method_credential_put(struct request *request)
         request_fail(request, ATH_ERR_NOMEM, NULL);
         return;
     }
-    if ((err = credential_new(text, &grant, now, &credential)) == ATH_OK)
+    if ((err = credential_new(text, &grant, now, &credential)) == ATH_OK &&
+        (err = check_room(request, credential, &why)) == ATH_OK)
         err = credential_store_put(tenant->credentials, credential, on_put, putting);
     if (err == ATH_ERR_EXISTS)
         (void)why_set(&why, err, "another grant with this jti is kept here already");

@@ -3,11 +3,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-#include "athd/grant.h"
+#include "athd/grant_room.h"
 #include "athd/peer_store.h"
 #include "athd/policy_again.h"
 #include "athd/policy_question.h"
 #include "athd/policy_record.h"
+#include "athd/replay_store.h"
 #include "base/clock.h"
 #include "protocol/handshake_message.h"
 
@@ -90,6 +91,18 @@ method_public_key(const struct json *param, struct why *why, struct public_key *
 
     return pem != NULL ? public_key_from_pem(ath_slice_of_string(pem), why, ret_key)
                        : public_key_from_jwk(param, why, ret_key);
+}
+
+ath_err
+method_use(struct request *request, const char *kid, const char *jti, int64_t expires_at,
+           store_done_fn *done, void *ctx, struct why *why)
+{
+    struct replay_store *replays = request->tenant->replays;
+    ath_err err =
+        grant_room_take(request->caller->through, replay_store_count(replays),
+                        replay_store_max(replays), clock_now(), why);
+
+    return err != ATH_OK ? err : replay_store_use(replays, kid, jti, expires_at, done, ctx);
 }
 
 /* ---- may this be signed ---- */

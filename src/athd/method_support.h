@@ -30,6 +30,11 @@ struct key *method_named_key(struct request *request);
 ath_err method_message(const struct json *param, struct why *why,
                        struct json **ret_message) ATH_MUST_USE;
 
+/* Remembers that this was presented (replay_store_use), as far as whoever asks has room for it
+ * (grant_room.h). Errors of both. */
+ath_err method_use(struct request *request, const char *kid, const char *jti, int64_t expires_at,
+                   store_done_fn *done, void *ctx, struct why *why) ATH_MUST_USE;
+
 /* A public key given as PEM string or JWK object. ATH_ERR_INVALID_PUBLIC_KEY. */
 ath_err method_public_key(const struct json *param, struct why *why,
                           struct public_key **ret_key) ATH_MUST_USE;

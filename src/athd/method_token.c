@@ -179,8 +179,8 @@ check_proof(struct token_check *check, const struct json *proof, struct why *why
     }
     err = dpop_check(ath_slice_of_string(jwt), &expected, why, &jti, &fresh_until);
     if (err == ATH_OK)
-        err = replay_store_use(check->request->tenant->replays, check->token.client_jkt, jti,
-                               fresh_until + 1, on_used, check);
+        err = method_use(check->request, check->token.client_jkt, jti, fresh_until + 1, on_used,
+                         check, why);
     free(jti);
     return err;
 }

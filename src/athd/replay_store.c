@@ -86,7 +86,7 @@ rebuild(struct replay_store *store, size_t capacity, int64_t now)
 static ath_err
 make_room(struct replay_store *store, int64_t now)
 {
-    size_t max = tenant_share(store->athd, REPLAY_MAX);
+    size_t max = replay_store_max(store);
     ath_err err;
 
     if (store->capacity == 0)
@@ -204,6 +204,12 @@ size_t
 replay_store_count(const struct replay_store *store)
 {
     return store->count;
+}
+
+size_t
+replay_store_max(const struct replay_store *store)
+{
+    return tenant_share(store->athd, REPLAY_MAX);
 }
 
 /* ---- writing in groups: one batch is on its way while the next one gathers ---- */

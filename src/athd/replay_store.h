@@ -25,5 +25,6 @@ replay_store_free(struct replay_store *store); /* waits for nothing: call when t
 ath_err replay_store_use(struct replay_store *store, const char *kid, const char *jti,
                          int64_t expires_at, store_done_fn *done, void *ctx) ATH_MUST_USE;
 size_t replay_store_count(const struct replay_store *store);
+size_t replay_store_max(const struct replay_store *store); /* live ones it takes */
 
 #endif

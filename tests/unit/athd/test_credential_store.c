@@ -188,6 +188,51 @@ test_file_that_was_changed_is_left_out(void **state)
     assert_string_not_equal(choose(f, f->server.did, "a:b", NOW), "none");
 }
 
+/* As method_credential_put does; the store's limit is CREDENTIALS_MAX / 16, as of a machine's uid. */
+static ath_err
+keep_through(struct fixture *f, const char *name, struct why *why)
+{
+    struct json *text = grant(f, NULL, "a:b", NOW, 600);
+    struct credential *credential = NULL;
+    struct user_grant read = {0};
+    struct store_answer answer = {0};
+    ath_err err;
+
+    assert_int_equal(user_grant_read(text, NULL, NOW, NULL, &read), ATH_OK);
+    assert_int_equal(credential_new(text, &read, NOW, &credential), ATH_OK);
+    credential->through = ath_strdup(name);
+    if ((err = credential_store_check_room(f->store, credential, why)) != ATH_OK) {
+        credential_free(credential);
+        return err;
+    }
+    err = credential_store_put(f->store, credential, on_store_answer, &answer);
+    return err != ATH_OK ? err : stores_wait(&f->stores, &answer);
+}
+
+static void
+test_grants_put_a_part_here_also_after_a_restart_and_their_owner_goes_on(void **state)
+{
+    struct fixture *f = *state;
+    struct why why = {{0}};
+
+    f->stores.athd.config->is_system = true;
+    fake_random_seed(1);
+    for (size_t i = 0; i < CREDENTIALS_MAX / 16 / 16; i++)
+        assert_int_equal(keep_through(f, "agent", &why), ATH_OK);
+    assert_int_equal(keep_through(f, "agent", &why), ATH_ERR_LIMIT_EXCEEDED);
+    assert_non_null(strstr(why.text, "through the grant \"agent\""));
+    credential_store_free(f->store);
+    open_store(f);
+    assert_int_equal(keep_through(f, "agent", &why), ATH_ERR_LIMIT_EXCEEDED);
+    assert_int_equal(keep_through(f, "other", &why), ATH_OK);
+    assert_int_equal(keep_through(f, NULL, &why), ATH_OK);
+    fake_clock_set(NOW + 601); /* they have expired */
+    credential_store_prune(f->store, NOW + 601);
+    fake_clock_set(NOW);
+    assert_int_equal(keep_through(f, "agent", &why), ATH_OK);
+    fake_random_seed(0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -200,6 +245,7 @@ main(void)
         TEST(test_two_grants_do_not_share_a_jti_and_the_same_twice_is_fine),
         TEST(test_expired_ones_are_forgotten_on_disk_too),
         TEST(test_file_that_was_changed_is_left_out),
+        TEST(test_grants_put_a_part_here_also_after_a_restart_and_their_owner_goes_on),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);
