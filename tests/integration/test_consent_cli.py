@@ -86,7 +86,7 @@ class Terminal:
 
 
 class ConsentTest(unittest.TestCase):
-    timeout = 60
+    timeout = 300
 
     def setUp(self):
         self.athd = CheckedAthd()
@@ -253,18 +253,17 @@ class NoAnswers(ConsentTest):
         terminal = self.attend()
         terminal.press("yyyy")
         asker = self.ask()
-        deadline = time.monotonic() + 30
-        while "too early" not in terminal.text:
+        deadline, until = time.monotonic() + 60, None
+        last, longest = time.monotonic(), 0
+        while until is None or time.monotonic() < until:
+            if until is None and "too early" in terminal.text:
+                until = time.monotonic() + 2
             self.assertLess(time.monotonic(), deadline, terminal.text)
             terminal.press("y")
-            terminal.read(0.02)
-        last, until = time.monotonic(), time.monotonic() + 2
-        while time.monotonic() < until:
-            terminal.press("y")
-            pause, last = time.monotonic() - last, time.monotonic()
-            if pause > SETTLE / 2:  # on a machine so busy it was not held down
+            longest, last = max(longest, time.monotonic() - last), time.monotonic()
+            if ": yes." in terminal.text and longest > SETTLE / 2:  # so it was not held down
                 self.skipTest("this machine is too busy to hold a key down")
-            terminal.read(0.05)
+            terminal.read(0.02)
         self.assertIsNone(asker.poll())
         self.assertEqual(len(self.questions()), 1)
         time.sleep(SETTLE)
@@ -288,12 +287,16 @@ class NoAnswers(ConsentTest):
         second = self.ask("b")
         terminal.wait("2 questions wait now")
         terminal.wait("> ")
+        began = time.monotonic()
         terminal.press("n")
         self.assertEqual(self.outcome(first), (77, "USER_DENIED"))
         self.assertIsNone(second.poll())
         terminal.wait("Question ")
         terminal.press("y")  # a finger that was on its way
-        terminal.shown()
+        wait_for(lambda: terminal.read(0.1) or "too early" in terminal.text or ": yes." in terminal.text)
+        if ": yes." in terminal.text:
+            self.assertGreater(time.monotonic() - began, SETTLE - 0.1)  # it was no more, on a busy machine
+            return
         self.assertIsNone(second.poll())
         self.assertEqual(len(self.questions()), 1)
 
@@ -451,7 +454,7 @@ class Elsewhere(ConsentTest):
 
 
 class NoAnswerInTime(ConsentTest):
-    timeout = 2
+    timeout = 8
 
     def test_that_the_time_is_over_is_said(self):
         terminal = self.attend()

@@ -11,9 +11,9 @@ import unittest
 
 from peer.agent import BIN
 from peer.scene import SCOPES, Scene
+from peer.seed import SEED
 from peer.wire import Wire, descriptors, memory, process, request
 
-SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 CHANGES = int(os.environ.get("ATH_TEST_CHANGES", "10000"))
 AT_ONCE = 50
 SANITIZED = b"libasan" in subprocess.run(["ldd", os.path.join(BIN, "athd")], capture_output=True, check=True).stdout

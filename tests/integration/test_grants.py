@@ -315,9 +315,13 @@ class Narrow(Case):
 
     def test_it_ends_in_time(self):
         grant = self.grant(ttl=2)
-        agent = self.connect(grant)
         self.assertLessEqual(grant["expires_at"], time.time() + 2)
-        self.assertTrue(self.is_cut(agent))
+        try:
+            agent = self.connect(grant)
+        except OSError:  # on a machine so busy that it has ended meanwhile
+            self.assertGreaterEqual(time.time(), grant["expires_at"])
+        else:
+            self.assertTrue(self.is_cut(agent))
         wait_for(lambda: not self.names())
         self.assertFalse(os.path.exists(os.path.dirname(grant["socket"])))
         self.records("grant_ended", grant="g", why="expired")
@@ -828,7 +832,8 @@ class Load(Case):
             self.athd.call("grant.revoke", name="flood")
             for thread in threads:
                 thread.join()
-        self.assertLess(flooded, 20 * own)
+        # some 20 for each of its own; hundreds where this process has no turn itself; 1,600 if it had to wait for them
+        self.assertLess(flooded, 400 * own)
 
 
 class Restart(unittest.TestCase):
@@ -884,7 +889,7 @@ class Restart(unittest.TestCase):
                             methods=["group:use", "group:grants"])
         self.create("dead", process=dead.pid)
         self.create("none")
-        self.create("brief", process=other.pid, ttl=1)
+        brief = self.create("brief", process=other.pid, ttl=1)
         agent = self.connect(grant["socket"])
         self.create("within", agent)
         inner = self.connect(os.path.join(self.athd.dir, "grants", "within", "agent.sock"))
@@ -895,7 +900,7 @@ class Restart(unittest.TestCase):
         self.kill()
         dead.kill()
         dead.wait()
-        time.sleep(max(0, grant["created_at"] + 2.1 - time.time()))  # for the time of "brief"
+        time.sleep(max(0, brief["expires_at"] + 1.1 - time.time()))  # for the time of "brief"
         self.athd.start()
         self.assertEqual(self.names(), ["living", "within"])
         self.assertEqual(self.whys(3), {"dead": "process_ended", "none": "athd_restarted", "brief": "expired"})
@@ -1022,9 +1027,9 @@ class Restart(unittest.TestCase):
                     inner.call(method, **params)
 
     def test_kills_at_any_moment_give_not_one_signature_more(self):
-        living, allowed, rounds = self.sleeper(), 60, 6
+        living, allowed, rounds = self.sleeper(), 120, 6
         grant = self.create("g", process=living.pid, max_uses=allowed)
-        chance = random.Random(1)
+        chance, left = random.Random(1), allowed
         line = json.dumps({"jsonrpc": "2.0", "id": 1, "method": "attestation.create",
                            "params": {"key": "k", "audience": A}}).encode() + b"\n"
         got = []
@@ -1043,7 +1048,7 @@ class Restart(unittest.TestCase):
             except OSError:
                 pass
         for _ in range(rounds):
-            threads = [threading.Thread(target=use, args=(10,)) for _ in range(4)]
+            threads = [threading.Thread(target=use, args=(5,)) for _ in range(4)]
             for thread in threads:
                 thread.start()
             time.sleep(chance.uniform(0, 0.05))  # not a wait: when the kill comes is left to chance
@@ -1051,18 +1056,19 @@ class Restart(unittest.TestCase):
             for thread in threads:
                 thread.join()
             self.athd.start()
-            left = self.athd.call("grant.list")["grants"][0]["uses_left"]
+            before, left = left, self.athd.call("grant.list")["grants"][0]["uses_left"]
             self.assertGreaterEqual(allowed - left, len(got))
-        agent = self.connect(grant["socket"])
+            # lost is what was on its way, and the few that are counted in advance
+            self.assertLessEqual(before - left, 4 * 5 + allowed // 16)
+        agent, before = self.connect(grant["socket"]), len(got)
         try:
             while True:
                 got.append(self.attest(agent)["jwt"])
         except Failed as error:
             self.assertEqual(error.data["missing"], f"max_uses: all {allowed} are used")
+        self.assertEqual(len(got) - before, left)
         self.assertEqual(len(got), len(set(got)))
         self.assertLessEqual(len(got), allowed)
-        # counted in advance is little: most of them could be used
-        self.assertGreaterEqual(len(got), allowed // 4)
 
 
 if __name__ == "__main__":

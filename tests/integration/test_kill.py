@@ -13,12 +13,12 @@ import unittest
 from peer import jws
 from peer.agent import Athd
 from peer.keys import Key, PublicKey
+from peer.seed import SEED
 from peer.transcript import now, random_id
 from peer.user import grant
 from peer.wire import Wire, reason, request
 
 KILLS = int(os.environ.get("ATH_TEST_KILLS", "110"))
-SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 AUDIENCE = "https://api.example"
 AGENT_ID = "https://agent.example/a.json"
 
@@ -135,7 +135,7 @@ class Kill(unittest.TestCase):
         else:
             self.fail(f"{method}: {answer}")
 
-    def round(self, wire):
+    def round(self, wire, turn):
         changes = self.changes()
         self.requests += len(changes)
         self.before = {}
@@ -144,11 +144,23 @@ class Kill(unittest.TestCase):
                 self.before[id(item[0]), item[1]] = set(item[0].get(item[1], {None}))
                 Model.sent(*item)
         wire.send(*(request(n, method, **params) for n, (method, params, _) in enumerate(changes)))
+        self.some_are_answered(wire, changes, turn)
         time.sleep(self.random.choice([0.002, 0.005, 0.01, 0.02, 0.05, 0.1]) * self.random.random())
         os.kill(self.athd.process.pid, signal.SIGKILL)
         self.athd.process.wait()
         while (answer := wire.line()) is not None:
             self.take(changes[answer["id"]], answer)
+
+    def some_are_answered(self, wire, changes, turn):
+        """On a busy machine nothing would be by the time it is killed: in every other round so many are, in some
+        a signature is."""
+        signed, left = len(self.signed), len(changes)
+        wanted = 1 + turn % 9 if turn % 2 else 0
+        wants_signature = turn % 10 == 5 and any(method == "attestation.create" for method, _, _ in changes)
+        while left > 0 and (wanted > 0 or wants_signature and len(self.signed) == signed):
+            answer = wire.line()
+            self.take(changes[answer["id"]], answer)
+            wanted, left = wanted - 1, left - 1
 
     def check(self, wire):
         """What athd has now is possible, and from now on it is so."""
@@ -169,7 +181,7 @@ class Kill(unittest.TestCase):
 
     def read_audit(self):
         with open(os.path.join(self.athd.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
-            records = [json.loads(line) for line in file]
+            records = [json.loads(line) for line in file if line.endswith("\n")]
         self.assertEqual([record["index"] for record in records], list(range(len(records))))
         return records
 
@@ -194,7 +206,7 @@ class Kill(unittest.TestCase):
             with Wire(self.athd.socket) as wire:
                 if turn > 0:
                     self.check(wire)
-                self.round(wire)
+                self.round(wire, turn)
             self.athd.log_seen = len(self.athd.read_log())
             self.athd.spawn()
             self.athd.wait_until_ready()

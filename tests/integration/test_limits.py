@@ -223,14 +223,14 @@ class Limits(unittest.TestCase):
         finally:
             for wire in wires:
                 wire.close()
-        wait_for(lambda: descriptors(self.athd.process.pid) == before)
+        wait_for(lambda: descriptors(self.athd.process.pid) <= before)
 
     def is_served(self):
         with Wire(self.athd.socket) as wire:
             try:
                 wire.send(HELLO)
                 return "result" in (wire.line() or {})
-            except BrokenPipeError:
+            except OSError:
                 return False
 
     def test_caller_that_does_not_read_is_paused_and_gets_all_when_it_does(self):
@@ -276,7 +276,7 @@ class Limits(unittest.TestCase):
                     wire.socket.send(flood)
                 except BlockingIOError:
                     pass
-            self.assertLess(apart(self.slowest_of_50), 5 + 10 * calm)
+            self.assertLess(apart(self.slowest_of_50), 30 + 10 * calm)  # 100,000 are before it
         finally:
             for wire in wires:
                 wire.close()
@@ -352,7 +352,7 @@ class OtherUsers(unittest.TestCase):
             listener.listen(16)
             os.chmod(athd.socket, 0o666)
             self.start(athd, listener.fileno(), uid)
-        wait_for(lambda: "ready socket=" in athd.read_log(), 30)
+        wait_for(lambda: "ready socket=" in athd.read_log())
         return athd
 
     def start(self, athd, listener, uid):

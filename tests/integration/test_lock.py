@@ -101,15 +101,17 @@ class Locking(LockTest):
         self.assertEqual(self.refused("PIN_INCORRECT", "agent.unlock").data["retry_after"], 5)
         self.edit(failed_at=int(time.time()) - 6)
         self.assertEqual(self.refused("PIN_INCORRECT", "agent.unlock").data["retry_after"], 30)
+        self.edit(wrong=7, failed_at=int(time.time()) - 3601)
+        self.assertEqual(self.refused("PIN_INCORRECT", "agent.unlock").data["retry_after"], 3600)
         self.kill()
         asked = self.athd.questions().count("GETPIN")
         self.answers(PASSPHRASE)
-        self.assertIn(self.refused("PIN_LOCKED", "agent.unlock").data["retry_after"], range(1, 31))
-        self.assertIn(self.status()["lock"]["retry_after"], range(1, 31))
+        self.assertIn(self.refused("PIN_LOCKED", "agent.unlock").data["retry_after"], range(3000, 3601))
+        self.assertIn(self.status()["lock"]["retry_after"], range(3000, 3601))
         self.assertEqual(self.athd.questions().count("GETPIN"), asked, "nobody is asked in a pause")
-        self.assertEqual(self.file()["wrong"], 4)
+        self.assertEqual(self.file()["wrong"], 8)
         wait_for(lambda: self.athd.last_record("unlock_refused")["denial_reason"] == "PIN_LOCKED")
-        self.edit(failed_at=int(time.time()) - 31)
+        self.edit(failed_at=int(time.time()) - 3601)
         self.athd.call("agent.unlock")
         self.is_open()
 
@@ -241,6 +243,7 @@ class UnderWay(LockTest):
         signed = self.status()["counters"]["signatures"]
         for thread in threads:
             thread.join(60)
+        self.assertFalse(any(thread.is_alive() for thread in threads))
         self.assertEqual({reason(line) for line in results}, {None, "AGENT_LOCKED"})
         self.assertLessEqual(sum(reason(line) is None for line in results), signed)
         self.athd.call("agent.unlock")
@@ -375,7 +378,7 @@ class CommandLine(LockTest):
             statuses.append(self.ath("unlock").returncode)
         self.assertEqual({*statuses}, {75, 77})
         self.answers(PASSPHRASE)
-        wait_for(lambda: "retry_after" not in self.status()["lock"], 60)
+        wait_for(lambda: "retry_after" not in self.status()["lock"], 180)
         run = self.ath("unlock")
         self.assertEqual((run.returncode, run.stdout), (0, "not locked\n"), run.stderr)
         os.unlink(os.path.join(self.athd.dir, "prompter"))
@@ -385,10 +388,11 @@ class CommandLine(LockTest):
 class RealPrompters(LockTest):
     """pinentry-tty and pinentry-curses at a terminal of their own."""
 
-    def type_at(self, program, keys):
+    def type_at(self, program, *patterns):
+        """The passphrase is typed once each has been shown."""
         terminal = Terminal(self, self.athd, program)
         self.start()
-        with terminal.typing(keys) as screen:
+        with terminal.typing([(pattern, PASSPHRASE.encode() + b"\r") for pattern in patterns]) as screen:
             self.athd.call("agent.lock")
             self.is_locked("passphrase")
             self.athd.call("agent.unlock")
@@ -396,12 +400,10 @@ class RealPrompters(LockTest):
         self.assertNotIn(PASSPHRASE.encode(), screen)
 
     def test_pinentry_tty(self):
-        typed = PASSPHRASE.encode() + b"\r"
-        self.type_at("pinentry-tty", [(b"Passphrase: ", typed), (b"Again: ", typed), (b"Passphrase: ", typed)])
+        self.type_at("pinentry-tty", rb"Passphrase: ", rb"Again: ", rb"Unlock athd.*Passphrase: ")
 
     def test_pinentry_curses(self):
-        typed = PASSPHRASE.encode() + b"\r"
-        self.type_at("pinentry-curses", [(b"Passphrase", typed), (b"Once more", typed), (b"Passphrase", typed)])
+        self.type_at("pinentry-curses", rb"Passphrase _", rb"Once more.*Passphrase _", rb"Unlock athd.*Passphrase _")
 
 
 if __name__ == "__main__":

@@ -82,6 +82,13 @@ class Suspend(LogindTest):
         self.athd.call("agent.unlock")
         self.is_open()
 
+    def is_tried(self, wrong):
+        """Or it is unlocked already."""
+        try:
+            return self.file()["wrong"] > wrong
+        except FileNotFoundError:
+            return True
+
     def test_unlocking_that_sleep_overtakes_stays_locked(self):
         self.start()
         self.athd.call("agent.lock")
@@ -89,8 +96,7 @@ class Suspend(LogindTest):
         with Wire(self.athd.socket) as wire:
             for _ in range(20):
                 wire.send(request(1, "agent.unlock"))
-                wait_for(lambda: not os.path.exists(os.path.join(self.athd.state, "lock.json")) or
-                         self.file()["wrong"] > wrong)
+                wait_for(lambda tried=wrong: self.is_tried(tried))
                 self.logind.tell("sleep")
                 answer = wire.line()
                 self.logind.wait_for("released")
@@ -186,7 +192,7 @@ class Session(LogindTest):
         wait_for(lambda: not self.status()["lock_on"]["watching"])
         self.logind = Logind(self.bus)
         self.logind.tell("session", "c1", self.uid)
-        wait_for(lambda: self.status()["lock_on"]["watching"], 30)
+        wait_for(lambda: self.status()["lock_on"]["watching"])
         self.logind.tell("lock", "c1")
         self.wait_until(True)
 
@@ -382,7 +388,7 @@ class Watcher(LockTest):
         self.watch_with("exit 1\n")
         began = time.monotonic()
         self.athd.start()
-        wait_for(lambda: len(self.watchers()) == 3)
+        wait_for(lambda: len(self.watchers()) >= 3)
         self.assertGreaterEqual(time.monotonic() - began, 3)  # of one and of two seconds
         self.assertEqual(self.athd.read_log().count("event=lock-watch"), 1)
 
@@ -392,7 +398,7 @@ class Watcher(LockTest):
                         f"echo unlock {os.getuid()}; sleep 0.005; done; echo lock {os.getuid()}; : > {end}\n"
                         "exec sleep 600\n")
         self.athd.start()
-        wait_for(lambda: os.path.exists(end), 60)
+        wait_for(lambda: os.path.exists(end), 240)
         wait_for(lambda: self.status()["locked"] and os.path.exists(os.path.join(self.athd.state, "lock.json")))
         self.athd.stop()
         self.athd.configure({})
@@ -404,7 +410,7 @@ class Watcher(LockTest):
         self.watch_with("")
         os.unlink(os.path.join(self.athd.programs, "ath-logind-watch"))
         self.athd.spawn()
-        self.assertEqual(self.athd.process.wait(30), 1, self.athd.read_log())
+        self.assertEqual(self.athd.process.wait(60), 1, self.athd.read_log())
         self.assertIn("lock_on", self.athd.read_log())
 
 

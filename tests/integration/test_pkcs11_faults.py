@@ -8,6 +8,7 @@ import unittest
 
 from peer.agent import Failed
 from peer.lies import LIES, codes
+from peer.seed import SEED
 from peer.token import FAULT, FUNCTIONS
 from peer.token_case import AGENT_ID, AUDIENCE, TokenTest, verified
 from peer.wire import Wire, children, descriptors, is_running, kill, name_of, process, reason, request, wait_for
@@ -25,7 +26,7 @@ class Module(TokenTest):
 
     def tool(self, *arguments):
         return subprocess.run(["pkcs11-tool", "--module", FAULT, "--token-label", self.token.label, *arguments],
-                              env={**os.environ, **self.token.environment}, timeout=30, check=False,
+                              env={**os.environ, **self.token.environment}, timeout=120, check=False,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True)
 
     def login(self, pin):
@@ -72,7 +73,7 @@ class FaultTest(TokenTest):
         self.info = self.create(self.athd)
         self.attest(self.athd, pem=self.info["public_pem"])
 
-    def works(self, seconds=15.0):
+    def works(self, seconds=60.0):
         """Again, soon; what it says before that is an hsm's error."""
         deadline = time.monotonic() + seconds
         while True:
@@ -108,25 +109,24 @@ class Hangs(FaultTest):
             began = time.monotonic()
             wire.send(*(request(n, "attestation.create", **SIGN) for n in range(4)))
             wait_for(lambda: self.token.calls("C_Sign") > 0)
+            self.attest(self.athd, key="other", pem=pem)
+            self.assertNotIn("hangs", self.athd.read_log(), "it was waited for")
             while time.monotonic() < began + 5:
-                before = time.monotonic()
                 self.attest(self.athd, key="other", pem=pem)
-                self.assertLess(time.monotonic() - before, 9)
             answers = wire.lines(4)
-            self.assertLess(time.monotonic() - began, 40)
         self.assertLessEqual({reason(answer) for answer in answers}, HSM, answers)
         self.assertGreater(self.athd.call("agent.status")["counters"]["helper_restarts"], restarts)
         self.assertIn("hangs", self.athd.read_log())
         self.token.fault()
         self.works()
         # the one that hung is gone, the TPM's is still the same
-        self.assertEqual(len([pid for pid in helpers if is_running(pid)]), 1)
+        wait_for(lambda: len([pid for pid in helpers if is_running(pid)]) == 1)
 
     def test_slow_module_is_waited_for(self):
+        restarts = self.athd.call("agent.status")["counters"]["helper_restarts"]
         self.token.fault("C_Sign slow 1500")
-        began = time.monotonic()
         self.assertIsNone(self.outcome())
-        self.assertLess(time.monotonic() - began, 9)
+        self.assertEqual(self.athd.call("agent.status")["counters"]["helper_restarts"], restarts)
 
 
 class Crashes(FaultTest):
@@ -191,7 +191,7 @@ class Crashes(FaultTest):
             self.attest(self.athd, pem=self.info["public_pem"])
         helper = process(self.athd, "ath-hsm-helper")
         self.assertEqual(self.athd.stop(), 0)
-        self.assertFalse(is_running(helper))
+        wait_for(lambda: not is_running(helper))
         self.athd.start()
 
     def test_closed_descriptors_are_a_helper_that_is_gone(self):
@@ -246,7 +246,7 @@ class Codes(FaultTest):
         names = {"CKR_PIN_INCORRECT", "CKR_PIN_INVALID", "CKR_PIN_LOCKED", "CKR_PIN_EXPIRED", "CKR_PIN_LEN_RANGE",
                  "CKR_USER_ALREADY_LOGGED_IN", "CKR_USER_PIN_NOT_INITIALIZED", "CKR_USER_ANOTHER_ALREADY_LOGGED_IN",
                  "CKR_CANCEL", "CKR_DEVICE_REMOVED", "CKR_GENERAL_ERROR", "CKR_HOST_MEMORY", "CKR_SESSION_HANDLE_INVALID",
-                 *random.sample(sorted(numbers), 2)}
+                 *random.Random(SEED).sample(sorted(numbers), 2)}
         for name in sorted(names):
             with self.subTest(name):
                 self.athd.stop()
@@ -267,17 +267,19 @@ class Codes(FaultTest):
 class Lies(FaultTest):
     """With the sanitizers this is what finds reads and writes past what a module gave."""
     def test_lies_are_errors_or_do_no_harm(self):
-        for lie in random.sample(LIES, 4):  # all are told to the helper alone (test_pkcs11_helper.py)
+        for lie in random.Random(SEED).sample(LIES, 4):  # all are told to the helper alone (test_pkcs11_helper.py)
             with self.subTest(lie[:70]):
                 self.token.fault(lie)
                 with Wire(self.athd.socket) as wire:
                     # one that is running meets it, and one that starts with it
+                    before = self.token.calls()
                     wire.send(request(1, "attestation.create", **SIGN),
                               request(2, "key.create", name="new", role="client", hsm="pkcs11"))
-                    self.settle()
+                    self.settle(before)
                     kill(process(self.athd, "ath-hsm-helper"))
+                    before = self.token.calls()
                     wire.send(request(3, "attestation.create", **SIGN))
-                    self.settle()
+                    self.settle(before)
                     self.token.fault()
                     for answer in wire.lines(3):
                         self.judge(lie, answer)
@@ -286,9 +288,8 @@ class Lies(FaultTest):
                 self.delete("new")
                 self.no_report(self.athd)
 
-    def settle(self):
-        """Until the module was called, and then not for a while."""
-        before = self.token.calls()
+    def settle(self, before):
+        """Until the module was called since then, and then not for a while."""
         wait_for(lambda: self.token.calls() > before)
         while (now := self.token.calls()) != before:
             before = now

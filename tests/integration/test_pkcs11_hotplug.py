@@ -8,11 +8,11 @@ import time
 import unittest
 
 from peer.agent import BIN, Connection, Failed
+from peer.seed import SEED
 from peer.token_case import AGENT_ID, AUDIENCE, TokenTest, verified
 from peer.wire import Wire, children, descriptors, memory, reason, request, wait_for
 
 CYCLES = int(os.environ.get("ATH_TEST_CYCLES", "30"))
-SEED = int(os.environ.get("ATH_TEST_SEED", random.randrange(1 << 30)))
 GONE = {"HSM_UNAVAILABLE"}
 OTHER = {"KEY_NOT_FOUND", "HSM_ERROR", "HSM_UNAVAILABLE"}  # the key lies in another token
 
@@ -48,16 +48,16 @@ class Once(HotPlug):
     def gone_at_once(self):
         began = time.monotonic()
         failed = self.attest_refused("HSM_UNAVAILABLE", self.athd)
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, 60)
         self.assertTrue(failed.message)
         self.assertIn(self.athd.hsm()["state"], ("absent", "failed"))
         began = time.monotonic()
         for _ in range(5):
             self.attest_refused("HSM_UNAVAILABLE", self.athd)
-        self.assertLess(time.monotonic() - began, 20)
+        self.assertLess(time.monotonic() - began, 60)
 
     def back(self):
-        self.assertLess(self.athd.wait_for_hsm("locked", "ready"), 30)
+        self.assertLess(self.athd.wait_for_hsm("locked", "ready"), 60)
         self.assertEqual(self.attest(self.athd, pem=self.info["public_pem"])["sub"], AGENT_ID)
 
     def test_removal_is_told_at_once_and_it_works_when_it_is_back(self):
@@ -92,7 +92,7 @@ class Once(HotPlug):
         for _ in range(20):
             began = time.monotonic()
             self.attest(self.athd, key="other", pem=pem)
-            self.assertLess(time.monotonic() - began, 20)
+            self.assertLess(time.monotonic() - began, 60)
         self.assertEqual(self.athd.call("key.get", name="agent")["did"], self.info["did"])
         self.rename_in()
         self.back()
@@ -105,7 +105,7 @@ class Once(HotPlug):
             began = time.monotonic()
             self.card_out()
             answers = wire.lines(16)
-            self.assertLess(time.monotonic() - began, 20)
+            self.assertLess(time.monotonic() - began, 60)
         for answer in answers:
             if "error" in answer:
                 self.assertIn(reason(answer), GONE, answer)
@@ -126,7 +126,7 @@ class Once(HotPlug):
         for name in os.listdir(self.token.store):
             shutil.rmtree(os.path.join(self.token.store, name))
         self.rename_in()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while True:
             try:
                 self.attest(self.athd, pem=self.info["public_pem"])
@@ -179,7 +179,7 @@ class Cycles(HotPlug):
         wait_for(lambda: load.errors.get("HSM_UNAVAILABLE", 0) > gone or load.wrong)
         signed = load.signed
         back()
-        wait_for(lambda: load.signed > signed + 3 or load.wrong, 30)
+        wait_for(lambda: load.signed > signed + 3 or load.wrong)
 
     def usage(self):
         """athd's descriptors and memory, between two loads; and it has its two helpers, no more."""

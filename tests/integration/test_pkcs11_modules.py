@@ -67,7 +67,8 @@ class Tpm2Token:
 
     def is_up(self):
         with open("/proc/net/tcp", encoding="utf-8") as file:
-            return f"0100007F:{self.port:04X} 00000000:0000 0A" in file.read()
+            listening = file.read()
+        return all(f"0100007F:{port:04X} 00000000:0000 0A" in listening for port in (self.port, self.port + 1))
 
     def tool(self, *arguments):
         return subprocess.run(["pkcs11-tool", "--module", TPM2_PKCS11, *arguments], check=True, timeout=60,
@@ -78,14 +79,14 @@ class Tpm2Token:
         """What the module leaves behind at each C_Finalize takes one of the TPM's three slots; a resource
         manager (/dev/tpmrm0) frees it."""
         subprocess.run(["tpm2_flushcontext", "--transient-object", "--tcti", self.environment["TPM2_PKCS11_TCTI"]],
-                       check=True, timeout=30, capture_output=True)
+                       check=True, timeout=120, capture_output=True)
 
     def uri(self, query="", module=None):
         return f"pkcs11:token={self.label.replace(' ', '%20')}?module-path={module or TPM2_PKCS11}{query}"
 
     def close(self):
         self.tpm.terminate()
-        self.tpm.wait(10)
+        self.tpm.wait(60)
         shutil.rmtree(self.dir)
 
 
@@ -235,8 +236,7 @@ class OpenSc(TokenTest):
             if caught.exception.reason == "HSM_UNAVAILABLE":
                 break
             self.assertEqual(caught.exception.reason, "HSM_ERROR", caught.exception)
-            self.assertLess(time.monotonic() - began, 30)
-        self.assertLess(time.monotonic() - began, 30)
+            self.assertLess(time.monotonic() - began, 60)
 
     def test_card_is_taken_out_and_put_back(self):
         info = self.adopt("agent", "01")
@@ -273,7 +273,7 @@ class Cards(unittest.TestCase):
             self.skipTest("OpenSC and a card: pcscd needs a /run of its own, and this environment has no mount "
                           f"namespace for that (CAP_SYS_ADMIN, or namespaces of users): {may.stderr.strip()}")
         run = subprocess.run(["unshare", *namespaces, sys.executable, os.path.abspath(__file__), "-v", "OpenSc"],
-                             env={**os.environ, OWN_RUN: "1"}, check=False, timeout=200, stdin=subprocess.DEVNULL,
+                             env={**os.environ, OWN_RUN: "1"}, check=False, timeout=600, stdin=subprocess.DEVNULL,
                              capture_output=True, text=True)
         self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
         self.assertIn("OK", run.stderr)

@@ -311,7 +311,7 @@ class Killed(WithAthd):
         with self.start("sh", "-c", self.SCRIPT) as run:
             pid = int(wait_for(lambda: content(self.path("pid"))))
             run.kill()
-            run.wait(30)
+            run.wait(60)
             self.assertTrue(is_running(pid))
             self.assertEqual(self.ask(), 0, content(self.path("err")))
             self.assertIn("travel", self.grants())

@@ -126,7 +126,7 @@ class Create(PinTest):
             for _ in range(20):
                 began = time.monotonic()
                 self.attest("other")
-                self.assertLess(time.monotonic() - began, 20)
+                self.assertLess(time.monotonic() - began, 60)
         self.prompters_end()
         self.assertEqual([key["name"] for key in self.athd.call("key.list")["keys"]], ["other"])
 
@@ -253,7 +253,7 @@ class Use(QuestionTests, KeyTest):
             for _ in range(20):
                 began = time.monotonic()
                 self.assertIsNone(self.reason(key="other"))
-                self.assertLess(time.monotonic() - began, 20)
+                self.assertLess(time.monotonic() - began, 60)
             self.assertEqual(self.athd.call("agent.status")["hsms"][0]["state"], "ready")
 
     def test_no_is_no_try(self):
@@ -370,11 +370,11 @@ class Ttl(PinTest):
         self.athd.create()
         self.athd.create("second")
         asked = self.athd.pins_asked()
-        self.attest()
         began = time.monotonic()
         self.attest()
+        self.attest()
         self.attest("second")
-        if time.monotonic() - began < 1.5:
+        if time.monotonic() - began < 2:  # else its time may have been over meanwhile
             self.assertEqual(self.athd.pins_asked() - asked, 2)
         wait_for(lambda: sum(record["event"] == "logout" for record in self.athd.audit()) >= 2)
         asked = self.athd.pins_asked()
@@ -385,35 +385,76 @@ class Ttl(PinTest):
 
 
 class Throttle(PinTest):
+    """The first pauses are seconds, which a busy machine takes for less: what must hold in a pause is looked at in
+    one of an hour, which begins with the ninth wrong PIN."""
+
     def setUp(self):
         self.athd = self.new_athd()
         self.athd.create()
         self.again()
 
-    def test_five_tries_then_pauses_that_outlive_athd(self):
+    def file(self):
+        """Where the only key's wrong PINs are counted."""
+        folder = os.path.join(self.athd.state, "pins")
+        [name] = os.listdir(folder)
+        return os.path.join(folder, name)
+
+    def counted(self):
+        with open(self.file(), encoding="utf-8") as file:
+            return json.load(file)
+
+    def started_with(self, wrong, seconds_ago):
+        """Ends athd and starts it again, as if there had been so many wrong PINs, the last so long ago."""
+        self.assertEqual(self.athd.stop(), 0)
+        record = {**self.counted(), "wrong": wrong, "failed_at": int(time.time()) - seconds_ago}
+        with open(self.file(), "w", encoding="utf-8") as file:
+            json.dump(record, file)
+        self.athd.start()
+        self.athd.wait_for_hsm()
+
+    def wrong_five_times(self):
+        self.athd.answers_pin(WRONG)
+        for _ in range(5):
+            self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.assertEqual(self.counted()["wrong"], 5)
+
+    def test_five_tries_then_a_pause(self):
         self.athd.answers_pin(WRONG)
         asked = self.athd.pins_asked()
         for _ in range(4):
             failed = self.outcome()
             self.assertEqual(failed.reason, "PIN_INCORRECT")
             self.assertNotIn("retry_after", failed.data)
+        began = time.monotonic()
         failed = self.outcome()
         self.assertEqual(failed.reason, "PIN_INCORRECT")
-        self.assertGreater(failed.data["retry_after"], 0)
+        if time.monotonic() - began < 4:
+            self.assertIn(failed.data["retry_after"], range(1, 6))
+        failed = self.outcome()
+        if time.monotonic() - began < 5:  # the pause is that long, and began after that
+            self.assertEqual(failed.reason, "PIN_LOCKED")
+            self.assertIn(failed.data["retry_after"], range(1, 6))
+            self.assertEqual(self.athd.pins_asked() - asked, 5, "no question without a try")
+        self.assertGreaterEqual(self.counted()["wrong"], 5)
+
+    def test_each_pause_is_longer_and_they_outlive_athd(self):
+        self.wrong_five_times()
+        for wrong, pause in ((5, 30), (6, 120), (7, 600), (8, 3600), (9, 3600)):
+            self.started_with(wrong, 3601)
+            asked = self.athd.pins_asked()
+            failed = self.outcome()
+            self.assertEqual((failed.reason, self.athd.pins_asked() - asked), ("PIN_INCORRECT", 1))
+            self.assertEqual(self.counted()["wrong"], wrong + 1)
+            if pause >= 600:
+                self.assertIn(failed.data["retry_after"], range(pause - 300, pause + 1))
         for _ in range(20):
             failed = self.outcome()
             self.assertEqual(failed.reason, "PIN_LOCKED")
-            self.assertLessEqual(failed.data["retry_after"], 5)
-        self.assertEqual(self.athd.pins_asked() - asked, 5, "no question without a try")
-        self.again()
-        failed = self.outcome()
-        if failed.reason != "PIN_LOCKED":  # five seconds are a long time on a busy machine
-            self.assertGreater(failed.data["retry_after"], 5)
-        wait_for(lambda: self.outcome().reason == "PIN_INCORRECT" or self.athd.pins_asked() - asked > 5, 30)
-        self.assertEqual(self.reason(), "PIN_LOCKED")
-        self.assertGreater(self.outcome().data["retry_after"], 5)
+            self.assertIn(failed.data["retry_after"], range(3000, 3601))
         self.again()
         self.assertEqual(self.reason(), "PIN_LOCKED")
+        self.assertEqual(self.athd.pins_asked() - asked, 1, "no question without a try")
+        self.assertEqual(self.counted()["wrong"], 10)
 
     def test_right_pin_starts_the_count_anew(self):
         for _ in range(2):
@@ -427,9 +468,8 @@ class Throttle(PinTest):
     def test_it_is_counted_by_key(self):
         self.athd.create("second")
         self.again()
-        self.athd.answers_pin(WRONG)
-        for _ in range(5):
-            self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.wrong_five_times()
+        self.started_with(9, 0)
         self.assertEqual(self.reason(), "PIN_LOCKED")
         self.athd.answers_pin(GOOD)
         self.assertIsNone(self.reason(key="second"))
@@ -437,9 +477,8 @@ class Throttle(PinTest):
 
     def test_deleting_and_importing_wins_no_tries(self):
         pem = self.athd.call("key.export", name="agent", format="tss2")["data"]
-        self.athd.answers_pin(WRONG)
-        for _ in range(5):
-            self.assertEqual(self.reason(), "PIN_INCORRECT")
+        self.wrong_five_times()
+        self.started_with(9, 0)
         self.athd.call("key.delete", name="agent")
         self.athd.knows("again")
         failed = self.refused("PIN_LOCKED", "key.import", name="again", role="user", tss2_pem=pem)
@@ -587,7 +626,7 @@ class Nowhere(PinTest):
 
     def test_it_is_in_the_helper_only(self):
         self.athd = self.new_athd(software_tpm=False, arguments=("--log-level", "debug"),
-                                  config={"hsm": {"pin_ttl": 3}})
+                                  config={"hsm": {"pin_ttl": 5}})
         go = os.path.join(self.athd.dir, "go")
         needle = self.athd.knows("agent").encode()
         self.athd.answers_pin(f"while [ ! -e {go} ]; do sleep 0.02; done\n" + GOOD)
@@ -602,8 +641,10 @@ class Nowhere(PinTest):
         self.look(needle, "after it was created")
         self.assertFalse(memory_has(helper, needle)[0], "nobody has used it yet")
         self.assertFalse(memory_has(process(self.athd, "swtpm"), b"no such thing" + needle)[0])
+        began = time.monotonic()
         self.attest()
-        self.assertTrue(memory_has(helper, needle)[0], "else this finds nothing anywhere")
+        if not memory_has(helper, needle)[0]:
+            self.assertGreater(time.monotonic() - began, 5, "else this finds nothing anywhere")
         for _ in range(10):
             self.attest()
         self.look(needle, "after signatures")
@@ -662,22 +703,23 @@ class Nowhere(PinTest):
 class RealPrompters(PinTest):
     """pinentry-tty asks for the repetition by itself, pinentry-curses does not."""
 
-    def type_at(self, program, keys):
+    def type_at(self, program, *patterns):
+        """The PIN is typed once each has been shown."""
         self.athd = self.new_athd(start=False)
         terminal = Terminal(self, self.athd, program)
         self.athd.start()
         self.athd.wait_for_hsm()
-        with terminal.typing(keys) as screen:
+        with terminal.typing([(pattern, b"75314\r") for pattern in patterns]) as screen:
             self.athd.call("key.create", name="agent", role="client", agent_id="https://a.example/x", pin=True)
             self.again()
             self.attest()
         self.assertNotIn(b"7531", screen)
 
     def test_pinentry_tty(self):
-        self.type_at("pinentry-tty", [(b"PIN: ", b"75314\r"), (b"Again: ", b"75314\r"), (b"PIN: ", b"75314\r")])
+        self.type_at("pinentry-tty", rb"PIN: ", rb"Again: ", rb"attestation\.create.*PIN: ")
 
     def test_pinentry_curses(self):
-        self.type_at("pinentry-curses", [(b"PIN", b"75314\r"), (b"again", b"75314\r"), (b"PIN", b"75314\r")])
+        self.type_at("pinentry-curses", rb"PIN: _", rb"again.*PIN: _", rb"attestation\.create.*PIN: _")
 
 
 if __name__ == "__main__":

@@ -72,9 +72,10 @@ fault_call_begin(struct fault_call *call, const char *function, int number)
 
     call->function = function;
     call->number = number;
+    /* first: who sees the count may take the rules away */
+    fault_read("fault", call->text, sizeof(call->text));
     call->before = atomic_fetch_add(&shared->calls[number], 1);
     call->all_before = atomic_fetch_add(&shared->calls[FAULT_ALL], 1);
-    fault_read("fault", call->text, sizeof(call->text));
 }
 
 /* Splits the line; takes after= and times= out. */

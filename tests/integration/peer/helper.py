@@ -49,7 +49,7 @@ class Helper:
         self.log = tempfile.TemporaryFile()
         self.socket, theirs = socket.socketpair()
         prompters, theirs_too = socket.socketpair(type=socket.SOCK_SEQPACKET)
-        self.socket.settimeout(20)
+        self.socket.settimeout(60)
         self.process = subprocess.Popen(
             [os.path.join(BIN, "ath-hsm-helper"), "--uri", uri or token.uri(query=query), "--state-dir", token.dir],
             stdin=theirs, stdout=theirs_too, stderr=self.log, env={"PATH": os.environ["PATH"], **token.environment})
@@ -102,7 +102,7 @@ class Helper:
         self.log.seek(0)
         return self.log.read().decode(errors="replace")
 
-    def end(self, seconds=10):
+    def end(self, seconds=60):
         """Closes the connection and waits; its exit status."""
         self.socket.close()
         self.prompters.close()

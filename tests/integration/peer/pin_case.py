@@ -95,7 +95,7 @@ class QuestionTests(PinCase):
         self.athd.answers_pin(HANGS)
         began = time.monotonic()
         self.assertEqual(self.reason(), "CONSENT_TIMEOUT")
-        self.assertLess(time.monotonic() - began, 30)
+        self.assertLess(time.monotonic() - began, 60)
         self.assertEqual(self.tries(), [])
 
     def test_athd_ends_while_it_asks(self):

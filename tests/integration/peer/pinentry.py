@@ -1,7 +1,10 @@
 """What a prompter does that is asked for a PIN; and the real ones, with somebody who types at their terminal."""
 import contextlib
 import os
+import re
+import select
 import shutil
+import termios
 import threading
 import time
 
@@ -50,33 +53,39 @@ class Terminal:
         path = shutil.which(program)
         test.assertIsNotNone(path, f"there is no {program} here: tools/lib.sh names the packages")
         self.test = test
-        self.master, slave = os.openpty()
+        self.master, self.slave = os.openpty()
         test.addCleanup(os.close, self.master)
-        test.addCleanup(os.close, slave)
-        os.set_blocking(self.master, False)
-        athd.environment = {"GPG_TTY": os.ttyname(slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
+        test.addCleanup(os.close, self.slave)
+        athd.environment = {"GPG_TTY": os.ttyname(self.slave), "TERM": "vt100", "LC_ALL": "C.UTF-8"}
         os.unlink(os.path.join(athd.dir, "prompter"))
         os.symlink(path, os.path.join(athd.dir, "prompter"))
 
+    def is_taken(self):
+        """The program has taken it: what is typed before is shown, or thrown away by the program that comes."""
+        return not termios.tcgetattr(self.slave)[3] & termios.ECHO
+
     @contextlib.contextmanager
     def typing(self, keys):
-        """Meanwhile, each of `keys` is typed when the screen has shown what is before it; gives all that was shown."""
-        screen = bytearray()
+        """Meanwhile, each (pattern, typed) is typed when what was shown since the one before has the pattern; gives all
+        that was shown."""
+        screen, is_done = bytearray(), threading.Event()
 
         def type_keys():
-            for shown, typed in keys:
-                begin, deadline = len(screen), time.monotonic() + 30
-                while shown not in screen[begin:] and time.monotonic() < deadline:
-                    try:
+            deadline = time.monotonic() + 150  # a question's own time is 120 s
+            for pattern, typed in keys:
+                begin = len(screen)
+                while not (re.search(pattern, screen[begin:], re.DOTALL) and self.is_taken()):
+                    if time.monotonic() > deadline:
+                        return
+                    if select.select([self.master], [], [], 0.02)[0]:
                         screen.extend(os.read(self.master, 65536))
-                    except BlockingIOError:
-                        time.sleep(0.01)
                 os.write(self.master, typed)
+            is_done.set()
 
         typist = threading.Thread(target=type_keys)
         typist.start()
         try:
             yield screen
         finally:
-            typist.join(60)
-        self.test.assertFalse(typist.is_alive(), screen)
+            typist.join()
+        self.test.assertTrue(is_done.is_set(), screen)
