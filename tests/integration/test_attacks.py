@@ -29,7 +29,7 @@ class Attacks(unittest.TestCase):
         connection.lines.write(json.dumps({"jsonrpc": "2.0", **request}).encode() + b"\n")
         connection.lines.flush()
 
-    def wait_until(self, condition, seconds=20):
+    def wait_until(self, condition, seconds=60):
         deadline = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), deadline, "it did not happen")

@@ -40,7 +40,7 @@ class AuditCommands(unittest.TestCase):
         cls.scene.run(trace=TRACE)
         cls.scene.run(trace=OTHER)
         granted = []
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(granted) < 2 and time.monotonic() < deadline:
             granted = [r for r in cls.scene.me.audit() if r["event"] == "access_granted"]
             time.sleep(0.02)
@@ -123,7 +123,7 @@ class AuditCommands(unittest.TestCase):
         process = subprocess.Popen(command(me, "follow", "--event", "key_exported", "--json"),
                                    stdout=subprocess.PIPE, text=True)
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + 60
             first = None
             os.set_blocking(process.stdout.fileno(), False)
             while not first and time.monotonic() < deadline:

@@ -13,7 +13,7 @@ class AuditToken(TokenTest):
         return self.athd.call("agent.status")["audit"]
 
     def wait_for_checkpoint(self):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + 60
         while "last_checkpoint" not in self.audit():
             self.assertLess(time.monotonic(), deadline, self.athd.read_log()[-2000:])
             time.sleep(0.02)
@@ -46,7 +46,7 @@ class AuditToken(TokenTest):
     def test_who_asks_for_a_checkpoint_asks_nobody_for_a_pin(self):
         self.athd = self.new_athd(self.new_token())
         connection = self.athd.connection
-        connection.socket.settimeout(45)
+        connection.socket.settimeout(60)
         with self.assertRaises(Failed) as caught:
             self.athd.call("audit.checkpoint")
         self.assertEqual(caught.exception.reason, "HSM_UNAVAILABLE")

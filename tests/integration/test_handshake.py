@@ -328,7 +328,7 @@ class UnderLoad(SceneTest):
             if delay % 3 == 1:
                 scene.me.call("agent.status")
             connection.close()
-            m3, deadline = None, time.monotonic() + 30
+            m3, deadline = None, time.monotonic() + 60
             while m3 is None:
                 try:
                     m3 = scene.to_client(m2)["send"]
