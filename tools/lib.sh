@@ -9,7 +9,7 @@ packages_run=(swtpm swtpm-tools pinentry-curses)
 # What the tests take besides: verifiers that are not ours, a bare client of the socket.
 packages_test=(libcmocka-dev python3 python3-cryptography python3-jsonschema openssl tpm2-openssl tpm2-tools socat
     softhsm2 libtpm2-pkcs11-1 p11-kit p11-kit-modules opensc opensc-pkcs11 openssh-client
-    gnutls-bin pcscd vsmartcard-vpcd dbus-daemon bubblewrap pinentry-tty)
+    gnutls-bin pcscd vsmartcard-vpcd dbus-daemon bubblewrap pinentry-tty zsh fish)
 
 say() {
     printf '%s: %s\n' "${0##*/}" "$*" >&2

@@ -68,6 +68,10 @@ function __ath_complete
         end
     else if test (count $given) -eq 0
         __ath_commands | string replace -r ' .*' '' | sort -u
+    else if string match -qr '^(attest|freeze|unfreeze|key (show|delete|export))$' "$given"
+        __ath_names key '"name":"([^"]*)","role"'
+    else if test "$given[1..2]" = 'policy diff'
+        __fish_complete_path $current
     else if test "$given" = run; or string match -qr '^grant (show|revoke)$' "$given"
         __ath_names grant '"name":"([^"]*)"'
     else if string match -qr '^consent (list|answer)$' "$given"
