@@ -10,7 +10,8 @@ test_the_clock_tells_the_systems_time(void **state)
     int64_t before = (int64_t)time(NULL), now = clock_now();
 
     (void)state;
-    assert_true(now >= before && now <= before + 5);
+    assert_true(now >= before);
+    assert_true(now <= (int64_t)time(NULL) + 1); /* which may be some milliseconds behind */
 }
 
 static void
@@ -38,7 +39,7 @@ test_text_is_rfc_3339_with_milliseconds(void **state)
     assert_non_null(rest);
     assert_int_equal(strspn(rest, "0123456789"), 3);
     assert_string_equal(rest + 3, "Z");
-    assert_true((int64_t)timegm(&utc) >= now && (int64_t)timegm(&utc) <= now + 5);
+    assert_true((int64_t)timegm(&utc) >= now && (int64_t)timegm(&utc) <= clock_now());
 }
 
 static void

@@ -61,19 +61,25 @@ make_file(struct scene *scene, struct pin_file *file)
     scene->options.uri = file->uri;
 }
 
+/* Another file each time: one that is written again has the time it had where the kernel's clock
+ * for that has not moved on yet, some milliseconds long. */
 static void
 write_pin(const struct pin_file *file, bool is_right)
 {
+    char path[112];
     uint8_t line[32];
     size_t len;
-    int fd = open(file->path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    int fd;
 
+    (void)snprintf(path, sizeof(path), "%s.new", file->path);
+    fd = open(path, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
     token_put_pin_line(line, &len);
     line[2] = is_right ? line[2] : (uint8_t)'X';
     assert_int_equal(fd_write_all(fd, ath_slice_of(line + 2, len - 2)), ATH_OK);
     explicit_bzero(line, sizeof(line));
     close(fd);
+    assert_int_equal(rename(path, file->path), 0);
 }
 
 static void
