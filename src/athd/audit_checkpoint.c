@@ -280,8 +280,9 @@ audit_checkpoints_reload(struct audit_checkpoints *checkpoints)
 void
 audit_checkpoints_finish(struct audit_checkpoints *checkpoints, void (*done)(void *ctx), void *ctx)
 {
-    bool can = audit_key_is_ready(checkpoints->key) && checkpoints->retry_ms == 0 &&
-               audit_follower_failure(checkpoints->follower) == NULL;
+    /* the counter was opened last: a start that failed has none, and may have no key */
+    bool can = checkpoints->counter != NULL && audit_key_is_ready(checkpoints->key) &&
+               checkpoints->retry_ms == 0 && audit_follower_failure(checkpoints->follower) == NULL;
 
     checkpoints->is_finishing = true;
     checkpoints->finished = done;

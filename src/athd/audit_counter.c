@@ -95,7 +95,6 @@ keep_blob(struct audit_counter *counter, struct ath_slice blob)
 {
     struct ath_buf copy = {.max = AUDIT_COUNTER_PUBLIC_MAX};
 
-    ath_buf_clear(&counter->blob);
     ath_buf_put_slice(&counter->blob, blob);
     counter->made_value = counter->value;
     ath_buf_put_slice(&copy, blob);

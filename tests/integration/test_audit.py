@@ -105,8 +105,8 @@ class Audit(unittest.TestCase):
         self.athd.start()
         self.wait_until(lambda: self.athd.call("agent.status")["audit"]["state"] == "ok")
 
-    def wait_until(self, condition):
-        deadline = time.monotonic() + 90
+    def wait_until(self, condition, seconds=90):
+        deadline = time.monotonic() + seconds
         while not condition():
             self.assertLess(time.monotonic(), deadline, self.athd.read_log()[-3000:])
             time.sleep(0.02)
@@ -291,6 +291,44 @@ class Audit(unittest.TestCase):
         with open(self.path("checkpoint"), encoding="utf-8") as file:
             self.assertEqual(read_note(file.read())["size"], len(self.lines()))
         self.assert_verified()
+
+    def test_without_an_interval_none_comes_by_itself(self):
+        self.start(checkpoint_interval=0)
+        def newest():
+            return self.athd.call("agent.status")["audit"].get("last_checkpoint", {}).get("size")
+
+        self.wait_until(newest)  # that of the start
+        size = read_note(self.athd.call("audit.checkpoint")["checkpoint"])["size"]
+        self.sign(50)
+        self.assertEqual(newest(), size)
+
+    def test_a_tree_that_cannot_be_kept_is_told_and_kept_later(self):
+        self.start()
+        self.athd.call("audit.checkpoint")
+        self.athd.stop()
+        shutil.rmtree(self.path("tile"))
+        open(self.path("tile"), "w").close()
+        self.athd.start()
+        self.wait_until(lambda: self.athd.call("agent.status")["audit"]["state"] == "failing")
+        self.assertIn("tile", self.athd.call("agent.status")["audit"]["message"])
+        self.sign()
+        os.remove(self.path("tile"))
+        # each try that failed made the pause to the next one longer
+        self.wait_until(lambda: self.athd.call("agent.status")["audit"]["state"] == "ok", seconds=200)
+        self.athd.call("audit.checkpoint")
+        self.assert_verified()
+
+    def test_a_directory_that_is_none_stops_the_start(self):
+        self.start()
+        self.athd.stop()
+        for name in ("checkpoints", "keys"):
+            os.rename(self.path(name), self.path(name) + ".away")
+            open(self.path(name), "w").close()
+            with self.assertRaises(AssertionError) as caught:
+                self.athd.start()
+            self.assertIn(self.path(name), str(caught.exception))
+            os.replace(self.path(name), self.path("other"))
+            os.rename(self.path(name) + ".away", self.path(name))
 
     def test_what_a_kill_left_is_covered_right_after_the_start(self):
         self.start()

@@ -22,6 +22,68 @@ static struct audit_key key;
 static struct audit_counter counter;
 static struct audit_counter_state judged;
 
+/* ---- the hardware ---- */
+
+static struct {
+    unsigned asked;
+    struct hsm_job_params params; /* of the last job */
+    size_t blob_len;              /* 0: it is to make a counter */
+    uint32_t steps;
+} hardware;
+
+bool __wrap_hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm);
+ath_err __wrap_hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *ref,
+                                struct ath_slice blob, uint32_t steps,
+                                const uint8_t nonce[SHA256_LEN],
+                                const struct hsm_job_params *params, struct hsm_job **ret_job);
+
+bool
+__wrap_hsm_pool_has_counter(const struct hsm_pool *pool, const char *hsm)
+{
+    (void)pool;
+    (void)hsm;
+    return true;
+}
+
+ath_err
+__wrap_hsm_pool_counter(struct hsm_pool *pool, const struct hsm_key_ref *ref, struct ath_slice blob,
+                        uint32_t steps, const uint8_t nonce[SHA256_LEN],
+                        const struct hsm_job_params *params, struct hsm_job **ret_job)
+{
+    (void)pool;
+    (void)ref;
+    (void)nonce;
+    (void)ret_job;
+    hardware.asked++;
+    hardware.params = *params;
+    hardware.blob_len = blob.len;
+    hardware.steps = steps;
+    return ATH_OK;
+}
+
+static void
+answer(const struct hsm_outcome *outcome)
+{
+    hardware.params.done(hardware.params.ctx, outcome);
+}
+
+static struct {
+    int count;
+    ath_err err;
+    struct audit_counter_state state;
+} settled;
+
+static void
+on_settled(void *ctx, ath_err err, const struct audit_counter_state *state, const struct why *why)
+{
+    (void)ctx;
+    (void)why;
+    settled.count++;
+    settled.err = err;
+    if (state != NULL)
+        settled.state = *state;
+}
+
 static struct checkpoint
 checkpoint_at(uint64_t value)
 {
@@ -52,6 +114,9 @@ setup(void **state)
                                      .newest = checkpoint_at(5)};
     counter.blob.max = AUDIT_COUNTER_PUBLIC_MAX;
     counter.pending_text.max = CHECKPOINT_MAX_TEXT;
+    counter.evidence.max = HSM_WIRE_MAX_EVIDENCE;
+    memset(&hardware, 0, sizeof(hardware));
+    memset(&settled, 0, sizeof(settled));
     return 0;
 }
 
@@ -61,6 +126,7 @@ teardown(void **state)
     (void)state;
     ath_buf_done(&counter.blob);
     ath_buf_done(&counter.pending_text);
+    ath_buf_done(&counter.evidence);
     free(counter.counter_path);
     free(counter.pending_path);
     stores_end(&stores);
@@ -204,6 +270,84 @@ test_a_checkpoint_of_another_key_is_told_unless_ours_is_new(void **state)
     assert_is_rolled_back(5, "put back");
 }
 
+/* ---- asking it ---- */
+
+static void
+settle(const struct checkpoint *newest)
+{
+    settled.count = 0;
+    audit_counter_settle(&counter, newest, on_settled, NULL);
+    assert_int_equal(hardware.steps, 0);
+}
+
+/* "counter none" in a checkpoint is for good: hardware that is only away says nothing of it. */
+static void
+test_only_hardware_that_can_make_none_leaves_checkpoints_without(void **state)
+{
+    static const ath_err passing[] = {ATH_ERR_HSM_UNAVAILABLE, ATH_ERR_HSM_BUSY, ATH_ERR_NOMEM};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(passing) / sizeof(passing[0]); i++) {
+        settle(NULL);
+        assert_int_equal(hardware.blob_len, 0);
+        answer(&(struct hsm_outcome){.err = passing[i]});
+        assert_int_equal(settled.count, 1);
+        assert_int_equal(settled.err, passing[i]);
+    }
+    settle(NULL);
+    answer(&(struct hsm_outcome){.err = ATH_ERR_HSM_ERROR});
+    assert_int_equal(settled.count, 1);
+    assert_int_equal(settled.err, ATH_OK);
+    assert_false(settled.state.is_rolled_back);
+    assert_int_equal(audit_counter_public(&counter).len, 0);
+}
+
+static void
+test_a_log_that_had_a_counter_goes_on_without_never(void **state)
+{
+    const struct checkpoint newest = checkpoint_at(5);
+
+    (void)state;
+    settle(&newest);
+    answer(&(struct hsm_outcome){.err = ATH_ERR_HSM_ERROR});
+    assert_int_equal(settled.err, ATH_ERR_HSM_ERROR);
+}
+
+/* Another TPM, or one that was cleared: a new one is made, kept on disk first, and it is told. */
+static void
+test_a_counter_that_is_gone_is_made_anew_and_told(void **state)
+{
+    const struct checkpoint newest = checkpoint_at(5);
+    struct ath_buf blob = {0}, file = {.max = AUDIT_COUNTER_PUBLIC_MAX};
+
+    (void)state;
+    audit_scene_put_counter_public(INDEX + 1, 0x22040014, &blob);
+    assert_non_null(counter.counter_path = ath_strdup(stores_path(&stores, "counter")));
+    ath_buf_put_string(&counter.blob, "the one before");
+    settle(&newest);
+    assert_int_equal(hardware.blob_len, strlen("the one before"));
+    answer(&(struct hsm_outcome){.err = ATH_ERR_INVALID_PARAMS});
+    assert_int_equal(settled.count, 0);
+    assert_int_equal(hardware.asked, 2);
+    assert_int_equal(hardware.blob_len, 0);
+    answer(&(struct hsm_outcome){
+        .counter = 9, .evidence = ath_slice_of_string("certified"), .blob = ath_buf_slice(&blob)});
+    assert_int_equal(settled.count, 0); /* not before it is on disk */
+    while (settled.count == 0 && uv_run(&stores.loop, UV_RUN_ONCE) != 0)
+        ;
+    assert_int_equal(settled.count, 1);
+    assert_int_equal(settled.err, ATH_OK);
+    assert_true(settled.state.is_rolled_back);
+    assert_int_equal(settled.state.expected, 5);
+    assert_int_equal(settled.state.found, 9);
+    assert_true(ath_slice_equal(audit_counter_public(&counter), ath_buf_slice(&blob)));
+    assert_int_equal(file_read(counter.counter_path, &file, NULL), ATH_OK);
+    bytes_put_u64(&blob, 9);
+    assert_true(ath_slice_equal(ath_buf_slice(&file), ath_buf_slice(&blob)));
+    ath_buf_done(&blob);
+    ath_buf_done(&file);
+}
+
 /* ---- its files ---- */
 
 static void
@@ -319,6 +463,9 @@ main(void)
         TEST(test_a_counter_without_checkpoints_is_as_it_was_made),
         TEST(test_another_counter_than_the_newest_checkpoints_is_told),
         TEST(test_a_checkpoint_of_another_key_is_told_unless_ours_is_new),
+        TEST(test_only_hardware_that_can_make_none_leaves_checkpoints_without),
+        TEST(test_a_log_that_had_a_counter_goes_on_without_never),
+        TEST(test_a_counter_that_is_gone_is_made_anew_and_told),
         TEST(test_both_files_are_read),
         TEST(test_no_files_are_no_counter_and_no_damage),
         TEST(test_damaged_files_are_told_and_not_used),

@@ -284,6 +284,35 @@ test_record_names_its_caller_and_trace(void **state)
 }
 
 static void
+on_grown(void *ctx)
+{
+    ++*(int *)ctx;
+}
+
+static void
+test_who_watches_is_told_until_it_does_no_more(void **state)
+{
+    struct audit_watch watch = {0}, other = {0};
+    struct result result;
+    int told = 0, other_told = 0;
+
+    (void)state;
+    audit_log_unwatch(fixture.athd.audit, &watch); /* it does not yet */
+    audit_log_watch(fixture.athd.audit, &watch, on_grown, &told);
+    audit_log_watch(fixture.athd.audit, &other, on_grown, &other_told);
+    append("athd_started", &result);
+    fixture_run_until(&fixture, &result.done, 1);
+    assert_int_equal(told, 1);
+    audit_log_unwatch(fixture.athd.audit, &watch);
+    audit_log_unwatch(fixture.athd.audit, &watch);
+    append("athd_started", &result);
+    fixture_run_until(&fixture, &result.done, 1);
+    assert_int_equal(told, 1);
+    assert_int_equal(other_told, 2);
+    audit_log_unwatch(fixture.athd.audit, &other);
+}
+
+static void
 test_log_goes_on_where_it_ended(void **state)
 {
     struct result result;
@@ -512,6 +541,7 @@ main(void)
                                         end),
         cmocka_unit_test_setup_teardown(test_record_names_its_caller_and_trace, begin, end),
         cmocka_unit_test_setup_teardown(test_log_goes_on_where_it_ended, begin, end),
+        cmocka_unit_test_setup_teardown(test_who_watches_is_told_until_it_does_no_more, begin, end),
         cmocka_unit_test_setup_teardown(test_torn_last_line_is_cut_off, begin, end),
         cmocka_unit_test_setup_teardown(test_garbage_at_the_end_is_kept_aside, begin, end),
         cmocka_unit_test_setup_teardown(test_only_a_torn_line_is_an_empty_log, begin, end),

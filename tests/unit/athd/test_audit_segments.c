@@ -238,6 +238,33 @@ test_damage_is_told_and_not_passed_over(void **state)
     audit_cursor_done(&cursor);
 }
 
+/* A line that nobody ended is not passed over for the segment behind it. */
+static void
+test_what_stands_behind_the_last_line_of_a_segment_is_damage(void **state)
+{
+    struct audit_span span;
+    struct audit_cursor cursor;
+    struct ath_slice line;
+    ath_err err = ATH_OK;
+    int fd;
+
+    (void)state;
+    append(30, 0);
+    span = audit_segments_span(&segments);
+    assert_true(span.last >= 3);
+    fd = open(fixture_path(&fixture, "audit/00000002.jsonl"), O_WRONLY | O_APPEND);
+    assert_true(fd >= 0);
+    assert_int_equal(fd_write_all(fd, ath_slice_of_string("{\"index\":")), ATH_OK);
+    fd_close(&fd);
+    assert_int_equal(audit_cursor_init(&cursor, dir(), &span), ATH_OK);
+    assert_int_equal(audit_cursor_seek(&cursor, 0, NULL), ATH_OK);
+    while (err == ATH_OK)
+        err = audit_cursor_next(&cursor, NULL, &line);
+    assert_int_equal(err, ATH_ERR_PARSE);
+    assert_int_equal(cursor.number, 2);
+    audit_cursor_done(&cursor);
+}
+
 static void
 test_only_exact_beginnings_are_records(void **state)
 {
@@ -564,6 +591,8 @@ main(void)
         cmocka_unit_test_setup_teardown(test_cursor_finds_records_in_one_long_segment, begin, end),
         cmocka_unit_test_setup_teardown(test_cursor_reads_no_further_than_its_span, begin, end),
         cmocka_unit_test_setup_teardown(test_damage_is_told_and_not_passed_over, begin, end),
+        cmocka_unit_test_setup_teardown(
+            test_what_stands_behind_the_last_line_of_a_segment_is_damage, begin, end),
         cmocka_unit_test(test_only_exact_beginnings_are_records),
         cmocka_unit_test_setup_teardown(test_query_gives_what_was_asked_for_and_where_to_go_on,
                                         begin, end),

@@ -193,6 +193,33 @@ test_what_is_no_line_is_said_with_its_place(void **state)
     temp_dir_remove(&temp);
 }
 
+/* Where a segment begins with no record, what stands behind it is not looked for by guessing. */
+static void
+test_seeking_over_a_damaged_segment_is_told(void **state)
+{
+    static const char damage[] = "damage";
+    struct temp_dir temp;
+    const char *dir = temp_dir_make(&temp, "audit");
+    struct audit_scene *scene = audit_scene_new(dir, "audit", 2, false);
+    struct audit_reader *reader = NULL;
+    struct why why = {{0}};
+    char path[4096];
+    FILE *file;
+
+    (void)state;
+    audit_scene_append(scene, 10, 200);
+    snprintf(path, sizeof(path), "%s/00000003.jsonl", dir); /* the first that is looked at */
+    assert_non_null(file = fopen(path, "r+"));
+    assert_true(fputs(damage, file) >= 0);
+    assert_int_equal(fclose(file), 0);
+    assert_int_equal(audit_reader_open(dir, NULL, &reader), ATH_OK);
+    for (uint64_t index = 0; index < 10; index++)
+        assert_int_equal(audit_reader_seek(reader, index, &why), ATH_ERR_PARSE);
+    audit_reader_free(reader);
+    audit_scene_free(scene);
+    temp_dir_remove(&temp);
+}
+
 static void
 test_names_of_segments(void **state)
 {
@@ -224,6 +251,7 @@ main(void)
         cmocka_unit_test(test_records_come_in_order_over_all_segments),
         cmocka_unit_test(test_every_record_is_found),
         cmocka_unit_test(test_what_is_no_line_is_said_with_its_place),
+        cmocka_unit_test(test_seeking_over_a_damaged_segment_is_told),
         cmocka_unit_test(test_names_of_segments),
     };
 

@@ -24,13 +24,16 @@ keep_tile(void *ctx, const struct audit_tile *tile, const uint8_t *hashes)
 }
 
 /* Gives what a tile of a tree of *ctx leaves has, and nothing behind it. */
+static unsigned failing_read; /* 0: none */
+
 static ath_err
 read_tile(void *ctx, const struct audit_tile *tile, uint8_t *ret_hashes, struct why *why)
 {
     const uint64_t *size = ctx;
 
     (void)why;
-    reads++;
+    if (++reads == failing_read)
+        return ATH_ERR_NOT_FOUND;
     assert_true(tile->level < LEVELS);
     assert_true(tile->width >= 1);
     assert_true(tile->width <= audit_tile_width(*size, tile->level, tile->index));
@@ -261,6 +264,38 @@ test_pairs_of_large_trees_are_consistent(void **state)
             check_consistency(sizes[from], sizes[to], roots[from], roots[to]);
 }
 
+/* Of each proof the first, the second ... tile is missing: never a proof without it. */
+static void
+test_a_tile_that_is_missing_is_told(void **state)
+{
+    static const uint64_t pairs[][2] = {{3, 7},         {6, 8},          {255, 1000},
+                                        {65537, 69000}, {65000, LEAVES}, {300, 66000}};
+
+    (void)state;
+    for (size_t i = 0; i < sizeof(pairs) / sizeof(pairs[0]); i++) {
+        uint64_t from = pairs[i][0], to = pairs[i][1];
+
+        for (unsigned kind = 0; kind < 2; kind++)
+            for (failing_read = 1;; failing_read++) {
+                struct audit_tiles *tiles = NULL;
+                struct ath_buf proof = {0};
+                ath_err err;
+
+                reads = 0;
+                assert_int_equal(audit_tiles_new(read_tile, &to, &tiles), ATH_OK);
+                err = kind == 0 ? audit_tiles_consistency(tiles, from, to, NULL, &proof)
+                                : audit_tiles_inclusion(tiles, from, to, NULL, &proof);
+                ath_buf_done(&proof);
+                audit_tiles_free(tiles);
+                assert_int_equal(err, reads < failing_read ? ATH_OK : ATH_ERR_NOT_FOUND);
+                if (reads < failing_read)
+                    break;
+                assert_int_equal(reads, failing_read); /* and nothing is read behind it */
+            }
+    }
+    failing_read = 0;
+}
+
 static void
 test_what_cannot_be_proved_is_refused(void **state)
 {
@@ -290,6 +325,7 @@ main(void)
         cmocka_unit_test(test_records_of_large_trees_are_provable),
         cmocka_unit_test(test_every_pair_of_small_trees_is_consistent),
         cmocka_unit_test(test_pairs_of_large_trees_are_consistent),
+        cmocka_unit_test(test_a_tile_that_is_missing_is_told),
         cmocka_unit_test(test_what_cannot_be_proved_is_refused),
     };
 

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/file.h"
 #include "protocol/audit_reader.h"
 #include "tests/support/audit_scene.h"
 #include "tests/support/support.h"
@@ -236,6 +237,59 @@ test_a_root_that_was_never_the_logs_is_found(void **state)
 }
 
 static void
+assert_fails(const char *dir, struct audit_report *report, const char *file, const char *why)
+{
+    const struct audit_verify_options options = {.dir = dir};
+
+    assert_int_not_equal(audit_verify(&options, report), ATH_OK);
+    assert_string_equal(report->wrong.file, file);
+    assert_string_equal(report->wrong.why.text, why);
+}
+
+static void
+copy(const char *dir, const char *from, const char *to)
+{
+    struct ath_buf content = {.max = CHECKPOINT_MAX_LEN};
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%s", dir, from);
+    assert_int_equal(file_read(path, &content, NULL), ATH_OK);
+    snprintf(path, sizeof(path), "%s/%s", dir, to);
+    assert_int_equal(file_replace(path, ath_buf_slice(&content), NULL), ATH_OK);
+    ath_buf_done(&content);
+}
+
+/* A kill leaves the one before the newest; an older one was put there, a newer one has lost its
+ * place. */
+static void
+test_a_newest_that_is_not_the_newest_is_said_for_what_it_is(void **state)
+{
+    static struct audit_report report;
+    struct temp_dir temp;
+    const char *dir = temp_dir_make(&temp, "audit");
+    struct audit_scene *scene = audit_scene_new(dir, "audit", 100, false);
+    char path[4096];
+
+    (void)state;
+    for (unsigned i = 0; i < 4; i++) {
+        audit_scene_append(scene, 10, 200);
+        audit_scene_checkpoint(scene);
+    }
+    copy(dir, "checkpoints/00000000000000000030", "checkpoint");
+    assert_holds(dir, &report);
+    assert_true(report.is_unfinished);
+    copy(dir, "checkpoints/00000000000000000020", "checkpoint");
+    assert_fails(dir, &report, "checkpoint",
+                 "it is not the newest of checkpoints/, the one of 40 records");
+    copy(dir, "checkpoints/00000000000000000040", "checkpoint");
+    snprintf(path, sizeof(path), "%s/checkpoints/00000000000000000040", dir);
+    assert_int_equal(unlink(path), 0);
+    assert_fails(dir, &report, "checkpoint", "its file in checkpoints/ is missing");
+    audit_scene_free(scene);
+    temp_dir_remove(&temp);
+}
+
+static void
 test_what_is_no_log_is_said(void **state)
 {
     static struct audit_report report;
@@ -290,6 +344,7 @@ main(void)
         cmocka_unit_test(test_counters_that_do_not_count_up_are_found),
         cmocka_unit_test(test_what_athd_said_of_a_log_put_back_is_told),
         cmocka_unit_test(test_a_root_that_was_never_the_logs_is_found),
+        cmocka_unit_test(test_a_newest_that_is_not_the_newest_is_said_for_what_it_is),
         cmocka_unit_test(test_what_is_no_log_is_said),
         cmocka_unit_test(test_no_failing_allocation_makes_it_hold_or_leak),
     };
