@@ -44,21 +44,21 @@ put_harmless(struct ath_buf *out, struct ath_slice text, bool has_lines)
 }
 
 static void
-put_fact(struct ath_buf *out, const char *before, const char *fact, const char *after)
+put_fact(struct ath_buf *out, const char *before, const char *fact)
 {
     if (fact[0] == '\0')
         return;
     ath_buf_put_string(out, before);
     put_harmless(out, ath_slice_of_string(fact), false);
-    ath_buf_put_string(out, after);
+    ath_buf_put_string(out, "\n");
 }
 
 static void
 put_token(struct ath_buf *out, const struct hsm_info *info)
 {
-    put_fact(out, "Token: ", info->label[0] != '\0' ? info->label : "(without a label)", "\n");
-    put_fact(out, "Made by: ", info->manufacturer, "\n");
-    put_fact(out, "Serial number: ", info->serial, "\n");
+    put_fact(out, "Token: ", info->label[0] != '\0' ? info->label : "(without a label)");
+    put_fact(out, "Made by: ", info->manufacturer);
+    put_fact(out, "Serial number: ", info->serial);
 }
 
 /* The TPM is the machine's, and there is one; which key it is says the text. */
