@@ -182,17 +182,19 @@ static void
 test_busy_token_is_not_checked(void **state)
 {
     struct scene *scene = *state;
+    unsigned checks; /* there may have been one before the signature, on a slow machine */
 
     token.holds = true;
     scene_start(scene);
     scene_open(scene, "plain");
     scene_sign(scene, 100, (struct hsm_pin_request){0});
     assert_true(token_wait(&token.signing, 1));
+    checks = token_read(&token.checks);
     (void)poll(NULL, 0, 1500); /* a check would be a call beside a signature: teardown sees it */
-    assert_int_equal(token_read(&token.checks), 0);
+    assert_int_equal(token_read(&token.checks), checks);
     token_hold(false);
     (void)scene_answer(scene, 100, ATH_OK);
-    assert_true(token_wait(&token.checks, 1));
+    assert_true(token_wait(&token.checks, checks + 1));
 }
 
 static void
