@@ -47,7 +47,7 @@ class Connection:
 
     def __init__(self, path):
         self.socket = socket.socket(socket.AF_UNIX)
-        self.socket.settimeout(60)
+        self.socket.settimeout(120)
         self.socket.connect(path)
         self.lines = self.socket.makefile("rwb")
         self.id = 0
@@ -170,14 +170,14 @@ class Athd:
                 user=self.uid, group=self.uid, extra_groups=None if self.uid is None else [])
 
     def wait_until_ready(self):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 120
         while not self.is_ready():
             if self.process.poll() is not None or time.monotonic() > deadline:
                 raise AssertionError("athd did not become ready:\n" + self.read_log())
             time.sleep(0.002)
 
     def wait_for_hsm(self, state="ready"):
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 180  # to make a TPM takes over a second where nothing else runs
         while self.call("agent.status")["hsms"][0]["state"] != state:
             if time.monotonic() > deadline:
                 raise AssertionError(f"its hsm did not become {state}:\n" + self.read_log())
@@ -202,7 +202,7 @@ class Athd:
             return None
         self.process.send_signal(signal.SIGTERM)
         try:
-            status = self.process.wait(60)
+            status = self.process.wait(120)
         except subprocess.TimeoutExpired:
             self.process.kill()
             self.process.wait()

@@ -61,7 +61,7 @@ class Asker:
     def answer(self):
         """The next one, whatever it answers."""
         while b"\n" not in self.buffer:
-            if not select.select([self.process.stdout], [], [], 60)[0]:
+            if not select.select([self.process.stdout], [], [], 120)[0]:
                 raise AssertionError("no answer")
             data = os.read(self.process.stdout.fileno(), 65536)
             if not data:

@@ -69,7 +69,7 @@ class Logind:
             self.close()
             raise
 
-    def wait_for(self, line, seconds=60.0):
+    def wait_for(self, line, seconds=120.0):
         """Until it has said this; what it said is used up to there."""
         deadline = time.monotonic() + seconds
         while line not in self.said:

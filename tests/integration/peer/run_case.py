@@ -18,7 +18,7 @@ def environment(**more):
     return {**kept, "ATH": ATH, **more}
 
 
-def wait_for(what, seconds=60):
+def wait_for(what, seconds=120):
     """What `what` gives, once it gives something."""
     deadline = time.monotonic() + seconds
     while not (found := what()):
@@ -78,7 +78,7 @@ class WithAthd(unittest.TestCase):
 
     def run_it(self, *words, text=None, **more):
         with self.start(*words, **{"stdin": subprocess.PIPE, **more} if text is not None else more) as run:
-            out, err = run.communicate(text, timeout=60)
+            out, err = run.communicate(text, timeout=120)
         if b"Sanitizer" in err:
             raise AssertionError(err.decode())
         return subprocess.CompletedProcess(words, run.returncode, out, err)

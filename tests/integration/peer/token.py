@@ -45,7 +45,7 @@ class Token:
         return {"SOFTHSM2_CONF": self.conf, "TPM2_PKCS11_STORE": self.dir}
 
     def run(self, *arguments, **more):
-        return subprocess.run(arguments, env={**os.environ, **self.environment}, timeout=60, check=True,
+        return subprocess.run(arguments, env={**os.environ, **self.environment}, timeout=120, check=True,
                               stdin=subprocess.DEVNULL, capture_output=True, text=True, **more).stdout
 
     def initialize(self, label, pin):
@@ -143,7 +143,7 @@ class TokenAthd(AskingAthd):
     def hsm(self, name="pkcs11"):
         return next(hsm for hsm in self.call("agent.status")["hsms"] if hsm["name"] == name)
 
-    def wait_for_hsm(self, *states, name="pkcs11", seconds=60.0):
+    def wait_for_hsm(self, *states, name="pkcs11", seconds=120.0):
         """Until it has one of these states ("locked": there, and wants its PIN); how long it took."""
         began = time.monotonic()
         while self.hsm(name)["state"] not in states:

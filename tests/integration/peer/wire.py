@@ -12,10 +12,11 @@ import unittest
 class Wire:
     """A connection that sends any bytes and reads lines, or does not."""
 
-    def __init__(self, path, timeout=60, receive_buffer=None):
+    def __init__(self, path, timeout=120, receive_buffer=None):
         self.socket = socket.socket(socket.AF_UNIX)
         if receive_buffer:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
+        self.timeout = timeout
         self.socket.settimeout(timeout)
         self.socket.connect(path)
         self.buffer = b""
@@ -35,7 +36,7 @@ class Wire:
         except (TimeoutError, BlockingIOError):
             pass
         finally:
-            self.socket.settimeout(60)
+            self.socket.settimeout(self.timeout)
         return sent
 
     def line(self):
@@ -63,7 +64,7 @@ class Wire:
         except (BlockingIOError, ConnectionResetError):
             pass
         finally:
-            self.socket.settimeout(60)
+            self.socket.settimeout(self.timeout)
         *lines, self.buffer = self.buffer.split(b"\n")
         return [json.loads(line) for line in lines]
 
@@ -147,7 +148,7 @@ def children(pid):
 def process(athd, name):
     """The pid of a helper ("ath-hsm-helper") or its TPM ("swtpm"); waits until there is one that has
     become that program."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
         for child in children(athd.process.pid):
             for pid in [child, *children(child)]:
@@ -203,7 +204,7 @@ def is_running(pid):
         return False
 
 
-def wait_for(what, seconds=60.0):
+def wait_for(what, seconds=120.0):
     deadline = time.monotonic() + seconds
     while not what():
         if time.monotonic() > deadline:
