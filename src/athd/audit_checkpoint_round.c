@@ -69,6 +69,7 @@ fail(struct audit_checkpoints *checkpoints, ath_err err, const struct why *why)
         log_warning("event=checkpoint err=%s reason=\"%s\"; it is tried again", ath_err_reason(err),
                     checkpoints->why.text);
     checkpoints->step = STEP_UNSETTLED;
+    checkpoints->is_wanted = true; /* what wanted it still does: the next try is for that */
     checkpoints->retry_ms = checkpoints->retry_ms == 0                 ? RETRY_MS
                             : checkpoints->retry_ms * 2 < RETRY_MAX_MS ? checkpoints->retry_ms * 2
                                                                        : RETRY_MAX_MS;
@@ -341,6 +342,7 @@ audit_round_begin(struct audit_checkpoints *checkpoints)
     if (checkpoints->step != STEP_IDLE)
         return;
     if (!audit_round_is_due(checkpoints)) {
+        checkpoints->retry_ms = 0;
         tell_all(checkpoints, ATH_OK, NULL);
         audit_round_finish(checkpoints);
         return;
