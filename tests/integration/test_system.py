@@ -3,6 +3,7 @@ uses another's; nor does root."""
 import contextlib
 import json
 import os
+import select
 import signal
 import socket
 import stat
@@ -348,6 +349,58 @@ class Exhaustion(SystemTest):
             for fd in (*ready, *go):
                 os.close(fd)
         return taken
+
+    @contextlib.contextmanager
+    def attending(self, uid):
+        """A program of this uid's that shows questions, and answers none."""
+        told, end = os.pipe(), os.pipe()
+        pid = os.fork()
+        if pid == 0:
+            try:
+                os.close(end[1])
+                os.setgroups([])
+                os.setgid(uid)
+                os.setuid(uid)
+                with Wire(self.athd.socket) as wire:
+                    os.write(told[1], json.dumps(wire.ask(request(1, "consent.attend"))).encode() + b"\n")
+                    os.read(end[0], 1)
+            finally:
+                os._exit(0)
+        os.close(told[1])
+        os.close(end[0])
+        try:
+            with os.fdopen(told[0]) as file:
+                self.assertIn("result", json.loads(file.readline()))
+                yield
+        finally:
+            os.close(end[1])
+            os.waitpid(pid, 0)
+
+    def test_of_requests_under_way(self):
+        """1,024 of a uid's, however many connections it has for them: here they wait for its own yes."""
+        self.key(ALICE, confirm="always")
+
+        def take():
+            messages, deadline = [], time.monotonic() + 60
+            self.held = [Wire(self.athd.socket) for _ in range(9)]
+            for number, wire in enumerate(self.held):  # 128 of a connection's; 64 equal ones are one question
+                wire.send(*(request(second, "attestation.create", key="agent",
+                                    audience=f"https://{number}-{second // 64}.example") for second in range(128)))
+            while len(messages) < 128 and time.monotonic() < deadline:  # the others wait
+                ready = select.select([wire.socket for wire in self.held], [], [], 1)[0]
+                for wire in self.held:
+                    if wire.socket in ready:
+                        messages += [answer["error"]["message"] for answer in wire.lines_so_far()]
+            with Wire(self.athd.socket) as wire:
+                return messages + [wire.ask(request(1, "key.list"))["error"]["message"]]
+
+        with self.attending(ALICE):
+            messages = self.with_bob_served(take)
+            self.assertEqual(len(messages), 129, messages[:3])
+            self.assertEqual(set(messages), {"1024 requests of uid 12301 are under way; wait for an answer"})
+        deadline = time.monotonic() + 60  # its connections are gone, and what they asked
+        while "keys" not in (answer := self.ask(ALICE, "key.list")):
+            self.assertLess(time.monotonic(), deadline, answer)
 
     def test_of_grants(self):
         self.key(ALICE)

@@ -233,6 +233,27 @@ test_grants_put_a_part_here_also_after_a_restart_and_their_owner_goes_on(void **
     fake_random_seed(0);
 }
 
+static void
+test_one_uid_of_a_machine_fills_a_sixteenth_and_another_has_its_own(void **state)
+{
+    struct fixture *f = *state;
+    struct credential_store *first = f->store;
+    struct why why = {{0}};
+
+    f->stores.athd.config->is_system = true;
+    fake_random_seed(1);
+    for (size_t i = 0; i < CREDENTIALS_MAX / 16; i++)
+        assert_int_equal(keep_through(f, NULL, &why), ATH_OK);
+    assert_int_equal(keep_through(f, NULL, &why), ATH_ERR_LIMIT_EXCEEDED);
+    assert_int_equal(credential_store_open(&f->stores.athd, &f->pins,
+                                           stores_path(&f->stores, "another"), NULL, &f->store),
+                     ATH_OK);
+    assert_int_equal(keep_through(f, NULL, &why), ATH_OK);
+    credential_store_free(f->store);
+    f->store = first;
+    fake_random_seed(0);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int
@@ -245,6 +266,7 @@ main(void)
         TEST(test_two_grants_do_not_share_a_jti_and_the_same_twice_is_fine),
         TEST(test_expired_ones_are_forgotten_on_disk_too),
         TEST(test_file_that_was_changed_is_left_out),
+        TEST(test_one_uid_of_a_machine_fills_a_sixteenth_and_another_has_its_own),
         TEST(test_grants_put_a_part_here_also_after_a_restart_and_their_owner_goes_on),
     };
 
