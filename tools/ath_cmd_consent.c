@@ -12,6 +12,8 @@
 static const struct cmd_option attend_options[] = {
     {"--prompter", "PROGRAM", CMD_TEXT, NULL, false, NULL,
      "show each question by this program (pinentry), started from here, instead of this terminal"},
+    {"--pinentry", "PROGRAM", CMD_TEXT, NULL, false, NULL,
+     "enter PINs in this program at this terminal (pinentry, unless named)"},
     {0},
 };
 
@@ -67,16 +69,29 @@ put_question(const struct json *question, size_t columns, struct ath_buf *out)
 }
 
 static void
+put_pin(const struct json *pin, size_t columns, struct ath_buf *out)
+{
+    put_question(pin, columns, out);
+    ath_buf_put_string(out,
+                       json_is_true(json_get(pin, "taken"))
+                           ? "It is being entered.\n\n"
+                           : "`ath consent` enters it; `ath consent answer` can refuse it.\n\n");
+}
+
+static void
 show_list(const struct cmd_context *context, const struct json *result)
 {
     const struct json *question = json_first(json_get(result, "questions"));
+    const struct json *pin = json_first(json_get(result, "pins"));
     struct ath_buf out = {.max = 16u * 1024 * 1024};
     size_t columns = columns_of_output();
 
-    if (question == NULL)
+    if (question == NULL && pin == NULL)
         cmd_note(context, "no question waits");
     for (; question != NULL; question = json_next(question))
         put_question(question, columns, &out);
+    for (; pin != NULL; pin = json_next(pin))
+        put_pin(pin, columns, &out);
     consent_words_rules(result, false, clock_now(), columns, &out);
     cmd_print_part(ath_buf_text(&out));
     ath_buf_done(&out);
@@ -192,6 +207,8 @@ const struct cmd cmd_consent_group[] = {
               "was typed before says nothing.\n"
               "With --prompter they are shown on this desktop instead, for an athd that was "
               "started without it.\n"
+              "PINs are entered in a pinentry that is started from here and talks with the helper "
+              "that needs them:\nneither athd nor this program reads one.\n"
               "`ath consent list`, `answer`, `forget` and `environment` are for programs and "
               "scripts.",
      .examples = "  ath consent\n  ath consent --prompter pinentry\n"},

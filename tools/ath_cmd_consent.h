@@ -15,9 +15,13 @@ cmd_run_fn cmd_run_consent, cmd_run_consent_agent;
 /* Connects and attends: from here on athd's questions come here. NULL
  * after saying why not, with *ret_status. */
 struct ath_client *consent_attend(const struct cmd_context *context, int *ret_status);
-/* consent.list, with every text; attends again where athd has given us up. The list is the
- * caller's. An error is the client's, and is not printed. */
-ath_err consent_list(struct ath_client *client, struct json **ret_list) ATH_MUST_USE;
+/* consent.list, with every text; questions for PINs are among the questions, with `pin` true, those
+ * that a program has taken only where with_taken says so. Attends again where athd has given us up.
+ * The list is the caller's. An error is the client's, and is not printed. */
+ath_err consent_list(struct ath_client *client, bool with_taken,
+                     struct json **ret_list) ATH_MUST_USE;
+/* The locale of this program's environment, for a prompter; NULL: none is named. */
+const char *consent_lc_ctype(void);
 /* Calls with params (taken; NULL: none). As consent_list. */
 ath_err consent_call(struct ath_client *client, const char *method,
                      struct json *taken_params) ATH_MUST_USE;

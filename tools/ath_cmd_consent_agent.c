@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include "ath_cmd_consent.h"
+#include "ath_cmd_consent_pin.h"
 #include "ath_cmd_consent_prompter.h"
 #include "ath_cmd_consent_tty.h"
 #include "ath_cmd_consent_words.h"
@@ -104,6 +105,14 @@ end_shown(struct shown *shown)
         consent_prompter_end(shown->prompter);
 }
 
+/* One that somebody else talks to ends by itself, and nothing of it is heard here. */
+static bool
+may_go(const struct shown *shown)
+{
+    return shown->prompter != NULL &&
+           (shown->is_over || consent_prompter_is_others(shown->prompter));
+}
+
 /* Frees places: of questions that are not asked any more, whose prompter has gone. */
 static void
 bury(struct agent *agent)
@@ -111,8 +120,7 @@ bury(struct agent *agent)
     for (size_t i = 0; i < SHOWN_MAX; i++) {
         struct shown *shown = &agent->shown[i];
 
-        if (shown->prompter != NULL && shown->is_over &&
-            consent_prompter_is_gone(shown->prompter)) {
+        if (may_go(shown) && consent_prompter_is_gone(shown->prompter)) {
             shown->prompter = NULL;
             agent->is_stale = true; /* there is room for another */
             consent_tty_put_back();
@@ -138,12 +146,6 @@ seconds_left(const struct json *question)
     return expires_at - now > UINT16_MAX ? UINT16_MAX : (unsigned)(expires_at - now);
 }
 
-static const char *
-lc_ctype(void)
-{
-    return getenv("LC_ALL") != NULL ? getenv("LC_ALL") : getenv("LC_CTYPE");
-}
-
 static ath_err
 start(const struct agent *agent, const struct json *question, const char *description,
       struct consent_prompter **ret_prompter)
@@ -156,7 +158,7 @@ start(const struct agent *agent, const struct json *question, const char *descri
         .timeout_s = seconds_left(question),
         .ttyname = agent->terminal[0] != '\0' ? agent->terminal : NULL,
         .ttytype = getenv("TERM"),
-        .lc_ctype = lc_ctype(),
+        .lc_ctype = consent_lc_ctype(),
     };
 
     return consent_prompter_start(agent->program, &words, ret_prompter);
@@ -183,6 +185,19 @@ start_for(const struct agent *agent, const struct json *question,
     return err;
 }
 
+/* What stands against it is athd's to say, and others' to do. */
+static void
+show_pin(struct agent *agent, struct shown *shown)
+{
+    const struct consent_pin_order order = {shown->id, agent->program, agent->terminal};
+    char why[CONSENT_PIN_WHY_SIZE];
+    ath_err err = consent_pin_start(agent->context, &order, why, &shown->prompter);
+
+    shown->is_over = err != ATH_OK;
+    if (err != ATH_OK && err != ATH_ERR_CONSENT_NOT_FOUND)
+        cmd_note(agent->context, "question %s: %s", shown->id, why);
+}
+
 /* ATH_ERR_NO_PROMPTER, ATH_ERR_NOMEM: this program is of no use. */
 static ath_err
 show(struct agent *agent, const struct json *question, const char *id)
@@ -195,6 +210,10 @@ show(struct agent *agent, const struct json *question, const char *id)
     if ((shown->id = ath_strdup(id)) == NULL)
         return ATH_ERR_NOMEM;
     shown->is_asked = true;
+    if (json_is_true(json_get(question, "pin"))) {
+        show_pin(agent, shown);
+        return ATH_OK;
+    }
     err = start_for(agent, question, &shown->prompter);
     shown->is_over = err != ATH_OK;
     if (err == ATH_ERR_LIMIT_EXCEEDED)
@@ -220,7 +239,8 @@ follow(struct agent *agent, const struct json *list)
 
         if (shown != NULL)
             shown->is_asked = true;
-        else if (id != NULL && err == ATH_OK && has_room(agent))
+        else if (id != NULL && err == ATH_OK && has_room(agent) &&
+                 !json_is_true(json_get(question, "taken")))
             err = show(agent, question, id);
     }
     for (i = 0; i < SHOWN_MAX; i++) {
@@ -234,7 +254,7 @@ static ath_err
 renew_list(struct agent *agent)
 {
     struct json *list = NULL;
-    ath_err err = consent_list(agent->client, &list);
+    ath_err err = consent_list(agent->client, true, &list);
 
     if (err == ATH_OK) {
         agent->is_stale = false;
@@ -321,7 +341,7 @@ static bool
 has_ending(const struct agent *agent)
 {
     for (size_t i = 0; i < SHOWN_MAX; i++) {
-        if (agent->shown[i].prompter != NULL && agent->shown[i].is_over)
+        if (may_go(&agent->shown[i]))
             return true;
     }
     return false;

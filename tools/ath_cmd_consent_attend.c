@@ -1,13 +1,18 @@
 /* `ath consent` at a terminal: athd on one side, the dialogue in the middle, keys on the other. */
+#include <poll.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "ath_cmd_consent.h"
 #include "ath_cmd_consent_dialogue.h"
+#include "ath_cmd_consent_pin.h"
 #include "ath_cmd_consent_tty.h"
 #include "base/clock.h"
 
-#define READ_SIZE 4096 /* of a terminal's line */
+#define READ_SIZE 4096       /* of a terminal's line */
+#define PINENTRY_LOOK_MS 100 /* between looks whether it has gone */
 
 struct attending {
     const struct cmd_context *context;
@@ -16,6 +21,7 @@ struct attending {
     bool is_stale; /* something has happened since the last list */
     uint64_t listed_ms;
     bool has_terminal;
+    char terminal[256]; /* its path; "": not known */
     int status;
 };
 
@@ -35,7 +41,7 @@ renew_list(struct attending *attending)
 {
     struct consent_moment now;
     struct json *list = NULL;
-    ath_err err = consent_list(attending->client, &list);
+    ath_err err = consent_list(attending->client, false, &list);
 
     if (err != ATH_OK)
         return err;
@@ -67,22 +73,100 @@ take_events(struct attending *attending)
     return err;
 }
 
+static bool
+has_pin(const struct json *list, const char *id)
+{
+    for (const struct json *item = json_first(json_get(list, "questions")); item != NULL;
+         item = json_next(item)) {
+        const char *other = json_get_string(item, "id");
+
+        if (other != NULL && strcmp(other, id) == 0)
+            return true;
+    }
+    return false;
+}
+
+/* Whether the PIN is still asked for. What athd has to say meanwhile is in the next list. */
+static bool
+is_asked(struct attending *attending, const char *id)
+{
+    struct json *list = NULL;
+    bool is_there;
+
+    attending->is_stale = true;
+    if (take_events(attending) != ATH_OK || consent_list(attending->client, true, &list) != ATH_OK)
+        return false;
+    is_there = has_pin(list, id);
+    json_free(list);
+    return is_there;
+}
+
+/* The terminal is the pinentry's until it has gone; it has to go when nobody wants the PIN. */
+static void
+wait_for_pinentry(struct attending *attending, const char *id, struct consent_prompter *prompter)
+{
+    struct pollfd entry = {.fd = ath_client_fd(attending->client), .events = POLLIN};
+
+    while (!consent_prompter_is_gone(prompter)) {
+        if (poll(&entry, 1, PINENTRY_LOOK_MS) > 0 && !is_asked(attending, id)) {
+            consent_prompter_end(prompter);
+            entry.fd = -1; /* what is left is to wait for its end */
+        }
+    }
+}
+
+static ath_err
+enter_pin(struct attending *attending, struct json *taken_params,
+          char ret_why[CONSENT_PIN_WHY_SIZE])
+{
+    const char *named = json_get_string(attending->context->extra, "--pinentry");
+    const struct consent_pin_order order = {json_get_string(taken_params, "id"),
+                                            named != NULL ? named : "pinentry",
+                                            attending->terminal};
+    struct consent_prompter *prompter = NULL;
+    ath_err err = ATH_ERR_NOMEM;
+
+    if (order.id != NULL) {
+        consent_tty_lend();
+        if ((err = consent_pin_start(attending->context, &order, ret_why, &prompter)) == ATH_OK)
+            wait_for_pinentry(attending, order.id, prompter);
+        consent_tty_take_back();
+    }
+    json_free(taken_params);
+    return err;
+}
+
+static ath_err
+call(struct attending *attending, const char *method, struct json *taken_params,
+     char ret_why[CONSENT_PIN_WHY_SIZE])
+{
+    ath_err err;
+
+    ret_why[0] = '\0';
+    if (strcmp(method, "consent.pinentry") == 0)
+        return enter_pin(attending, taken_params, ret_why);
+    if ((err = consent_call(attending->client, method, taken_params)) != ATH_OK)
+        (void)snprintf(ret_why, CONSENT_PIN_WHY_SIZE, "%s",
+                       ath_client_error_message(attending->client));
+    return err;
+}
+
 /* What the person wants of athd. An error of athd's is theirs to read; what ends us is none. */
 static ath_err
 make_calls(struct attending *attending)
 {
+    char why[CONSENT_PIN_WHY_SIZE];
     struct json *params = NULL;
     const char *method;
 
     while ((method = consent_dialogue_take_call(attending->dialogue, &params)) != NULL) {
-        ath_err err = consent_call(attending->client, method, params);
+        ath_err err = call(attending, method, params, why);
         struct consent_moment now = moment();
 
         params = NULL;
         if (err == ATH_ERR_UNREACHABLE)
             return err;
-        consent_dialogue_called(attending->dialogue, err,
-                                ath_client_error_message(attending->client), &now);
+        consent_dialogue_called(attending->dialogue, err, why, &now);
         attending->is_stale = true;
         attending->listed_ms = 0; /* the person waits for it */
     }
@@ -258,6 +342,8 @@ cmd_run_consent(struct cmd_context *context)
         return cmd_error(
             "this talks to a person at a terminal, and there is none; see `ath consent "
             "list` and `ath consent answer`, or --prompter");
+    if (ttyname_r(STDIN_FILENO, attending.terminal, sizeof(attending.terminal)) != 0)
+        attending.terminal[0] = '\0';
     if ((attending.dialogue = consent_dialogue_new()) == NULL)
         return cmd_error("out of memory");
     status = run(&attending);

@@ -3,6 +3,8 @@
 
 #include <stdlib.h>
 
+#define ATTEND "{\"pins\":true}"
+
 ath_err
 consent_call(struct ath_client *client, const char *method, struct json *taken_params)
 {
@@ -68,7 +70,7 @@ list_attending(struct ath_client *client, struct json **ret_list)
     if (err == ATH_OK && !json_is_true(json_get(list, "attending"))) {
         json_free(list);
         list = NULL;
-        if ((err = ath_client_call(client, "consent.attend", NULL, NULL)) == ATH_OK)
+        if ((err = ath_client_call(client, "consent.attend", ATTEND, NULL)) == ATH_OK)
             err = call_for_tree(client, "consent.list", NULL, &list);
     }
     if (err == ATH_OK)
@@ -76,8 +78,28 @@ list_attending(struct ath_client *client, struct json **ret_list)
     return err;
 }
 
+/* Those that a program has taken are nobody else's to answer. */
+static void
+put_pins(struct json_maker *all, struct json *pins, bool with_taken)
+{
+    struct json *pin;
+
+    while ((pin = json_detach_first(pins)) != NULL) {
+        struct json_maker over = {.root = pin, .err = ATH_OK};
+
+        if (!with_taken && json_is_true(json_get(pin, "taken"))) {
+            json_free(pin);
+            continue;
+        }
+        json_put_bool(&over, "pin", true);
+        if (over.err != ATH_OK)
+            all->err = over.err;
+        json_put_take(all, NULL, pin);
+    }
+}
+
 ath_err
-consent_list(struct ath_client *client, struct json **ret_list)
+consent_list(struct ath_client *client, bool with_taken, struct json **ret_list)
 {
     struct json *list = NULL, *question;
     struct json_maker over, all;
@@ -91,6 +113,7 @@ consent_list(struct ath_client *client, struct json **ret_list)
             err = put_missing_text(client, question);
         json_put_take(&all, NULL, question);
     }
+    put_pins(&all, json_get_mutable(list, "pins"), with_taken);
     over = (struct json_maker){.root = list, .err = ATH_OK};
     json_put_maker(&over, "questions", &all);
     if (err == ATH_OK && (err = over.err) == ATH_OK)
@@ -110,7 +133,7 @@ consent_attend(const struct cmd_context *context, int *ret_status)
         return NULL;
     if (context->timeout_ms == ATH_CLIENT_TIMEOUT_MS)
         ath_client_set_timeout(client, CONSENT_TIMEOUT_MS);
-    if ((err = ath_client_call(client, "consent.attend", NULL, NULL)) == ATH_OK)
+    if ((err = ath_client_call(client, "consent.attend", ATTEND, NULL)) == ATH_OK)
         return client;
     *ret_status = cmd_fail(context, client, err);
     ath_client_free(client);

@@ -318,6 +318,7 @@ put_forget(struct consent_dialogue *dialogue, struct json_maker *params)
 const char *
 consent_dialogue_take_call(struct consent_dialogue *dialogue, struct json **ret_params)
 {
+    bool is_pin = dialogue->call == CALL_YES && dialogue_is_pin(dialogue);
     struct json_maker params;
 
     if (dialogue->call == CALL_NONE || dialogue->is_called)
@@ -325,12 +326,16 @@ consent_dialogue_take_call(struct consent_dialogue *dialogue, struct json **ret_
     json_object_begin(&params);
     if (dialogue->call == CALL_FORGET)
         put_forget(dialogue, &params);
+    else if (is_pin)
+        json_put_copy(&params, "id", json_get(dialogue->shown, "id"));
     else
         put_answer(dialogue, &params);
     dialogue->is_called = true;
     if (json_maker_end(&params, ret_params) != ATH_OK)
         *ret_params = NULL; /* athd refuses a call without params */
-    return dialogue->call == CALL_FORGET ? "consent.forget" : "consent.answer";
+    return dialogue->call == CALL_FORGET ? "consent.forget"
+           : is_pin                      ? "consent.pinentry"
+                                         : "consent.answer";
 }
 
 static void
@@ -342,9 +347,11 @@ say_done(struct consent_dialogue *dialogue)
     }
     dialogue_say(dialogue, "Question ");
     dialogue_put_id(dialogue);
-    dialogue_say(dialogue, dialogue->call == CALL_YES  ? ": yes.\n"
-                           : dialogue->call == CALL_NO ? ": no.\n"
-                                                       : ": no, and the key is frozen.\n");
+    dialogue_say(dialogue, dialogue_is_pin(dialogue) && dialogue->call == CALL_YES
+                               ? ": its prompter has gone.\n"
+                           : dialogue->call == CALL_YES ? ": yes.\n"
+                           : dialogue->call == CALL_NO  ? ": no.\n"
+                                                        : ": no, and the key is frozen.\n");
 }
 
 void

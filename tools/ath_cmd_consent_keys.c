@@ -185,7 +185,7 @@ take_answer_key(struct consent_dialogue *dialogue, char key, const struct consen
         begin_scopes(dialogue, moment);
     else if (key == 'w' && dialogue_can_remember(dialogue))
         ask_line(dialogue, MODE_WHILE, "how often, how long (20 2h; Enter: only now): ");
-    else if (key == 'f' && dialogue_key(dialogue) != NULL)
+    else if (key == 'f' && dialogue_key(dialogue) != NULL && !dialogue_is_pin(dialogue))
         begin_freezing(dialogue, moment);
     else if (key == 'j')
         dialogue_go_on(dialogue, moment);

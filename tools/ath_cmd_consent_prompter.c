@@ -15,9 +15,9 @@
 #define KILL_AFTER_MS 1000u
 
 struct consent_prompter {
-    struct pinentry *pinentry;
+    struct pinentry *pinentry; /* NULL: somebody else talks to it */
     pid_t pid;
-    int to, from; /* its standard input and output */
+    int to, from; /* its standard input and output; -1: somebody else's */
     bool is_ending;
     uint64_t kill_at_ms;
 };
@@ -73,6 +73,32 @@ out:
         free(prompter);
     }
     return err;
+}
+
+ath_err
+consent_prompter_start_at(const char *program, int socket, struct consent_prompter **ret_prompter)
+{
+    struct consent_prompter *prompter = calloc(1, sizeof(*prompter));
+    int flags = fcntl(socket, F_GETFL);
+    ath_err err = ATH_ERR_NO_PROMPTER;
+
+    if (prompter == NULL)
+        return ATH_ERR_NOMEM;
+    prompter->to = prompter->from = -1;
+    /* a pinentry reads and writes as if nothing could make it wait */
+    if (flags < 0 || fcntl(socket, F_SETFL, flags & ~O_NONBLOCK) != 0 ||
+        (err = start_child(prompter, program, socket, socket)) != ATH_OK) {
+        free(prompter);
+        return err;
+    }
+    *ret_prompter = prompter;
+    return ATH_OK;
+}
+
+bool
+consent_prompter_is_others(const struct consent_prompter *prompter)
+{
+    return prompter->pinentry == NULL;
 }
 
 int

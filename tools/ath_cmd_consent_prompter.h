@@ -17,7 +17,14 @@ ath_err consent_prompter_check(const char *program, struct why *why) ATH_MUST_US
  * ATH_ERR_NO_PROMPTER: no more processes. A program that cannot be run ends at once. */
 ath_err consent_prompter_start(const char *program, const struct pinentry_question *question,
                                struct consent_prompter **ret_prompter) ATH_MUST_USE;
-/* For poll(2), POLLIN. */
+/* Starts program with this socket, which stays the caller's to close, as its standard input and
+ * output: somebody else talks to it, and nothing of it is read here. ATH_ERR_NOMEM,
+ * ATH_ERR_NO_PROMPTER. */
+ath_err consent_prompter_start_at(const char *program, int socket,
+                                  struct consent_prompter **ret_prompter) ATH_MUST_USE;
+/* Is it one of these? */
+bool consent_prompter_is_others(const struct consent_prompter *prompter);
+/* For poll(2), POLLIN; -1: somebody else's. */
 int consent_prompter_fd(const struct consent_prompter *prompter);
 /* Takes what it has said. False: go on; true: it is over, *ret_answer is ATH_OK (yes) or an error
  * of pinentry_receive. */

@@ -45,6 +45,12 @@ dialogue_can_remember(const struct consent_dialogue *dialogue)
     return json_is_true(json_get(dialogue->shown, "can_remember"));
 }
 
+bool
+dialogue_is_pin(const struct consent_dialogue *dialogue)
+{
+    return json_is_true(json_get(dialogue->shown, "pin"));
+}
+
 const char *
 dialogue_key(const struct consent_dialogue *dialogue)
 {
@@ -94,12 +100,12 @@ dialogue_put_prompt(struct consent_dialogue *dialogue)
         dialogue_say(dialogue, "f again: do it; any other key: not. ");
         return;
     }
-    dialogue_say(dialogue, "y yes, n no");
+    dialogue_say(dialogue, dialogue_is_pin(dialogue) ? "y enter the PIN, n no" : "y yes, n no");
     if (dialogue_can_narrow(dialogue))
         dialogue_say(dialogue, ", s scopes");
     if (dialogue_can_remember(dialogue))
         dialogue_say(dialogue, ", w while");
-    if (dialogue_key(dialogue) != NULL)
+    if (dialogue_key(dialogue) != NULL && !dialogue_is_pin(dialogue))
         dialogue_say(dialogue, ", f freeze");
     if (dialogue_waiting(dialogue) > 1)
         dialogue_say(dialogue, ", j next");
@@ -183,7 +189,7 @@ dialogue_put_help(struct consent_dialogue *dialogue)
 {
     dialogue_say(
         dialogue,
-        "y  yes, as it stands there\n"
+        "y  yes, as it stands there; where a PIN is asked for: a prompter comes for it\n"
         "n  no\n"
         "s  take scopes away: say which; then y allows the others\n"
         "w  for a while: the same question is answered yes without asking, so many times or so "

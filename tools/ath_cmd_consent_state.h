@@ -19,7 +19,7 @@ enum consent_mode {
 
 enum consent_call {
     CALL_NONE,
-    CALL_YES,
+    CALL_YES, /* of a PIN: it is entered */
     CALL_NO,
     CALL_FREEZE, /* no, and freeze the key */
     CALL_FORGET,
@@ -66,6 +66,7 @@ void dialogue_resume(struct consent_dialogue *dialogue, const struct consent_mom
 
 bool dialogue_can_narrow(const struct consent_dialogue *dialogue);
 bool dialogue_can_remember(const struct consent_dialogue *dialogue);
+bool dialogue_is_pin(const struct consent_dialogue *dialogue);          /* a PIN is asked for */
 const char *dialogue_key(const struct consent_dialogue *dialogue);      /* NULL: it is about none */
 void dialogue_say(struct consent_dialogue *dialogue, const char *text); /* words of ours */
 void dialogue_put(struct consent_dialogue *dialogue, const char *text); /* words of others */

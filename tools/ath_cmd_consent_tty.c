@@ -9,7 +9,7 @@
 /* Set before a handler can run, and not changed while one can. */
 static struct termios before, keys;
 static bool is_noted;
-static volatile sig_atomic_t is_ours, reads_lines, is_to_stop, was_away;
+static volatile sig_atomic_t is_ours, is_lent, reads_lines, is_to_stop, was_away;
 static sigset_t waiting_mask;          /* of signals, while we wait */
 static struct sigaction earlier[NSIG]; /* what signals that end us did before */
 
@@ -86,7 +86,7 @@ static void
 on_continue(int number)
 {
     (void)number;
-    if (is_ours) /* SIGSTOP gave no warning; a shell may have changed it */
+    if (is_ours && !is_lent) /* SIGSTOP gave no warning; a shell may have changed it */
         apply(TCSAFLUSH);
     was_away = 1;
 }
@@ -162,6 +162,20 @@ consent_tty_stop(void)
     sigprocmask(SIG_BLOCK, &only, NULL);
     set_action(SIGTSTP, on_stop);
     apply(TCSAFLUSH); /* in the background: here we are stopped again */
+}
+
+void
+consent_tty_lend(void)
+{
+    is_lent = 1;
+    put_back(TCSADRAIN);
+}
+
+void
+consent_tty_take_back(void)
+{
+    is_lent = 0;
+    apply(TCSAFLUSH);
 }
 
 void

@@ -24,6 +24,11 @@ void consent_tty_end(void);
 /* Stops us, as ctrl-Z does; returns when we go on, in the foreground. */
 void consent_tty_stop(void);
 
+/* Another program has it, as it was before us, until it is taken back; what was typed meanwhile and
+ * not read is thrown away then. */
+void consent_tty_lend(void);
+void consent_tty_take_back(void);
+
 /* For who starts other programs on it: notes how it is; puts it back as it was noted, for one that
  * was killed may have left it otherwise. Without a terminal, or in its background, nothing. */
 void consent_tty_note(void);

@@ -36,7 +36,7 @@ function __ath_complete
         case --algorithm
             printf '%s\n' ES256 ES384 EdDSA
             return
-        case --prompter
+        case --prompter --pinentry
             __fish_complete_command
             return
         case --role

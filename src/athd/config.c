@@ -249,7 +249,9 @@ has_same_hsms(const struct config *a, const struct config *b)
     for (i = 0; i < a->hsm_count && i < b->hsm_count; i++)
         if (!is_same(a->hsms[i].name, b->hsms[i].name) ||
             !is_same(a->hsms[i].uri, b->hsms[i].uri) ||
-            a->hsms[i].pin_ttl_s != b->hsms[i].pin_ttl_s)
+            a->hsms[i].pin_ttl_s != b->hsms[i].pin_ttl_s ||
+            a->hsms[i].pin_uid_count != b->hsms[i].pin_uid_count ||
+            memcmp(a->hsms[i].pin_uids, b->hsms[i].pin_uids, sizeof(a->hsms[i].pin_uids)) != 0)
             return false;
     return a->hsm_count == b->hsm_count;
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "crypto/digest.h"
 
+#define CONFIG_PIN_USERS_MAX 16
 #define CONFIG_HSMS_MAX 16
 #define CONFIG_PROMPTER_DEFAULT "pinentry"
 
@@ -25,6 +26,8 @@ struct config_hsm {
     char *uri;
     int64_t pin_ttl_s; /* logged in for so long after a PIN (of a TPM: to a key that has one); 0:
                           until the token is gone, or the helper */
+    uint32_t pin_uids[CONFIG_PIN_USERS_MAX]; /* --system: who may be asked for a token's PIN */
+    size_t pin_uid_count;
 };
 
 struct config_source { /* a file that was read */
@@ -33,8 +36,8 @@ struct config_source { /* a file that was read */
 };
 
 enum config_lock_on { /* bits */
-    CONFIG_LOCK_ON_SUSPEND = 1,
-    CONFIG_LOCK_ON_SESSION = 2,
+                      CONFIG_LOCK_ON_SUSPEND = 1,
+                      CONFIG_LOCK_ON_SESSION = 2,
 };
 
 struct config_audit {
@@ -54,9 +57,9 @@ struct config {
     char *socket_group;  /* a name; NULL: athd's own group */
     char *state_dir;
     char *prompter;
-    char *helper;     /* path of ath-hsm-helper */
-    char *policy_dir; /* where policy.json and policy.d are looked for; NULL: nowhere */
-    unsigned lock_on;  /* enum config_lock_on bits */
+    char *helper;       /* path of ath-hsm-helper */
+    char *policy_dir;   /* where policy.json and policy.d are looked for; NULL: nowhere */
+    unsigned lock_on;   /* enum config_lock_on bits */
     char *logind_watch; /* path of ath-logind-watch */
     int64_t consent_timeout_s;
     struct config_audit audit;

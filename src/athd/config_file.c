@@ -2,6 +2,7 @@
  * syntactically fine and still wrong is looked for in the text again. */
 #include "athd/config.h"
 
+#include <pwd.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -173,6 +174,38 @@ set_pin_ttl(const struct reading *reading, const struct json *value)
     return ATH_OK;
 }
 
+static bool
+read_user(const struct json *item, uint32_t *ret_uid)
+{
+    const struct passwd *user = json_string(item) == NULL ? NULL : getpwnam(json_string(item));
+    int64_t number;
+
+    if (user != NULL)
+        *ret_uid = user->pw_uid;
+    else if (json_int(item, &number) && number >= 0 && number < UINT32_MAX)
+        *ret_uid = (uint32_t)number;
+    else
+        return false;
+    return true;
+}
+
+static ath_err
+set_pin_users(const struct reading *reading, const struct json *list)
+{
+    static const char what[] = "must be a list of 1 to 16 users of this machine, names or uids";
+    struct config_hsm *hsm = &reading->config->hsms[reading->config->hsm_count - 1];
+    size_t count = json_count(list);
+
+    if (list == NULL)
+        return ATH_OK;
+    if (!json_is_array(list) || count < 1 || count > CONFIG_PIN_USERS_MAX)
+        return refuse(reading, "pin_users", what);
+    for (const struct json *item = json_first(list); item != NULL; item = json_next(item))
+        if (!read_user(item, &hsm->pin_uids[hsm->pin_uid_count++]))
+            return refuse(reading, "pin_users", what);
+    return ATH_OK;
+}
+
 static ath_err
 add_hsm(const struct reading *reading, const struct json *item)
 {
@@ -184,14 +217,17 @@ add_hsm(const struct reading *reading, const struct json *item)
     for (member = json_is_object(item) ? json_first(item) : NULL; member != NULL;
          member = json_next(member))
         if (strcmp(json_name(member), "name") != 0 && strcmp(json_name(member), "uri") != 0 &&
-            strcmp(json_name(member), "pin_ttl") != 0)
+            strcmp(json_name(member), "pin_ttl") != 0 &&
+            strcmp(json_name(member), "pin_users") != 0)
             return refuse(reading, json_name(member), "is not known here");
     if (uri == NULL || (name != NULL && json_string(name) == NULL))
         return refuse(reading, "hsm", "must be a list of {\"name\", \"uri\"}, both strings");
     if ((err = config_add_hsm(reading->config, json_string(name), uri, &why)) != ATH_OK)
         return why_set(reading->why, err, "%s:%u: %s", reading->path, line_of(reading->text, uri),
                        why_text(&why, err));
-    return set_pin_ttl(reading, json_get(item, "pin_ttl"));
+    if ((err = set_pin_ttl(reading, json_get(item, "pin_ttl"))) != ATH_OK)
+        return err;
+    return set_pin_users(reading, json_get(item, "pin_users"));
 }
 
 static ath_err

@@ -1,7 +1,9 @@
 #include "athd/connection.h"
 
+#include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 
 #include "athd/athd.h"
 #include "athd/connection_private.h"
@@ -232,6 +234,54 @@ connection_handle_lines(struct connection *connection)
     if (connection_wants_sweep(connection))
         listener_want_sweep(connection->athd->listener);
     connection_drain(connection);
+}
+
+/* ---- giving it away ---- */
+
+/* Whoever says more before it has the answer would say it to whoever has the connection then. */
+static bool
+has_more(struct connection *connection, int fd)
+{
+    struct ath_slice line;
+    char byte;
+
+    return frame_reader_next(&connection->reader, &line) != ATH_ERR_NOT_FOUND ||
+           frame_reader_is_mid_line(&connection->reader) ||
+           recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || connection->is_ended;
+}
+
+ath_err
+connection_check_alone(const struct request *request, struct why *why)
+{
+    struct connection *connection = request->connection;
+    uv_os_fd_t fd;
+
+    if (connection == NULL || request->batch != NULL || request->is_notification ||
+        connection->in_flight != 1 || connection->topics != 0 || connection->attends ||
+        connection->is_closing || connection->is_draining || connection_backlog(connection) > 0)
+        return why_set(why, ATH_ERR_INVALID_REQUEST,
+                       "%s is a connection's only request under way, neither in a batch nor a "
+                       "notification, and the connection gets no events",
+                       request->method->name);
+    if (uv_fileno((const uv_handle_t *)&connection->pipe, &fd) != 0 || has_more(connection, fd))
+        return why_set(why, ATH_ERR_INVALID_REQUEST,
+                       "%s is a connection's last request: say nothing more, and do not end it, "
+                       "before its answer",
+                       request->method->name);
+    return ATH_OK;
+}
+
+ath_err
+connection_copy_fd(const struct connection *connection, int *ret_fd)
+{
+    uv_os_fd_t fd;
+    int copy;
+
+    if (uv_fileno((const uv_handle_t *)&connection->pipe, &fd) != 0 ||
+        (copy = fcntl(fd, F_DUPFD_CLOEXEC, 0)) < 0)
+        return ATH_ERR_NOMEM;
+    *ret_fd = copy;
+    return ATH_OK;
 }
 
 /* ---- the beginning ---- */

@@ -21,8 +21,9 @@ struct connection {
     struct athd *athd; /* borrowed: outlives its connections */
     struct caller *caller;
     struct tenant *tenant; /* whose things it works with; borrowed */
-    unsigned topics; /* 1 << enum event_topic; set by events.subscribe */
-    bool attends;    /* consent.attend; set by consent_attend and consent_leave */
+    unsigned topics;       /* 1 << enum event_topic; set by events.subscribe */
+    bool attends;          /* consent.attend; set by consent_attend and consent_leave */
+    bool attends_pins;     /* with a pinentry for PINs; likewise */
     LIST_ENTRY(connection) attending;
 
     /* private to connection*.c, request.c (requests, in_flight) and listener*.c (entry) */
@@ -37,8 +38,8 @@ struct connection {
     struct deferred next_turn; /* waits: there are more lines in `reader` */
     bool waits_for_turn;       /* the same, in its tenant's list */
     TAILQ_ENTRY(connection) of_turn;
-    struct deferred turn_end;  /* waits: `out` is to be written */
-    struct ath_buf out;        /* behind `writing` */
+    struct deferred turn_end; /* waits: `out` is to be written */
+    struct ath_buf out;       /* behind `writing` */
     struct ath_buf writing;
     bool is_writing;
     bool is_paused;   /* the caller does not read */
@@ -67,6 +68,12 @@ void connection_answer_error(struct connection *connection, struct batch *batch,
 void connection_stop_reading(struct connection *connection);
 /* Now. Requests under way lose their connection and are cancelled. */
 void connection_close(struct connection *connection);
+/* May the request's connection be given away: is nothing else on it, said or to be said?
+ * ATH_ERR_INVALID_REQUEST with why. */
+ath_err connection_check_alone(const struct request *request, struct why *why) ATH_MUST_USE;
+/* A copy of its descriptor, the caller's, for another process: what comes from now on is not for
+ * athd. ATH_ERR_NOMEM: no more descriptors. */
+ath_err connection_copy_fd(const struct connection *connection, int *ret_fd) ATH_MUST_USE;
 /* Closes it if it has only been waiting for answers and all are sent. Called when one was. */
 void connection_drain(struct connection *connection);
 /* Has a line begun and not gone on for too long; has the caller of an ended connection gone for

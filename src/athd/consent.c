@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "athd/consent_question.h"
+#include "athd/pin_offer.h"
 
 uint64_t
 consent_loop_ms(void)
@@ -98,6 +99,7 @@ consent_new(struct athd *athd, struct consent **ret_consent)
     consent->athd = athd;
     TAILQ_INIT(&consent->questions);
     TAILQ_INIT(&consent->turns);
+    TAILQ_INIT(&consent->pins);
     TAILQ_INIT(&consent->windows);
     TAILQ_INIT(&consent->backoffs);
     LIST_INIT(&consent->attending);
@@ -115,6 +117,7 @@ consent_close(struct consent *consent)
     deferred_remove(&consent->athd->deferred, &consent->look);
     while ((question = TAILQ_FIRST(&consent->questions)) != NULL)
         consent_question_end(question, ATH_ERR_HSM_UNAVAILABLE);
+    pin_offers_close(consent);
     for (turn = TAILQ_FIRST(&consent->turns); turn != NULL; turn = next) {
         next = TAILQ_NEXT(turn, entry);
         turn->closed(turn->ctx); /* may end it */

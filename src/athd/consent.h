@@ -89,8 +89,9 @@ void consent_end_windows_of_key(struct consent *consent, uid_t tenant, const cha
  * more. */
 void consent_end_frozen(struct consent *consent, uid_t tenant, const char *key);
 
-/* This connection's program shows questions, until it leaves: it ends, or does not read. */
-void consent_attend(struct consent *consent, struct connection *connection);
+/* This connection's program shows questions, until it leaves: it ends, or does not read. pins: it
+ * has a pinentry for PINs, too (pin_offer.h). */
+void consent_attend(struct consent *consent, struct connection *connection, bool pins);
 void consent_leave(struct connection *connection);
 
 /* Lines up; granted and closed are set by the caller. PINs and questions take turns. */

@@ -22,7 +22,7 @@ void consent_answer_done(struct consent_answer *answer);
 ath_err consent_answer_give(struct consent_question *question, struct request *request,
                             const struct consent_answer *answer, struct why *why) ATH_MUST_USE;
 
-/* The members questions, allowed, refused of consent.list. id NULL: all. False: the tenant has no
+/* The members questions, pins, allowed, refused of consent.list. id NULL: all. False: the tenant has no
  * such question. */
 bool consent_list_put(struct consent *consent, uid_t tenant, const char *id,
                       struct json_maker *result);

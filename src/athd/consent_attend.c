@@ -4,15 +4,18 @@
 #include "athd/events.h"
 
 void
-consent_attend(struct consent *consent, struct connection *connection)
+consent_attend(struct consent *consent, struct connection *connection, bool pins)
 {
+    if (connection->attends && connection->attends_pins == pins)
+        return;
+    connection->attends_pins = pins;
+    consent_look_later(consent);
     if (connection->attends)
         return;
     connection->attends = true;
     connection->topics |= 1u << EVENT_CONSENT;
     connection->athd->topics_wanted |= 1u << EVENT_CONSENT;
     LIST_INSERT_HEAD(&consent->attending, connection, attending);
-    consent_look_later(consent);
 }
 
 void
@@ -22,14 +25,13 @@ consent_leave(struct connection *connection)
 
     if (!connection->attends)
         return;
-    connection->attends = false;
+    connection->attends = connection->attends_pins = false;
     LIST_REMOVE(connection, attending);
     consent_look_later(consent); /* from wherever this was found out */
 }
 
-/* A number alone may be another process's by now; with the time of its beginning it is not. */
-static bool
-is_same_process(const struct caller *a, const struct caller *b)
+bool
+consent_is_same_process(const struct caller *a, const struct caller *b)
 {
     if (a->pid == 0 || a->pid != b->pid)
         return false;
@@ -42,9 +44,9 @@ asks(const struct consent_question *question, const struct caller *caller)
     const struct consent_waiter *waiter;
 
     TAILQ_FOREACH (waiter, &question->waiters, entry)
-        if (is_same_process(waiter->request->caller, caller))
+        if (consent_is_same_process(waiter->request->caller, caller))
             return true;
-    return is_same_process(question->caller, caller);
+    return consent_is_same_process(question->caller, caller);
 }
 
 bool

@@ -18,11 +18,17 @@ is_of(const char *text, const char *signs)
     return true;
 }
 
+bool
+consent_environment_is_word(const char *value)
+{
+    return is_of(value, "._@+-");
+}
+
 static const char *
 check_word(const char *value, uid_t uid)
 {
     (void)uid;
-    return is_of(value, "._@+-") ? NULL : "letters, digits and ._@+-";
+    return consent_environment_is_word(value) ? NULL : "letters, digits and ._@+-";
 }
 
 static const char *
@@ -78,8 +84,8 @@ check_bus(const char *value, uid_t uid)
 }
 
 /* "/dev/pts/7", "/dev/tty3": no path through anything that somebody else may mount or link. */
-static bool
-is_terminals_path(const char *value)
+bool
+consent_environment_is_terminal(const char *value)
 {
     if (strncmp(value, "/dev/pts/", strlen("/dev/pts/")) == 0)
         return is_of(value + strlen("/dev/pts/"), "");
@@ -96,7 +102,7 @@ check_terminal(const char *value, uid_t uid)
     bool is_good;
     int fd;
 
-    if (!is_terminals_path(value) || stat(value, &status) != 0 || !S_ISCHR(status.st_mode) ||
+    if (!consent_environment_is_terminal(value) || stat(value, &status) != 0 || !S_ISCHR(status.st_mode) ||
         status.st_uid != uid)
         return expected;
     fd = open(value, O_RDWR | O_NOCTTY | O_NONBLOCK | O_CLOEXEC);

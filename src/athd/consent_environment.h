@@ -16,6 +16,11 @@ struct consent_environment {
     char **vector; /* owned, as execve(2) wants it; entries of athd's are borrowed */
 };
 
+/* Is it what GPG_TTY may be, by its form, of somebody whose terminals are not athd's to open; what
+ * TERM and the names of languages may be? */
+bool consent_environment_is_terminal(const char *value);
+bool consent_environment_is_word(const char *value);
+
 /* Sets all of the variables from the members of params; those that are not there are unset.
  * ATH_ERR_INVALID_PARAMS with why: a value that is not what its variable holds (a terminal must be
  * uid's), ATH_ERR_NOMEM: nothing changes. */

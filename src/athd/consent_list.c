@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "athd/consent_answer.h"
+#include "athd/pin_offer.h"
 
 #define TEXTS_MAX (1024u * 1024u) /* bytes of texts in one answer */
 
@@ -37,6 +38,7 @@ consent_list_put(struct consent *consent, uid_t tenant, const char *id, struct j
 {
     const struct consent_question *question;
     size_t found = 0, bytes = 0;
+    bool is_pin;
     struct json_maker list;
 
     json_array_begin(&list);
@@ -48,7 +50,8 @@ consent_list_put(struct consent *consent, uid_t tenant, const char *id, struct j
         put_question(question, bytes <= TEXTS_MAX, &list);
     }
     json_put_maker(result, "questions", &list);
+    is_pin = pin_offers_put(consent, tenant, id, result);
     consent_windows_put(&consent->windows, tenant, result, "allowed");
     consent_backoffs_put(&consent->backoffs, tenant, result, "refused");
-    return id == NULL || found > 0;
+    return found > 0 || is_pin;
 }

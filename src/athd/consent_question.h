@@ -71,15 +71,18 @@ struct consent_question {
 TAILQ_HEAD(consent_question_list, consent_question);
 TAILQ_HEAD(consent_turn_list, consent_turn);
 
+struct pin_dialogue;
+
 struct consent {
     struct athd *athd;
     struct consent_question_list questions; /* not answered yet, in the order they are shown */
     size_t count;
-    struct consent_turn_list turns; /* waiting, and on the screen */
-    bool turn_was_last;             /* a PIN had the screen, now it is a question's turn */
-    unsigned on_screen;             /* prompters that have not gone */
-    unsigned handles;               /* timers that are not closed */
-    bool is_showing;                /* in consent_show */
+    struct consent_turn_list turns;  /* waiting, and on the screen */
+    TAILQ_HEAD(, pin_dialogue) pins; /* questions for a PIN that are not over; pin_offer.h's */
+    bool turn_was_last;              /* a PIN had the screen, now it is a question's turn */
+    unsigned on_screen;              /* prompters that have not gone */
+    unsigned handles;                /* timers that are not closed */
+    bool is_showing;                 /* in consent_show */
     bool is_closing;
     LIST_HEAD(, connection) attending;
     struct deferred look; /* waits: those who attend have changed */
@@ -133,6 +136,9 @@ void consent_show(struct consent *consent);
 
 /* Does a program of the tenant's attend that is not the one that asks? */
 bool consent_is_attended(const struct consent_question *question);
+/* Are they one process? A number alone may be another's by now; with the time of its beginning it
+ * is not. */
+bool consent_is_same_process(const struct caller *a, const struct caller *b);
 /* Is it one of the processes that ask, or one that these have started? Reads /proc. */
 bool consent_is_asker(const struct consent_question *question, const struct caller *caller);
 

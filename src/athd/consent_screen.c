@@ -3,6 +3,7 @@
 #include <string.h>
 
 #include "athd/consent_question.h"
+#include "athd/pin_offer.h"
 #include "base/clock.h"
 
 #define PROMPTERS_MAX 64u /* processes: those that were told to go included */
@@ -240,6 +241,7 @@ consent_show(struct consent *consent)
         if (question->prompter == NULL && !question->is_over) /* what one ends may end others */
             prepare(question);
     }
+    pin_offers_look(consent);
     fill_screen(consent);
     consent->is_showing = false;
 }

@@ -49,6 +49,8 @@ method_fn method_peer_pin, method_peer_list, method_peer_remove;
 /* method_consent.c */
 method_fn method_consent_list, method_consent_answer, method_consent_attend,
     method_consent_environment, method_consent_forget;
+/* method_consent_pinentry.c */
+method_fn method_consent_pinentry;
 /* method_policy.c */
 method_fn method_policy_check, method_policy_reload, method_policy_show, method_policy_freeze,
     method_policy_unfreeze;

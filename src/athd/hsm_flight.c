@@ -114,7 +114,7 @@ hsm_unit_send_now(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_p
     ath_err err = send_job(unit, job, pin);
 
     if (err != ATH_OK) {
-        hsm_pin_sign_end(job);
+        hsm_pin_sign_end(job, err);
         hsm_job_fail_later(job, err, NULL);
     } else {
         tell_begun(unit);
@@ -190,9 +190,9 @@ hsm_unit_submit(struct hsm_unit *unit, struct hsm_job *job)
 /* ---- from the helper ---- */
 
 static void
-land(struct hsm_unit *unit, struct hsm_job *job)
+land(struct hsm_unit *unit, struct hsm_job *job, ath_err how)
 {
-    hsm_pin_sign_end(job);
+    hsm_pin_sign_end(job, how);
     TAILQ_REMOVE(&unit->flying, job, flying);
     unit->by_id[job->id % HSM_IDS] = NULL;
     unit->flying_count--;
@@ -242,7 +242,7 @@ lose(struct hsm_unit *unit, struct hsm_job *job)
 {
     struct why why;
 
-    land(unit, job);
+    land(unit, job, ATH_ERR_HSM_UNAVAILABLE);
     if (job->op == HSM_OP_SIGN && job->wants_pin && job->pin_from != HSM_PIN_NONE &&
         !unit->was_removed && !unit->is_closing)
         hsm_login_count_wrong(unit, NULL, NULL, NULL);
@@ -335,7 +335,8 @@ hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
     struct hsm_outcome outcome;
 
     move_up(job);
-    land(unit, job);
+    land(unit, job,
+         job->is_timed_out && response->err != ATH_OK ? ATH_ERR_CONSENT_TIMEOUT : response->err);
     tell_begun(unit);
     measure(unit, response);
     fill_outcome(job, response, &outcome);
@@ -375,7 +376,7 @@ hsm_unit_lose_flying(struct hsm_unit *unit)
         memset(unit->opened, 0, unit->opened_len);
     /* who was to be asked for a PIN is asked again by the next helper */
     while ((job = TAILQ_LAST(&unit->asking, hsm_jobs)) != NULL) {
-        hsm_pin_sign_end(job);
+        hsm_pin_sign_end(job, ATH_ERR_HSM_UNAVAILABLE);
         hsm_job_go_on(job);
         if (!job->deferred.waiting)
             hsm_queue_push_front(&unit->queue, &job->item);

@@ -77,7 +77,7 @@ hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
         hsm_key_login_leave(job);
     else if (!job->is_flying && !job->is_asking)
         hsm_queue_remove(&unit->queue, &job->item);
-    hsm_pin_sign_end(job);
+    hsm_pin_sign_end(job, err);
     hsm_job_fail_later(job, err, why);
     hsm_login_note_leaver(unit);
 }

@@ -14,9 +14,9 @@ static const struct hsm_outcome shut = {.err = ATH_ERR_AGENT_LOCKED};
 /* ---- the end of a question ---- */
 
 static void
-end_dialogue(struct hsm_key_login *login)
+end_dialogue(struct hsm_key_login *login, ath_err how)
 {
-    pin_dialogue_end(login->dialogue);
+    pin_dialogue_end(login->dialogue, how);
     login->dialogue = NULL;
 }
 
@@ -24,7 +24,7 @@ end_dialogue(struct hsm_key_login *login)
 static void
 refuse_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
 {
-    end_dialogue(login);
+    end_dialogue(login, failure->err);
     login->stage = HSM_LOGIN_IDLE;
     log_warning("event=login hsm=%s key=%s err=%s reason=\"%s\"", login->unit->name,
                 login->key_name == NULL ? "" : login->key_name, ath_err_reason(failure->err),
@@ -38,7 +38,7 @@ leave(struct hsm_key_login *login)
 {
     if (!TAILQ_EMPTY(&login->waiting))
         return;
-    end_dialogue(login);
+    end_dialogue(login, ATH_ERR_CONSENT_TIMEOUT);
     if (login->stage == HSM_LOGIN_ASKING)
         login->stage = HSM_LOGIN_IDLE;
     login->is_abandoned = true;
@@ -57,12 +57,13 @@ hsm_key_login_leave(struct hsm_job *job)
 /* ---- asking ---- */
 
 static void
-on_shown(void *ctx, int fd, uint32_t timeout_s)
+on_shown(void *ctx, const struct pin_shown *shown)
 {
     struct hsm_key_login *login = ctx;
     struct hsm_unit *unit = login->unit;
     struct hsm_job *job, *first = TAILQ_FIRST(&login->waiting);
-    struct hsm_pin_request pin = {.timeout_s = timeout_s, .from = HSM_PIN_PROMPTER, .keep = true};
+    struct hsm_pin_request pin = {
+        .timeout_s = shown->timeout_s, .from = HSM_PIN_PROMPTER, .keep = true};
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
     unsigned others = 0;
@@ -72,8 +73,8 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
     TAILQ_FOREACH (job, &login->waiting, flying)
         others += job != first;
     hsm_pin_text_make(login->throttle->wrong, first, others, &words, &pin);
-    hsm_pin_text_place(unit, &pin);
-    if (hsm_process_send_fd(unit->process, login->id, fd) == ATH_OK) {
+    hsm_pin_text_place(shown, &pin);
+    if (hsm_process_send_fd(unit->process, login->id, shown->fd) == ATH_OK) {
         login->stage = HSM_LOGIN_TRYING;
         hsm_pool_want_ticks(unit->pool);
         hsm_process_send(unit->process,
@@ -115,7 +116,7 @@ start(struct hsm_key_login *login)
         hsm_job_wait_for_person(job, login->limit_ms);
     /* nobody is asked for the PIN of a key that cannot be opened */
     if (hsm_opened_before(unit, first) != ATH_OK ||
-        pin_dialogue_start(unit->athd, &events, &login->dialogue) != ATH_OK)
+        hsm_pin_text_ask(unit, login->throttle->wrong, first, &events, &login->dialogue) != ATH_OK)
         refuse_all(login, &failure);
 }
 
@@ -210,7 +211,7 @@ join(struct hsm_key_login *login, struct hsm_job *job)
 
     if (hsm_pool_is_shut(unit->pool)) {
         hsm_job_fail_with(job, &shut);
-    } else if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
+    } else if ((err = hsm_pin_text_check(unit, job, &why)) != ATH_OK) {
         hsm_job_fail_later(job, err, &why);
     } else if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
         hsm_job_fail_with(job, &failure);
@@ -328,7 +329,8 @@ hsm_key_login_take_response(struct hsm_unit *unit, const struct hsm_response *re
 {
     struct hsm_key_login *login = find_trying(unit, response->id);
 
-    end_dialogue(login);
+    end_dialogue(login, login->is_timed_out && response->err != ATH_OK ? ATH_ERR_CONSENT_TIMEOUT
+                                                                       : response->err);
     if (response->err == ATH_OK || response->err == ATH_ERR_PIN_INCORRECT ||
         response->err == ATH_ERR_PIN_LOCKED)
         hsm_record_login(unit, login->key_name, response->err, response->tries_left);
@@ -378,7 +380,7 @@ hsm_key_login_is_lost(struct hsm_unit *unit, uint32_t key)
 static void
 fail(struct hsm_key_login *login, const struct hsm_outcome *failure)
 {
-    end_dialogue(login);
+    end_dialogue(login, failure->err);
     key_login_fail_all(login, failure);
     login->is_abandoned = true;
     if (login->stage == HSM_LOGIN_ASKING)
@@ -406,7 +408,7 @@ lose(struct hsm_key_login *login)
     if (login->is_in)
         hsm_record_logout(unit, login->key_name);
     login->is_in = false;
-    end_dialogue(login);
+    end_dialogue(login, ATH_ERR_HSM_UNAVAILABLE);
     if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
         login->stage = HSM_LOGIN_IDLE;
         key_login_requeue(login);
@@ -454,7 +456,7 @@ hsm_key_login_close(struct hsm_unit *unit)
     struct hsm_key_login *login;
 
     TAILQ_FOREACH (login, &unit->key_logins, of_unit)
-        end_dialogue(login);
+        end_dialogue(login, ATH_ERR_CONSENT_TIMEOUT);
 }
 
 void

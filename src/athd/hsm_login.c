@@ -15,9 +15,9 @@ static const char pin_needed[] = "its PIN is needed";
 /* ---- the end ---- */
 
 static void
-end_dialogue(struct hsm_unit_login *login)
+end_dialogue(struct hsm_unit_login *login, ath_err how)
 {
-    pin_dialogue_end(login->dialogue);
+    pin_dialogue_end(login->dialogue, how);
     login->dialogue = NULL;
 }
 
@@ -40,7 +40,7 @@ hsm_login_refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
 {
     struct hsm_unit_login *login = &unit->login;
 
-    end_dialogue(login);
+    end_dialogue(login, failure->err);
     end_try(unit);
     log_warning("event=login hsm=%s err=%s reason=\"%s\"", unit->name, ath_err_reason(failure->err),
                 why_text(&failure->why, failure->err));
@@ -144,7 +144,7 @@ hsm_login_shut(struct hsm_unit *unit)
     hsm_process_send(unit->process, &(struct hsm_request){.id = 0, .op = HSM_OP_LOGOUT});
     if (login->is_in)
         log_out(unit);
-    end_dialogue(login);
+    end_dialogue(login, ATH_ERR_AGENT_LOCKED);
     if (login->stage == HSM_LOGIN_ASKING)
         end_try(unit);
     if (login->stage == HSM_LOGIN_IDLE && login->kind != HSM_LOGIN_NONE)
@@ -179,7 +179,7 @@ take_success(struct hsm_unit *unit)
 {
     struct hsm_unit_login *login = &unit->login;
 
-    end_dialogue(login);
+    end_dialogue(login, ATH_OK);
     login->is_in = unit->has_served = true;
     login->since_ms = clock_boot_ms();
     hsm_login_count_right(unit, login->from);
@@ -230,7 +230,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
         return;
     }
     fill_failure(unit, response, &failure);
-    end_dialogue(login);
+    end_dialogue(login, failure.err);
     if (response->err == ATH_ERR_PIN_LOCKED) {
         login->is_locked = true;
         hsm_unit_set_locked(unit, ATH_ERR_PIN_LOCKED, HSM_LOGIN_LOCKED);
@@ -260,7 +260,7 @@ hsm_login_lose(struct hsm_unit *unit)
 
     login->is_in = false;
     uv_timer_stop(&unit->logout);
-    end_dialogue(login);
+    end_dialogue(login, ATH_ERR_HSM_UNAVAILABLE);
     if (login->stage == HSM_LOGIN_ASKING) { /* nothing was tried: the next helper is asked to */
         login->stage = HSM_LOGIN_IDLE;
         hsm_login_let_go_on(unit);
@@ -289,6 +289,6 @@ hsm_login_hangs(const struct hsm_unit *unit, uint64_t now_ms)
 void
 hsm_login_close(struct hsm_unit *unit)
 {
-    end_dialogue(&unit->login);
+    end_dialogue(&unit->login, ATH_ERR_CONSENT_TIMEOUT);
     uv_close((uv_handle_t *)&unit->logout, NULL);
 }

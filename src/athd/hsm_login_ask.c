@@ -52,18 +52,72 @@ hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job)
         hsm_job_wait_for_person(job, unit->login.limit_ms);
 }
 
+/* The job that is asked for, and how many more wait that its person may know of. */
+struct asker {
+    const struct hsm_unit *unit;
+    const struct tenant *tenant; /* NULL: whoever can be asked */
+    struct hsm_job *first;
+    unsigned others;
+    struct why *why;
+    ath_err err; /* why nobody can be asked */
+};
+
+static void
+look_at(void *ctx, struct hsm_queue_item *item)
+{
+    struct asker *asker = ctx;
+    struct hsm_job *job = job_of(item);
+    struct why why;
+    ath_err err;
+
+    if (job->done == NULL || job->request == NULL || job->deferred.waiting)
+        return;
+    if (asker->tenant != NULL) {
+        asker->others += asker->first != NULL && job->request->tenant == asker->tenant;
+        if (asker->first == NULL && job->request->tenant == asker->tenant)
+            asker->first = job;
+    } else if (asker->first == NULL &&
+               (err = hsm_pin_text_check(asker->unit, job, &why)) == ATH_OK) {
+        asker->first = job;
+    } else if (asker->first == NULL && asker->err == ATH_OK) {
+        *asker->why = why;
+        asker->err = err;
+    }
+}
+
 void
 hsm_login_note_leaver(struct hsm_unit *unit)
 {
     struct hsm_unit_login *login = &unit->login;
+    struct asker asker = {.unit = unit, .tenant = login->asked};
 
-    if (unit->queue.len > 0 || login->dialogue == NULL)
+    if (login->dialogue == NULL)
         return;
-    pin_dialogue_end(login->dialogue);
+    if (login->asked != NULL)
+        hsm_queue_each(&unit->queue, look_at, &asker);
+    if (login->asked != NULL ? asker.first != NULL : unit->queue.len > 0)
+        return;
+    pin_dialogue_end(login->dialogue, ATH_ERR_CONSENT_TIMEOUT);
     login->dialogue = NULL;
     if (login->stage == HSM_LOGIN_ASKING)
         login->stage = HSM_LOGIN_IDLE;
     login->is_abandoned = true;
+}
+
+/* Whose words the person reads, and how many more of the same uid wait. */
+static const struct hsm_job *
+find_asker(struct hsm_unit *unit, unsigned *ret_others)
+{
+    struct asker asker = {.unit = unit, .tenant = unit->login.asked};
+    struct hsm_queue_item *first = hsm_queue_first(&unit->queue);
+
+    if (asker.tenant == NULL) {
+        *ret_others = unit->queue.len > 0 ? unit->queue.len - 1 : 0;
+        return first == NULL ? NULL : job_of(first);
+    }
+    hsm_queue_each(&unit->queue, look_at, &asker);
+    *ret_others = asker.others;
+    return asker.first;
 }
 
 /* ---- asking ---- */
@@ -85,20 +139,20 @@ send_login(struct hsm_unit *unit, struct hsm_pin_request *pin)
 }
 
 static void
-on_shown(void *ctx, int fd, uint32_t timeout_s)
+on_shown(void *ctx, const struct pin_shown *shown)
 {
     struct hsm_unit *unit = ctx;
-    struct hsm_queue_item *first = hsm_queue_first(&unit->queue);
-    struct hsm_pin_request pin = {.timeout_s = timeout_s};
+    unsigned others = 0;
+    const struct hsm_job *first = find_asker(unit, &others);
+    struct hsm_pin_request pin = {.timeout_s = shown->timeout_s};
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     struct hsm_outcome failure = {.err = ATH_ERR_NO_PROMPTER};
 
     if (unit->is_leaving)
         return; /* the next helper asks anew (hsm_login_lose) */
-    hsm_pin_text_make(unit->login.throttle->wrong, first == NULL ? NULL : job_of(first),
-                      unit->queue.len > 0 ? unit->queue.len - 1 : 0, &words, &pin);
-    hsm_pin_text_place(unit, &pin);
-    if (hsm_process_send_fd(unit->process, unit->login.id, fd) == ATH_OK)
+    hsm_pin_text_make(unit->login.throttle->wrong, first, others, &words, &pin);
+    hsm_pin_text_place(shown, &pin);
+    if (hsm_process_send_fd(unit->process, unit->login.id, shown->fd) == ATH_OK)
         send_login(unit, &pin);
     else
         hsm_login_refuse_all(unit, &failure);
@@ -121,16 +175,39 @@ on_dialogue_failed(void *ctx, ath_err err)
     hsm_login_refuse_all(unit, &failure);
 }
 
+/* Of those who wait at a machine's athd the first whose person can be asked. */
+static ath_err
+choose_asked(struct hsm_unit *unit, struct why *why)
+{
+    struct asker asker = {.unit = unit, .why = why};
+
+    unit->login.asked = NULL;
+    if (!unit->athd->config->is_system)
+        return ATH_OK;
+    hsm_queue_each(&unit->queue, look_at, &asker);
+    if (asker.first == NULL && asker.err == ATH_OK)
+        return hsm_pin_text_check(unit, NULL, why);
+    if (asker.first == NULL)
+        return asker.err;
+    unit->login.asked = asker.first->request->tenant;
+    return ATH_OK;
+}
+
 static void
 ask_person(struct hsm_unit *unit)
 {
     const struct pin_dialogue_events events = {on_shown, on_dialogue_failed, unit};
     struct hsm_outcome failure = {.err = ATH_ERR_NOMEM};
     struct hsm_unit_login *login = &unit->login;
+    const struct hsm_job *first;
+    unsigned others = 0;
 
     login->stage = HSM_LOGIN_ASKING;
-    if ((failure.err = pin_dialogue_check(unit->athd, &failure.why)) != ATH_OK ||
-        (failure.err = pin_dialogue_start(unit->athd, &events, &login->dialogue)) != ATH_OK)
+    failure.err = choose_asked(unit, &failure.why);
+    first = find_asker(unit, &others);
+    if (failure.err != ATH_OK ||
+        (failure.err = hsm_pin_text_ask(unit, login->throttle->wrong, first, &events,
+                                        &login->dialogue)) != ATH_OK)
         hsm_login_refuse_all(unit, &failure);
 }
 

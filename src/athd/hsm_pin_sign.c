@@ -20,11 +20,11 @@ leave_asking(struct hsm_unit *unit, struct hsm_job *job)
 }
 
 void
-hsm_pin_sign_end(struct hsm_job *job)
+hsm_pin_sign_end(struct hsm_job *job, ath_err how)
 {
     if (job->dialogue == NULL)
         return;
-    pin_dialogue_end(job->dialogue);
+    pin_dialogue_end(job->dialogue, how);
     job->dialogue = NULL;
     if (job->is_asking)
         leave_asking(job->unit, job);
@@ -44,11 +44,11 @@ send_with_pin(struct hsm_unit *unit, struct hsm_job *job, struct hsm_pin_request
 }
 
 static void
-on_shown(void *ctx, int fd, uint32_t timeout_s)
+on_shown(void *ctx, const struct pin_shown *shown)
 {
     struct hsm_job *job = ctx;
     struct hsm_unit *unit = job->unit;
-    struct hsm_pin_request pin = {.timeout_s = timeout_s};
+    struct hsm_pin_request pin = {.timeout_s = shown->timeout_s};
     struct ath_buf words = {.max = HSM_WIRE_MAX_TEXT};
     uint32_t id = hsm_unit_next_id(unit);
     struct hsm_outcome failure;
@@ -57,20 +57,20 @@ on_shown(void *ctx, int fd, uint32_t timeout_s)
         return; /* the next helper asks anew (hsm_unit_lose_flying) */
     /* others' PINs may have been wrong while it waited for the screen */
     if (job->op == HSM_OP_SIGN && hsm_login_is_refused(unit, &failure)) {
-        hsm_pin_sign_end(job);
+        hsm_pin_sign_end(job, failure.err);
         hsm_job_fail_with(job, &failure);
         return;
     }
     hsm_pin_text_make(job->op == HSM_OP_SIGN ? unit->login.throttle->wrong : 0, job, 0, &words,
                       &pin);
-    hsm_pin_text_place(unit, &pin);
-    if (hsm_process_send_fd(unit->process, id, fd) == ATH_OK) {
+    hsm_pin_text_place(shown, &pin);
+    if (hsm_process_send_fd(unit->process, id, shown->fd) == ATH_OK) {
         leave_asking(unit, job);
         job->id = id;
         send_with_pin(unit, job, &pin);
         unit->flying_dialogues += job->is_flying;
     } else {
-        hsm_pin_sign_end(job);
+        hsm_pin_sign_end(job, ATH_ERR_NO_PROMPTER);
         hsm_job_fail_later(job, ATH_ERR_NO_PROMPTER, NULL);
     }
     ath_buf_done(&words);
@@ -84,7 +84,7 @@ on_dialogue_failed(void *ctx, ath_err err)
     job->is_timed_out = err == ATH_ERR_CONSENT_TIMEOUT;
     if (job->is_flying)
         return; /* the helper has lost its prompter and answers */
-    hsm_pin_sign_end(job);
+    hsm_pin_sign_end(job, err);
     hsm_job_fail_later(job, err, NULL);
 }
 
@@ -96,14 +96,15 @@ ask_person(struct hsm_unit *unit, struct hsm_job *job)
     struct why why;
     ath_err err;
 
-    if ((err = pin_dialogue_check(unit->athd, &why)) != ATH_OK) {
+    if ((err = hsm_pin_text_check(unit, job, &why)) != ATH_OK) {
         hsm_job_fail_later(job, err, &why);
         return;
     }
     hsm_job_wait_for_person(job, clock_monotonic_ms() + timeout_ms + GRACE_MS);
     job->is_asking = true;
     TAILQ_INSERT_TAIL(&unit->asking, job, flying);
-    if (pin_dialogue_start(unit->athd, &events, &job->dialogue) == ATH_OK)
+    if (hsm_pin_text_ask(unit, job->op == HSM_OP_SIGN ? unit->login.throttle->wrong : 0, job,
+                         &events, &job->dialogue) == ATH_OK)
         return;
     leave_asking(unit, job);
     hsm_job_fail_later(job, ATH_ERR_NOMEM, NULL);
@@ -191,7 +192,7 @@ hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job, const struct hsm_r
 {
     bool counts = outcome->err == ATH_ERR_PIN_INCORRECT || response->pin_in_doubt;
 
-    hsm_pin_sign_end(job);
+    hsm_pin_sign_end(job, outcome->err);
     if (outcome->err == ATH_OK || outcome->err == ATH_ERR_PIN_LOCKED || counts)
         hsm_record_login(unit, NULL, outcome->err, response->tries_left);
     if (outcome->err == ATH_OK) {

@@ -96,6 +96,8 @@ hsm_unit_tick(struct hsm_unit *unit, uint64_t now_ms)
     hsm_key_login_each_waiting(unit, end_if_due, now_ms);
     TAILQ_FOREACH (job, &unit->flying, flying)
         end_if_due(job, now_ms);
+    if (unit->athd->config->is_system)
+        hsm_unit_pump(unit); /* whose person was asked may have gone, and others wait */
     if (unit->is_leaving && now_ms - unit->left_at_ms >= LEAVE_MS)
         hsm_unit_leave(unit, true);
     if (is_hanging(unit, now_ms)) {

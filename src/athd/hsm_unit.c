@@ -266,6 +266,7 @@ hsm_unit_init(struct hsm_unit *unit, struct athd *athd, struct hsm_pool *pool,
                               .pool = pool,
                               .name = config->name,
                               .uri = config->uri,
+                              .config = config,
                               .state = HSM_UNIT_STARTING,
                               .parallel = 1};
     hsm_queue_init(&unit->queue);

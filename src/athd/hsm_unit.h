@@ -102,6 +102,7 @@ struct hsm_unit_login {
     bool is_timed_out;
     uint64_t limit_ms; /* the helper hangs when it has not answered by then */
     struct pin_dialogue *dialogue;
+    const struct tenant *asked;      /* of a machine's: whose person; NULL: the only one there is */
     uint64_t since_ms;               /* logged in */
     struct hsm_throttle *throttle;   /* borrowed from the pool's list; NULL until INFO */
     struct hsm_throttle *tries_with; /* borrowed: whose only automatic try is ours; NULL: none */
@@ -113,7 +114,8 @@ struct hsm_key_login; /* hsm_key_login.h */
 struct hsm_unit {
     struct athd *athd;
     struct hsm_pool *pool;
-    const char *name, *uri; /* borrowed from config */
+    const char *name, *uri;          /* borrowed from config */
+    const struct config_hsm *config; /* likewise */
     enum hsm_unit_state state;
     ath_err reason; /* why it is not ready */
     struct why why;
@@ -277,7 +279,7 @@ void hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job);
 /* It ends with LIMIT_EXCEEDED: its caller has too many questions open. */
 void hsm_pin_question_refuse(struct hsm_job *job);
 /* It has been cancelled, its helper is lost, or it has been answered: no more prompter. */
-void hsm_pin_sign_end(struct hsm_job *job);
+void hsm_pin_sign_end(struct hsm_job *job, ath_err how);
 /* What the helper says of its PIN. True: the job is not to be completed now. */
 bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
                        const struct hsm_response *response, const struct hsm_outcome *outcome);
@@ -287,7 +289,15 @@ bool hsm_pin_sign_take(struct hsm_unit *unit, struct hsm_job *job,
  * this. place: the terminal and the language, where the user is now. */
 void hsm_pin_text_make(unsigned wrong, const struct hsm_job *first, unsigned others,
                        struct ath_buf *words, struct hsm_pin_request *pin);
-void hsm_pin_text_place(const struct hsm_unit *unit, struct hsm_pin_request *pin);
+void hsm_pin_text_place(const struct pin_shown *shown, struct hsm_pin_request *pin);
+/* Begins the dialogue for what `first` (NULL: athd itself) wants of the unit; the errors are those
+ * of pin_dialogue_start. */
+ath_err hsm_pin_text_ask(struct hsm_unit *unit, unsigned wrong, const struct hsm_job *first,
+                         const struct pin_dialogue_events *events,
+                         struct pin_dialogue **ret_dialogue) ATH_MUST_USE;
+/* Can anybody be asked for what this job wants? As pin_dialogue_check. */
+ath_err hsm_pin_text_check(const struct hsm_unit *unit, const struct hsm_job *job,
+                           struct why *why) ATH_MUST_USE;
 /* Does it wait for a person, and whatever was sent behind it goes on? */
 bool hsm_job_holds_nobody_up(const struct hsm_job *job);
 /* A job's deadlines, and its request's, stand still until a person has answered, or start anew. */

@@ -61,6 +61,8 @@ static const struct {
     {"consent.forget", LOCK_OPEN},
     /* else the prompter that is to unlock it might not be seen */
     {"consent.environment", LOCK_OPEN},
+    /* questions for PINs have ended with the lock */
+    {"consent.pinentry", LOCK_CLOSED},
     {"audit.query", LOCK_OPEN},
     {"audit.checkpoint", LOCK_OPEN},
     {"audit.proof", LOCK_OPEN},

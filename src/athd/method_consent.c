@@ -6,77 +6,9 @@
 #include "athd/consent_answer.h"
 #include "athd/dispatch.h"
 #include "athd/freeze.h"
+#include "athd/method_consent.h"
 #include "athd/method_support.h"
-
-/* ---- who may ---- */
-
-/* A refusal that no rule of the policy can change. */
-static void
-deny(struct request *request, const char *missing, const char *sentence)
-{
-    struct json_maker data;
-    struct json *object = NULL;
-    struct why why = {{0}};
-
-    request->tenant->counters.denials++;
-    json_object_begin(&data);
-    json_put_string(&data, "rule", "consent");
-    json_put_string(&data, "missing", missing);
-    if (json_maker_end(&data, &object) != ATH_OK)
-        object = NULL;
-    request_fail_data(request, why_set(&why, ATH_ERR_POLICY_DENIED, "%s", sentence), &why, object);
-}
-
-static void
-note_denied(struct request *request, const char *missing)
-{
-    struct json_maker record;
-
-    if (!audit_flood_admits(&request->athd->flood, "policy_denied", request->caller->uid))
-        return;
-    audit_record_begin(&record, "policy_denied", request);
-    json_put_string(&record, "method", request->method->name);
-    json_put_string(&record, "rule", "consent");
-    json_put_string(&record, "missing", missing);
-    json_put_string(&record, "denial_reason", ath_err_reason(ATH_ERR_POLICY_DENIED));
-    audit_record_note(request->athd, &record);
-}
-
-/* True: the user's own program, at the user's own socket. Else the request has been failed. */
-static bool
-is_users(struct request *request)
-{
-    const struct caller *caller = request->caller;
-
-    if (caller->grant[0] == '\0' && caller->uid == request->tenant->uid)
-        return true;
-    note_denied(request, caller->grant[0] != '\0' ? "socket" : "uid");
-    if (caller->grant[0] != '\0')
-        deny(request, "socket", "nobody answers for the user at a grant's socket");
-    else
-        deny(request, "uid", "only the user whose keys are asked for can do this");
-    return false;
-}
-
-static void
-finish(struct request *request)
-{
-    struct json_maker result;
-
-    json_object_begin(&result);
-    request_finish_maker(request, &result);
-}
-
-static void
-fail_not_found(struct request *request)
-{
-    struct why why = {{0}};
-
-    request_fail(request,
-                 why_set(&why, ATH_ERR_CONSENT_NOT_FOUND, "there is no \"%.32s\" (any more)",
-                         method_param(request, "id")),
-                 &why);
-}
+#include "athd/pin_offer.h"
 
 /* ---- list, attend ---- */
 
@@ -87,7 +19,7 @@ method_consent_list(struct request *request)
     struct json_maker result;
     bool is_found;
 
-    if (!is_users(request))
+    if (!consent_method_is_users(request))
         return;
     json_object_begin(&result);
     json_put_bool(&result, "attending",
@@ -99,17 +31,18 @@ method_consent_list(struct request *request)
         return;
     }
     json_maker_done(&result);
-    fail_not_found(request);
+    consent_method_not_found(request);
 }
 
 void
 method_consent_attend(struct request *request)
 {
-    if (!is_users(request))
+    if (!consent_method_is_users(request))
         return;
     if (request->connection != NULL && !request->connection->is_closing)
-        consent_attend(request->athd->consent, request->connection);
-    finish(request);
+        consent_attend(request->athd->consent, request->connection,
+                       json_is_true(json_get(request->params, "pins")));
+    consent_method_finish(request);
 }
 
 /* ---- answer ---- */
@@ -122,7 +55,7 @@ on_frozen(void *ctx, ath_err err, const struct why *why)
     if (err != ATH_OK)
         request_fail(request, err, why);
     else
-        finish(request);
+        consent_method_finish(request);
 }
 
 static void
@@ -176,7 +109,45 @@ give(struct request *request, struct consent_question *question)
     else if (freezes)
         freeze(request, question); /* it lives until all who asked it are told */
     else
-        finish(request);
+        consent_method_finish(request);
+}
+
+static bool
+has_more(const struct json *params)
+{
+    return json_get(params, "scopes") != NULL || json_get(params, "remember") != NULL ||
+           json_get(params, "freeze") != NULL;
+}
+
+/* A PIN is no yes; a no is an answer to it, too. */
+static void
+refuse_pin(struct request *request)
+{
+    struct pin_dialogue *dialogue =
+        pin_offer_find(request->athd->consent, request->tenant->uid, method_param(request, "id"));
+    const char *missing = NULL;
+    struct why why = {{0}};
+    ath_err err;
+
+    if (dialogue == NULL) {
+        consent_method_not_found(request);
+        return;
+    }
+    if (json_is_true(json_get(request->params, "approve")) || has_more(request->params))
+        err = why_set(&why, ATH_ERR_INVALID_PARAMS,
+                      "a PIN is entered in a pinentry (consent.pinentry); here it can be refused "
+                      "(\"approve\": false), no more");
+    else
+        err = pin_offer_check(dialogue, request->caller, &missing, &why);
+    if (missing != NULL) {
+        consent_method_note_denied(request, missing);
+        consent_method_deny(request, missing, why.text);
+    } else if (err != ATH_OK) {
+        request_fail(request, err, &why);
+    } else {
+        pin_offer_refuse(dialogue);
+        consent_method_finish(request);
+    }
 }
 
 /* Whoever asks does not say yes to itself; and who cannot be told from it might be it. */
@@ -186,20 +157,21 @@ method_consent_answer(struct request *request)
     struct consent *consent = request->athd->consent;
     struct consent_question *question;
 
-    if (!is_users(request))
+    if (!consent_method_is_users(request))
         return;
     question = consent_question_find(consent, request->tenant->uid, method_param(request, "id"));
     if (question == NULL) {
-        fail_not_found(request);
+        refuse_pin(request);
         return;
     }
     if (!caller_is_still(request->caller)) {
-        note_denied(request, "process");
-        deny(request, "process", "the kernel does not prove which process answers");
+        consent_method_note_denied(request, "process");
+        consent_method_deny(request, "process", "the kernel does not prove which process answers");
     } else if (consent_is_asker(question, request->caller)) {
-        note_denied(request, "asker");
-        deny(request, "asker",
-             "a question is not answered by the process that asked it, nor by one it started");
+        consent_method_note_denied(request, "asker");
+        consent_method_deny(
+            request, "asker",
+            "a question is not answered by the process that asked it, nor by one it started");
     } else {
         give(request, question);
     }
@@ -215,19 +187,19 @@ method_consent_forget(struct request *request)
     struct json_maker record;
     uid_t tenant;
 
-    if (!is_users(request))
+    if (!consent_method_is_users(request))
         return;
     tenant = request->tenant->uid;
     if (!consent_windows_forget(&consent->windows, tenant, id) &&
         !consent_backoffs_forget(&consent->backoffs, tenant, id)) {
-        fail_not_found(request);
+        consent_method_not_found(request);
         return;
     }
     audit_record_begin(&record, "consent_forgotten", request);
     json_put_string(&record, id[0] == 'w' ? "window" : "pause", id);
     audit_record_note(request->athd, &record);
     consent_look_later(consent);
-    finish(request);
+    consent_method_finish(request);
 }
 
 void
@@ -238,7 +210,7 @@ method_consent_environment(struct request *request)
     struct why why = {{0}};
     ath_err err;
 
-    if (!is_users(request))
+    if (!consent_method_is_users(request))
         return;
     if (!consent_has_prompter(consent)) {
         request_fail(request,
@@ -257,5 +229,5 @@ method_consent_environment(struct request *request)
     consent_environment_put(&consent->environment, &record, "environment");
     audit_record_note(request->athd, &record);
     consent_look_later(consent);
-    finish(request);
+    consent_method_finish(request);
 }

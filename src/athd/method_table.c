@@ -47,6 +47,7 @@ method_fn *const method_table[RPC_METHOD_COUNT] = {
     [RPC_CONSENT_ATTEND] = method_consent_attend,
     [RPC_CONSENT_ENVIRONMENT] = method_consent_environment,
     [RPC_CONSENT_FORGET] = method_consent_forget,
+    [RPC_CONSENT_PINENTRY] = method_consent_pinentry,
     [RPC_POLICY_CHECK] = method_policy_check,
     [RPC_POLICY_RELOAD] = method_policy_reload,
     [RPC_POLICY_SHOW] = method_policy_show,

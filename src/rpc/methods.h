@@ -54,6 +54,7 @@
     X(CONSENT_ATTEND, "consent.attend")                                                            \
     X(CONSENT_ENVIRONMENT, "consent.environment")                                                  \
     X(CONSENT_FORGET, "consent.forget")                                                            \
+    X(CONSENT_PINENTRY, "consent.pinentry")                                                        \
     X(POLICY_CHECK, "policy.check")                                                                \
     X(POLICY_RELOAD, "policy.reload")                                                              \
     X(POLICY_SHOW, "policy.show")                                                                  \

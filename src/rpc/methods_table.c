@@ -20,6 +20,7 @@
 #define TTL_OF_GRANT 3155760000 /* a hundred years */
 #define CONSENT_ID_LEN 32
 #define VARIABLE_LEN 1024 /* of an environment */
+#define TERMINAL_LEN 128  /* of what a pinentry is told of it */
 #define GRANT_LIST 64
 #define GRANT_USES 1000000000
 #define PID_MAX 4194304 /* PID_MAX_LIMIT of the kernel */
@@ -256,7 +257,10 @@ static const struct rpc_param params_CONSENT_ANSWER[] = {
     BOOL("freeze", OPTIONAL),
     END,
 };
-static const struct rpc_param params_CONSENT_ATTEND[] = {END};
+static const struct rpc_param params_CONSENT_ATTEND[] = {
+    BOOL("pins", OPTIONAL),
+    END,
+};
 static const struct rpc_param params_CONSENT_ENVIRONMENT[] = {
     TEXT("DISPLAY", OPTIONAL, VARIABLE_LEN),
     TEXT("WAYLAND_DISPLAY", OPTIONAL, VARIABLE_LEN),
@@ -274,6 +278,13 @@ static const struct rpc_param params_CONSENT_ENVIRONMENT[] = {
 };
 static const struct rpc_param params_CONSENT_FORGET[] = {
     TEXT("id", REQUIRED, CONSENT_ID_LEN),
+    END,
+};
+static const struct rpc_param params_CONSENT_PINENTRY[] = {
+    TEXT("id", REQUIRED, CONSENT_ID_LEN),
+    TEXT("GPG_TTY", OPTIONAL, TERMINAL_LEN),
+    TEXT("TERM", OPTIONAL, TERMINAL_LEN),
+    TEXT("LC_CTYPE", OPTIONAL, TERMINAL_LEN),
     END,
 };
 

@@ -142,6 +142,7 @@ class Schema(unittest.TestCase):
         self.use_policy()
         self.use_grants()
         self.use_consent()
+        self.use_pins()
         self.use_lock()
         self.clean_up()
         self.assertEqual(self.seen, set(self.methods))
@@ -202,6 +203,23 @@ class Schema(unittest.TestCase):
         for entry in left["allowed"] + left["refused"]:
             self.call("consent.forget", id=entry["id"])
         self.assertEqual(self.fails(-32002, "consent.answer", id="q0", approve=True).reason, "CONSENT_NOT_FOUND")
+        attending.close()
+
+    def use_pins(self):
+        attending, taking = Connection(self.athd.socket), Connection(self.athd.socket)
+        attending.call("consent.attend", pins=True)
+        with Asker(self.athd.socket) as asker:
+            asker.ask("key.create", name="pinned", role="user", pin=True)
+            wait_for(lambda: self.athd.call("consent.list")["pins"])
+            pin = self.call("consent.list")["pins"][0]
+            self.assertEqual(self.call("consent.list", id=pin["id"])["pins"], [pin])
+            place = {"id": pin["id"], "GPG_TTY": "/dev/pts/0", "TERM": "dumb", "LC_CTYPE": "C.UTF-8"}
+            self.validate(self.params_of("consent.pinentry"), place)
+            self.assertEqual(taking.call("consent.pinentry", **place), {})
+            self.seen.add("consent.pinentry")
+            self.assertIs(self.call("consent.list")["pins"][0]["taken"], True)
+            taking.close()  # a pinentry that ends
+            self.assertEqual(asker.answer()["error"]["data"]["reason"], "NO_PROMPTER")
         attending.close()
 
     def use_keys(self):

@@ -97,7 +97,7 @@ static const struct {
     {"consent.list", "{\"id\":\"q0123456789ab\"}"},
     {"consent.answer", "{\"id\":\"q0123456789ab\",\"approve\":true,\"scopes\":[\"a:b\"],"
                        "\"remember\":{\"uses\":20,\"seconds\":7200},\"freeze\":false}"},
-    {"consent.attend", "{}"},
+    {"consent.attend", "{\"pins\":true}"},
     {"consent.environment",
      "{\"DISPLAY\":\":0\",\"WAYLAND_DISPLAY\":\"wayland-0\",\"XAUTHORITY\":\"/x\","
      "\"DBUS_SESSION_BUS_ADDRESS\":\"unix:path=/run/user/1/bus\",\"XDG_RUNTIME_DIR\":\"/run/user/"
@@ -105,6 +105,8 @@ static const struct {
      "\"XDG_SESSION_TYPE\":\"wayland\",\"GPG_TTY\":\"/dev/pts/1\",\"TERM\":\"xterm\","
      "\"LANG\":\"C.UTF-8\",\"LC_ALL\":\"C.UTF-8\",\"LC_CTYPE\":\"C\",\"LC_MESSAGES\":\"C\"}"},
     {"consent.forget", "{\"id\":\"w0123456789ab\"}"},
+    {"consent.pinentry", "{\"id\":\"p0123456789ab\",\"GPG_TTY\":\"/dev/pts/1\",\"TERM\":\"xterm\","
+                         "\"LC_CTYPE\":\"C.UTF-8\"}"},
     {"policy.check",
      "{\"method\":\"attestation.create\",\"params\":{\"key\":\"k\"},\"as\":{\"uid\":1}}"},
     {"policy.reload", "{}"},
