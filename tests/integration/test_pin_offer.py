@@ -1,15 +1,22 @@
 """PINs at a machine's athd: a person's own program offers a pinentry, and the helper talks with it."""
+import ctypes
 import json
 import os
 import re
+import secrets
 import shutil
+import socket
 import tempfile
+import time
 import unittest
 
 from peer.agent import Athd
 from peer.asker import Asker
 from peer.pin_taker import Person
-from peer.wire import is_running, reason, wait_for
+from peer.wire import Wire, apart, is_running, name_of, process, reason, request, wait_for
+from test_cli import ATH
+from test_consent_cli import SETTLE, Terminal
+from test_pkcs11_secrets import files_with, memory_has, processes, told_to
 
 ALICE, BOB = 12301, 12302
 AGENT_ID = "https://agent.example/a.json"
@@ -77,10 +84,380 @@ class System(OfferTest):
         self.assertEqual(person.told().count("GETPIN"), 2)
         self.assertIn("Choose a PIN", person.told())
         self.assertIn("Key: agent", person.told())
+        self.assertTrue(self.used(person, asker))
+        self.assertEqual(person.told().count("GETPIN"), 3)
         wait_for(lambda: not any(map(is_running, person.pinentries())))
-        self.athd.stop()
+        asked, taken, answered = (self.records(event) for event in ("pin_asked", "pin_taken", "pin_answered"))
+        self.assertEqual([(record["at"], record["owner"]) for record in asked], [("program", ALICE)] * 2)
+        self.assertEqual([record["caller"]["pid"] for record in taken], [taker.pid for taker in person.takers])
+        self.assertEqual([record["entered"] for record in answered], [True] * 2)
+        self.assertEqual([record["question"] for record in taken], [record["question"] for record in asked])
+
+    def used(self, person, asker, **place):
+        """A signature, for which the PIN is asked anew."""
+        self.forget()
+        person.again()
+        asker = self.asker()
+        asker.ask("attestation.create", **SIGN)
+        taker = person.take(person.event("asked")["id"], **place)
+        self.assertEqual(person.answer_to(taker).get("result"), {})
+        return "jwt" in asker.answer()["result"]
+
+    def forget(self):
+        self.assertEqual(self.athd.stop(), 0, self.athd.read_log())
         self.athd.start()
         self.athd.wait_for_hsm()
+
+    def test_the_pinentry_is_told_its_own_place(self):
+        person, asker = self.person(), self.asker()
+        self.created(person, asker)
+        self.assertNotIn("ttyname", person.told())
+        self.assertTrue(self.used(person, asker, GPG_TTY="/dev/pts/77", TERM="vt220", LC_CTYPE="C.UTF-8"))
+        for option in ("ttyname=/dev/pts/77", "ttytype=vt220", "lc-ctype=C.UTF-8"):
+            self.assertIn("OPTION " + option, person.told())
+
+    def test_nobody_attends_and_that_is_said_at_once(self):
+        asker = self.asker()
+        self.person(BOB)  # is somebody else
+        self.person(pins=False)  # answers questions, and has no pinentry
+        asker.ask("key.create", **CREATE)
+        answer = asker.answer()
+        self.assertEqual(reason(answer), "NO_PROMPTER")
+        self.assertIn("ath consent", answer["error"]["message"])
+
+    def test_who_asks_does_not_attend_to_itself(self):
+        asker = self.asker()
+        asker.call("consent.attend", pins=True)
+        asker.ask("key.create", **CREATE)
+        self.assertEqual(reason(asker.answer()), "NO_PROMPTER")
+
+    def test_the_last_that_attends_leaves(self):
+        person, asker = self.person(), self.asker()
+        asker.ask("key.create", **CREATE)
+        person.event("asked")
+        person.wire.close()
+        self.assertEqual(reason(asker.answer()), "NO_PROMPTER")
+
+    def asked(self, person, asker):
+        asker.ask("key.create", **CREATE)
+        return person.event("asked", pin=True)["id"]
+
+    def refusal(self, person, number, **more):
+        return person.answer_to(person.take(number, **more))
+
+    def test_another_uid_neither_sees_nor_takes_it(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        for uid in (BOB, 0):
+            other = self.person(uid)
+            self.assertEqual(other.calls.call("consent.list")["pins"], [])
+            self.assertEqual(reason(self.refusal(other, number)), "CONSENT_NOT_FOUND")
+            other.calls.ask("consent.answer", id=number, approve=False)
+            self.assertEqual(reason(other.calls.answer()), "CONSENT_NOT_FOUND")
+            self.assertEqual(other.told(), "")
+            self.assertFalse(other.wire.has_answer(), "an event of another's question")
+        self.assertEqual(person.calls.call("consent.list")["pins"][0]["id"], number)
+        person.answer_to(person.take(number))
+        self.assertIn("result", asker.answer())
+
+    def test_nothing_of_it_through_a_grant(self):
+        person, asker = self.person(), self.asker()
+        self.asker().call("key.create", name="plain", role="client", agent_id=AGENT_ID)
+        socket = self.asker().call("grant.create", name="g", keys=["plain"])["socket"]
+        number = self.asked(person, asker)
+        answer = self.refusal(person, number, path=socket)
+        self.assertEqual(reason(answer), "POLICY_DENIED")
+        inside = self.asker(path=socket)
+        for method, params in (("consent.attend", {"pins": True}), ("consent.list", {}),
+                               ("consent.answer", {"id": number, "approve": False})):
+            inside.ask(method, **params)
+            self.assertEqual(reason(inside.answer()), "POLICY_DENIED", method)
+        self.assertEqual(person.calls.call("consent.list")["pins"][0]["taken"], False)
+
+    def test_who_asks_cannot_take_it_nor_can_what_it_started(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        asker.ask("consent.pinentry", id=number)  # the asker's own connection is not alone, either
+        self.assertEqual(asker.answer()["error"]["code"], -32600)
+        # a process that takes for itself what it asked on another connection
+        self.assertEqual(reason(self.both_in_one(number)), "POLICY_DENIED")
+        self.assertEqual(person.calls.call("consent.list")["pins"][0]["taken"], False)
+
+    def both_in_one(self, number):
+        """consent.pinentry for a question that this very process asks."""
+        def run():
+            with Wire(self.athd.socket) as asking, Wire(self.athd.socket) as taking:
+                asking.send(request(1, "key.create", **{**CREATE, "name": "other"}))
+                ids = []
+                while not ids:
+                    with Wire(self.athd.socket) as looking:
+                        pins = looking.ask(request(2, "consent.list"))["result"]["pins"]
+                    ids = [pin["id"] for pin in pins if pin["id"] != number]
+                return taking.ask(request(3, "consent.pinentry", id=ids[0]))
+        return apart(run, ALICE)
+
+    def test_the_first_has_it_and_the_second_is_told(self):
+        person, asker = self.person(), self.asker()
+        person.answers("exec sleep 600")
+        number = self.asked(person, asker)
+        self.assertEqual(self.refusal(person, number)["result"], {})
+        second = self.refusal(person, number)
+        self.assertEqual(reason(second), "CONSENT_NOT_FOUND")
+        self.assertIn("another program", second["error"]["message"])
+        self.assertIs(person.calls.call("consent.list")["pins"][0]["taken"], True)
+        person.takers[0].kill()  # gone behind the hand-over
+        self.assertEqual(reason(asker.answer()), "NO_PROMPTER")
+
+    def test_a_program_that_is_gone_before_or_behind_the_hand_over(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        self.raw(lambda taking: taking.send(request(1, "consent.pinentry", id=number)))  # it has not even heard
+        while not asker.has_answer():  # where athd saw the end the question waits for another
+            if "result" in self.raw(lambda taking: taking.ask(request(1, "consent.pinentry", id=number))):
+                break
+        self.assertEqual(reason(asker.answer()), "NO_PROMPTER")
+
+    def test_what_comes_behind_the_request_is_refused_and_reaches_nobody(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        for extra in (b"OK ready\n", b"O", b"OK\nD 1234-abcd\nOK\n", json.dumps(request(2, "agent.hello")).encode() + b"\n"):
+            answer = self.refusal(person, number, extra=extra)
+            self.assertEqual(answer["error"]["code"], -32600, answer)
+        self.assertEqual(self.raw(lambda taking: taking.ask([request(1, "consent.pinentry", id=number)]))[0]["error"]["code"],
+                         -32600, "in a batch")
+        self.assertIsNone(self.raw(lambda taking: (taking.send({"jsonrpc": "2.0", "method": "consent.pinentry",
+                                                               "params": {"id": number}}),
+                                                   taking.end_of_writing(), taking.line())[-1]), "a notification")
+
+        def subscribed(taking):
+            taking.ask(request(1, "events.subscribe", topics=["consent"]))
+            return taking.ask(request(2, "consent.pinentry", id=number))
+        self.assertEqual(self.raw(subscribed)["error"]["code"], -32600, "events would come between")
+
+        self.assertEqual(self.refusal(person, number)["result"], {})
+        self.assertIn("result", asker.answer())
+
+    def raw(self, talk):
+        def run():
+            with Wire(self.athd.socket) as wire:
+                return talk(wire)
+        return apart(run, ALICE)
+
+    def test_a_wrong_place_is_refused_and_the_question_waits_on(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        for place in ({"GPG_TTY": "/tmp/x"}, {"GPG_TTY": "/dev/pts/../mem"}, {"TERM": "a\nb"}, {"LC_CTYPE": "$(x)"}):
+            self.assertEqual(self.refusal(person, number, **place)["error"]["code"], -32602, place)
+        self.assertEqual(self.refusal(person, number)["result"], {})
+
+    def test_the_user_says_no(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+        person.calls.ask("consent.answer", id=number, approve=True)
+        self.assertEqual(person.calls.answer()["error"]["code"], -32602)
+        person.calls.ask("consent.answer", id=number, approve=False)
+        self.assertEqual(reason(asker.answer()), "USER_DENIED")
+        wait_for(lambda: self.records("pin_answered"))
+        self.assertEqual(self.records("pin_answered")[0]["denial_reason"], "USER_DENIED")
+        number = self.asked(person, asker)
+        person.answers("echo 'ERR 83886179 Operation cancelled <Pinentry>'")
+        person.take(number)
+        self.assertEqual(reason(asker.answer()), "USER_DENIED")
+
+    def test_nobody_waits_any_more_and_the_pinentry_is_cut_off(self):
+        person, asker = self.person(), self.asker()
+        person.answers("sleep 600 & wait")
+        taker = person.take(self.asked(person, asker))
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        wait_for(lambda: "GETPIN" in person.told())
+        asker.close()
+        person.event("gone", pin=True)
+        self.assertEqual(person.calls.call("consent.list")["pins"], [])
+        # its own process does not read just now; its connection is at its end
+        self.assertTrue(self.is_cut_off(taker))
+
+    @staticmethod
+    def is_cut_off(taker):
+        """By whether a copy of its standard input is at its end."""
+        pidfd = os.pidfd_open(taker.pid)
+        try:
+            libc = ctypes.CDLL(None, use_errno=True)
+            copy = libc.syscall(438, pidfd, 0, 0)  # pidfd_getfd(2)
+            if copy < 0:
+                raise unittest.SkipTest("only root, with CAP_SYS_PTRACE, gets a copy of another's descriptor")
+            with socket.socket(fileno=copy) as end:
+                end.settimeout(30)
+                while end.recv(4096):
+                    pass
+            return True
+        finally:
+            os.close(pidfd)
+
+    def test_wrong_pins_count_as_ever(self):
+        person, asker = self.person(), self.asker()
+        self.created(person, asker)
+        self.forget()
+        person.again()
+        person.knows("wrong-one")
+        asker = self.asker()
+        for tried in range(5):
+            asker.ask("attestation.create", **SIGN)
+            person.take(person.event("asked")["id"])
+            self.assertEqual(reason(asker.answer()), "PIN_INCORRECT", tried)
+        asker.ask("attestation.create", **SIGN)
+        answer = asker.answer()
+        self.assertEqual(reason(answer), "PIN_LOCKED")
+        self.assertGreater(answer["error"]["data"]["retry_after"], 0)
+        self.assertIn("The last 4 PINs were wrong", person.told())
+        self.assertEqual([record["success"] for record in self.records("login")], [False] * 5)
+
+    def test_no_uid_takes_what_the_others_need(self):
+        person, bob = self.person(), self.person(BOB)
+        for one in (person, bob):
+            one.answers("sleep 600 & wait")
+        askers, answers = [self.asker() for _ in range(6)], []
+        for number, asker in enumerate(askers):
+            asker.ask("key.create", **{**CREATE, "name": f"agent-{number}"})
+            answers.append(self.refusal(person, person.event("asked")["id"]))
+        self.assertEqual([reason(answer) for answer in answers], [None] * 4 + ["LIMIT_EXCEEDED"] * 2)
+        theirs = self.asker(BOB)
+        theirs.ask("key.create", **CREATE)
+        self.assertEqual(self.refusal(bob, bob.event("asked")["id"])["result"], {})
+
+    def test_pin_is_neither_in_athd_nor_in_any_argument_environment_or_file(self):
+        needle = "pin-" + secrets.token_hex(8)
+        person, asker = self.person(pin=needle), self.asker()
+        person.answers(f'while [ ! -e "{person.dir}/go" ]; do sleep 0.02; done; read -r pin < "{person.dir}/pin"; '
+                       'echo "D $pin"; echo OK')
+        number = self.asked(person, asker)
+        taker = person.take(number)
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        with open(os.path.join(person.dir, "go"), "w", encoding="utf-8"):
+            pass
+        self.assertIn("result", asker.answer())
+        helper = process(self.athd, "ath-hsm-helper")
+        for pid in processes():
+            self.assertNotIn(needle.encode(), told_to(pid), name_of(pid))
+        self.assertEqual(files_with(self.athd.state, needle.encode()), [])
+        self.assertNotIn(needle, self.athd.read_log())
+        found, seen = memory_has(self.athd.process.pid, needle.encode())
+        self.assertGreater(seen, 1 << 20)
+        self.assertFalse(found, "in athd's memory")
+        self.assertNotEqual(helper, self.athd.process.pid)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class Cli(OfferTest):
+    """`ath consent` of the user, in both forms, with pinentries that people have."""
+
+    def setUp(self):
+        super().setUp()
+        self.home = os.path.join(self.dir, "home")
+        os.mkdir(self.home)
+        os.chown(self.home, ALICE, ALICE)
+
+    def terminal(self, *words, **more):
+        terminal = Terminal(ATH, "consent", *words, uid=ALICE, ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="", DISPLAY="",
+                            WAYLAND_DISPLAY="", HOME=self.home, LC_ALL="C.UTF-8", **more)
+        os.chown(os.ttyname(terminal.slave), ALICE, -1)
+        self.addCleanup(terminal.close)
+        return terminal
+
+    def needs(self, program):
+        self.assertIsNotNone(shutil.which(program), f"there is no {program} here: tools/lib.sh names the packages")
+
+    def enter_twice(self, terminal, asker, pin):
+        """At pinentry-tty."""
+        terminal.wait("PIN: ")
+        terminal.press(pin + "\r")
+        terminal.wait("Again: ")
+        terminal.press(pin + "\r")
+        self.assertIs(asker.answer()["result"]["pin"], True)
+
+    def is_nowhere(self, pin, *pids):
+        for pid in (self.athd.process.pid, *pids):
+            found, seen = memory_has(pid, pin.encode())
+            self.assertGreater(seen, 1 << 18)
+            self.assertFalse(found, name_of(pid))
+
+    def test_at_a_terminal_by_pinentry_tty(self):
+        self.needs("pinentry-tty")
+        pin = "pin-" + secrets.token_hex(8)
+        terminal, asker = self.terminal("--pinentry", "pinentry-tty"), self.asker()
+        terminal.wait("come here")
+        asker.ask("key.create", **CREATE)
+        terminal.wait("Choose a PIN for a new key")
+        terminal.shown("y enter the PIN, n no")
+        terminal.press("y")
+        self.enter_twice(terminal, asker, pin)
+        terminal.wait("its prompter has gone")
+        self.assertNotIn(pin, terminal.text)
+        self.is_nowhere(pin, terminal.process.pid)
+        asker.ask("key.create", **{**CREATE, "name": "second"})
+        terminal.shown("y enter the PIN, n no")
+        terminal.press("n")
+        self.assertEqual(reason(asker.answer()), "USER_DENIED")
+        terminal.press("q")
+        self.assertEqual(terminal.end(), 0)
+        self.assertEqual(terminal.modes(), terminal.before)
+
+    def test_a_question_that_goes_takes_its_pinentry_from_the_terminal(self):
+        self.needs("pinentry-curses")
+        terminal, asker = self.terminal("--pinentry", "pinentry-curses", TERM="vt100"), self.asker()
+        terminal.wait("come here")
+        asker.ask("key.create", **CREATE)
+        terminal.shown("y enter the PIN, n no")
+        terminal.press("y")
+        terminal.wait("Cancel")
+        asker.close()
+        terminal.wait("its prompter has gone")
+        terminal.wait("No question waits")
+        time.sleep(SETTLE)
+        terminal.press("q")
+        self.assertEqual(terminal.end(), 0)
+        self.assertEqual(terminal.modes(), terminal.before)
+
+    def test_as_on_a_desktop(self):
+        self.needs("pinentry-tty")
+        pin = "pin-" + secrets.token_hex(8)
+        terminal, asker = self.terminal("--prompter", "pinentry-tty"), self.asker()
+        terminal.wait("from here")
+        asker.ask("key.create", **CREATE)
+        self.enter_twice(terminal, asker, pin)
+        self.is_nowhere(pin, terminal.process.pid)
+        wait_for(lambda: terminal.modes() == terminal.before)
+        asker.ask("key.create", **{**CREATE, "name": "second"})
+        terminal.wait("PIN: ")
+        asker.close()
+        wait_for(lambda: terminal.modes() == terminal.before)
+        self.assertIsNone(terminal.process.poll())
+
+
+class User(OfferTest):
+    """An athd of one's own: a program that has a pinentry is asked, else its own prompter."""
+
+    system = False
+
+    def test_who_attends_with_a_pinentry_has_it_before_athds_own(self):
+        person, asker = self.person(None), self.asker(None)
+        self.created(person, asker)
+        self.assertEqual(self.athd.prompters(), [])
+
+    def test_else_athds_own_asks_also_when_the_last_has_left(self):
+        with open(os.path.join(self.athd.dir, "getpin"), "w", encoding="utf-8") as file:
+            file.write('echo "D 1234-abcd"; echo OK\n')
+        yes_and_no = self.person(None, pins=False)
+        asker = self.asker(None)
+        asker.ask("key.create", **CREATE)
+        self.assertIn("result", asker.answer())
+        self.assertEqual(len(self.athd.prompters()), 1)
+        yes_and_no.close()
+        person = self.person(None)
+        asker.ask("key.create", **{**CREATE, "name": "second"})
+        person.event("asked")
+        person.wire.close()
+        self.assertIn("result", asker.answer())
+        self.assertEqual(len(self.athd.prompters()), 2)
 
 
 if __name__ == "__main__":

@@ -9,7 +9,7 @@ from .asker import Asker
 # Says consent.pinentry on a connection of its own and becomes the pinentry at its end; or says why not.
 TAKER = """
 import os, socket, sys
-path, extra, program = sys.argv[1:4]
+path, program = sys.argv[1:3]
 with socket.socket(socket.AF_UNIX) as wire:
     wire.connect(path)
     wire.sendall(sys.stdin.buffer.read())
@@ -62,8 +62,16 @@ class Person:
         self.knows(pin)
         self.answers('echo "D $(cat "%s/pin")"; echo OK' % directory)
         self.takers = []
-        self.wire = Asker(path, uid=uid)
-        self.wire.call("consent.attend", **({"pins": True} if pins else {}))
+        self.attends = {"pins": True} if pins else {}
+        self.wire = self.calls = None
+        self.again()
+
+    def again(self):
+        """athd has been started anew."""
+        self.leave()
+        self.wire = Asker(self.path, uid=self.uid)  # gets events
+        self.calls = Asker(self.path, uid=self.uid)
+        self.wire.call("consent.attend", **self.attends)
 
     def knows(self, pin):
         with open(os.path.join(self.dir, "pin"), "w", encoding="utf-8") as file:
@@ -99,7 +107,7 @@ class Person:
 
     def take(self, number, path=None, extra=b"", **params):
         """A pinentry for the question of this id; the process."""
-        taker = subprocess.Popen([sys.executable, "-I", "-S", "-c", TAKER, path or self.path, "", self.program],
+        taker = subprocess.Popen([sys.executable, "-I", "-S", "-c", TAKER, path or self.path, self.program],
                                  stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, user=self.uid,
                                  group=self.uid, extra_groups=None if self.uid is None else [])
         taker.stdin.write(request_line(1, id=number, **params) + extra)
@@ -117,7 +125,12 @@ class Person:
             taker.kill()
             taker.wait()
             taker.stderr.close()
-        self.wire.close()
+        self.leave()
+
+    def leave(self):
+        for wire in (self.wire, self.calls):
+            if wire:
+                wire.close()
 
     def __enter__(self):
         return self
