@@ -187,18 +187,22 @@ tell_command(struct dry *dry, const char *socket)
     json_put_maker(&dry->told, "removed_environment", &removed);
 }
 
-/* As execvp(3) will look for it. */
+/* As execvp(3) will look for it, and fail. */
 static void
 look_at_command(struct dry *dry)
 {
     const char *program = dry->context->words[0];
+    bool is_path = strchr(program, '/') != NULL;
+    bool is_there = is_path ? access(program, F_OK) == 0 : run_is_in_path(program, F_OK);
 
-    if (strchr(program, '/') != NULL ? access(program, X_OK) == 0 : run_is_in_path(program, X_OK))
+    if (is_path ? access(program, X_OK) == 0 : run_is_in_path(program, X_OK))
         return;
-    cmd_error("%s: there is no such command%s", program,
-              strchr(program, '/') != NULL ? ", or it cannot be run" : " in PATH");
+    if (is_there)
+        cmd_error("%s: it cannot be run (its mode, or its directory's)", program);
+    else
+        cmd_error("%s: there is no such command%s", program, is_path ? "" : " in PATH");
     if (dry->status == EXIT_SUCCESS)
-        dry->status = RUN_NOT_FOUND;
+        dry->status = is_there ? RUN_CANNOT : RUN_NOT_FOUND;
 }
 
 static int

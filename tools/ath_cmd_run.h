@@ -65,6 +65,8 @@ bool run_is_in_unit(const char *cgroup, const char *unit);
 
 #define RUN_STAGE_FD 3                       /* what it is told through */
 #define RUN_MESSAGE_MAX (8u * 1024u * 1024u) /* words: more than the kernel takes (execve(2)) */
+/* The shell's: POSIX.1-2017, XCU 2.8.2. */
+#define RUN_CANNOT 126
 #define RUN_NOT_FOUND 127
 
 /* Would this variable ("NAME=value") lead to the socket? */

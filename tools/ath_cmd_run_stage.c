@@ -12,8 +12,6 @@
 #include "base/bytes.h"
 #include "base/fd.h"
 
-#define CANNOT_RUN 126 /* the shell's: POSIX.1-2017, XCU 2.8.2 */
-
 extern char **environ;
 
 /* ---- the environment ---- */
@@ -129,7 +127,7 @@ become(char **words)
     int error;
 
     if (setenv("ATH_AUTH_SOCK", words[0], 1) != 0)
-        return CANNOT_RUN;
+        return RUN_CANNOT;
     execvp(words[1], words + 1);
     error = errno;
     /* EACCES may be that of a directory in PATH that has no such file */
@@ -138,7 +136,7 @@ become(char **words)
         return RUN_NOT_FOUND;
     }
     cmd_error("%s: %s", words[1], strerror(error));
-    return error == ENOENT || error == ENOTDIR ? RUN_NOT_FOUND : CANNOT_RUN;
+    return error == ENOENT || error == ENOTDIR ? RUN_NOT_FOUND : RUN_CANNOT;
 }
 
 int

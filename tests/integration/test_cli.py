@@ -284,6 +284,94 @@ class WithOne(unittest.TestCase):
         self.assertEqual(self.ath("peer", "list"), "")
 
 
+class Doctor(unittest.TestCase):
+    """What it says of a machine, and by its exit status."""
+
+    @classmethod
+    def setUpClass(cls):
+        cls.athd = Athd()
+        cls.addClassCleanup(cls.athd.__exit__)
+        cls.athd.start()
+        cls.athd.wait_for_hsm()
+        cls.athd.call("key.create", name="agent", role="client", agent_id="https://agent.example/a.json")
+        cls.programs = os.path.join(cls.athd.dir, "programs")  # a PATH with a pinentry
+        os.mkdir(cls.programs)
+        os.symlink("/bin/true", os.path.join(cls.programs, "pinentry"))
+
+    def doctor(self, **environment):
+        """Its findings by what they are about, and its exit status."""
+        run = ath("doctor", "--json", socket=self.athd.socket,
+                  **{"PATH": self.programs, "DISPLAY": ":0", "GPG_TTY": "", **environment})
+        told = json.loads(run.stdout)
+        self.assertEqual(told["ok"], run.returncode == 0, told)
+        self.assertEqual(told["ok"], all(entry["state"] != "WRONG" for entry in told["findings"]), told)
+        return {entry["what"]: entry for entry in told["findings"]}, run.returncode
+
+    def test_without_a_pinentry_something_is_wrong(self):
+        found, status = self.doctor(PATH=self.athd.dir)
+        self.assertEqual((found["prompter"]["state"], status), ("WRONG", 1))
+        self.assertIn("no pinentry in $PATH", found["prompter"]["found"])
+        found, status = self.doctor()
+        self.assertEqual((found["prompter"]["state"], status), ("ok", 0))
+
+    def test_without_window_and_terminal_it_says_how_pinentry_learns_of_one(self):
+        inherited = {name: os.environ.pop(name) for name in ("WAYLAND_DISPLAY", "DISPLAY") if name in os.environ}
+        try:
+            run = ath("doctor", socket=self.athd.socket, PATH=self.programs, GPG_TTY="")
+        finally:
+            os.environ.update(inherited)
+        self.assertEqual(run.returncode, 0, run.stdout)
+        self.assertIn(b"without a window system and without GPG_TTY", run.stdout)
+        self.assertIn(b"export GPG_TTY=$(tty); ath consent environment", run.stdout)
+
+    def test_a_socket_that_is_open_to_others_is_told(self):
+        os.chmod(self.athd.socket, 0o666)
+        try:
+            run = ath("doctor", socket=self.athd.socket, PATH=self.programs, DISPLAY=":0")
+        finally:
+            os.chmod(self.athd.socket, 0o600)
+        self.assertIn(b"is open to others (mode 666)", run.stdout)
+        self.assertIn(b"chmod 600 it", run.stdout)
+
+    def test_state_that_was_damaged_is_told_with_what_to_do(self):
+        with Athd() as athd:
+            athd.stop()
+            path = os.path.join(athd.state, "keys", "bad.json")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write("{")
+            athd.start()
+            run = ath("doctor", "--json", socket=athd.socket)
+            state = [entry for entry in json.loads(run.stdout)["findings"] if entry["what"] == "state"]
+            self.assertEqual((len(state), run.returncode), (1, 1), run.stdout)
+            self.assertIn("bad.json", state[0]["found"])
+
+    def test_a_frozen_key_says_what_unfreezes_it(self):
+        for words, remedy in ((("agent",), "ath unfreeze agent"), (("--all",), "ath unfreeze --all")):
+            self.assertEqual(ath("freeze", *words, socket=self.athd.socket).returncode, 0)
+            run = ath("attest", "agent", "--audience", "https://a.example", socket=self.athd.socket)
+            self.assertEqual(run.returncode, 77, run.stderr)
+            self.assertIn(f"`{remedy}`".encode(), run.stderr)
+            self.assertEqual(ath(*remedy.split()[1:], socket=self.athd.socket).returncode, 0)
+        run = ath("freeze", socket=self.athd.socket)
+        self.assertEqual(run.returncode, 64, run.stderr)
+        self.assertIn(b"`ath freeze NAME`, or --all", run.stderr)
+
+    def test_what_is_not_there_is_exit_status_1_and_said(self):
+        for words, said in ((("explain", "999999"), b"athd has no record 999999, or none that you may see"),
+                            (("consent", "answer", "nosuch", "--approve"), b"CONSENT_NOT_FOUND"),
+                            (("consent", "forget", "nosuch"), b"CONSENT_NOT_FOUND"),
+                            (("grant", "revoke", "nosuch"), b"GRANT_NOT_FOUND"),
+                            (("grant", "create", "g", "--key", "nosuch"), b"KEY_NOT_FOUND"),
+                            (("status", "--field", "nosuch"), b'the result has no member "nosuch"')):
+            with self.subTest(words):
+                run = ath(*words, socket=self.athd.socket)
+                self.assertEqual((run.returncode, run.stdout), (1, b""), run.stderr)
+                self.assertIn(said, run.stderr)
+        run = ath("key", "create", "k", "--role", "user", "--hsm", "nosuch", socket=self.athd.socket)
+        self.assertEqual(run.returncode, 69, run.stderr)
+        self.assertIn(b"`ath status` lists those that are", run.stderr)
+
+
 class OfAnotherHsm(unittest.TestCase):
     def test_keys_whose_hsm_is_no_longer_configured_are_told(self):
         with Athd() as athd:

@@ -247,6 +247,22 @@ class Grant(WithAthd):
         status, said = self.status_of('"$ATH" run inner --key bot -- echo it ran')
         self.assertEqual(status, 77, said)
 
+    def test_dry_run_ends_as_the_run_would(self):
+        limits = ("--key", "bot", "--dry-run")
+        for command, status, said in (("nosuch-command", 127, b"nosuch-command: there is no such command in PATH"),
+                                      ("/nosuch/command", 127, b"there is no such command"),
+                                      ("/etc/passwd", 126, b"it cannot be run"), ("true", 0, b"")):
+            with self.subTest(command):
+                run = self.run_it(command, limits=limits)
+                self.assertEqual(run.returncode, status, run.stderr)
+                self.assertIn(said, run.stderr)
+                self.assertEqual(self.run_it(command, limits=limits[:-1]).returncode, status)
+        self.athd.call("grant.create", name="travel", keys=["bot"])
+        run = self.run_it("true", limits=limits)
+        self.assertEqual(run.returncode, 1)
+        self.assertIn(b"there already is a grant travel: end it (`ath grant revoke travel`)", run.stderr)
+        self.athd.call("grant.revoke", name="travel")
+
     def test_dry_run_tells_and_does_nothing(self):
         limits = ("--key", "bot", "--audience", AUDIENCE, "--dry-run")
         run = self.run_it("echo", "it ran", limits=(*limits, "--json"), variables={"LEADS": self.athd.socket})
