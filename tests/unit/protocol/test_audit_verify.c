@@ -289,6 +289,30 @@ test_a_newest_that_is_not_the_newest_is_said_for_what_it_is(void **state)
     temp_dir_remove(&temp);
 }
 
+/* A kill before the first leaves none there; never one that is none of the log's. */
+static void
+test_a_first_newest_that_is_no_checkpoint_is_found(void **state)
+{
+    static struct audit_report report;
+    struct temp_dir temp;
+    const char *dir = temp_dir_make(&temp, "audit");
+    struct audit_scene *scene = audit_scene_new(dir, "audit", 100, false);
+    char path[4096];
+
+    (void)state;
+    audit_scene_append(scene, 10, 200);
+    audit_scene_checkpoint(scene);
+    snprintf(path, sizeof(path), "%s/checkpoint", dir);
+    assert_int_equal(file_replace(path, ath_slice_of_string("anything\n"), NULL), ATH_OK);
+    assert_fails(dir, &report, "checkpoint",
+                 "it is not the newest of checkpoints/, the one of 10 records");
+    assert_int_equal(unlink(path), 0);
+    assert_holds(dir, &report);
+    assert_true(report.is_unfinished);
+    audit_scene_free(scene);
+    temp_dir_remove(&temp);
+}
+
 static void
 test_what_is_no_log_is_said(void **state)
 {
@@ -345,6 +369,7 @@ main(void)
         cmocka_unit_test(test_what_athd_said_of_a_log_put_back_is_told),
         cmocka_unit_test(test_a_root_that_was_never_the_logs_is_found),
         cmocka_unit_test(test_a_newest_that_is_not_the_newest_is_said_for_what_it_is),
+        cmocka_unit_test(test_a_first_newest_that_is_no_checkpoint_is_found),
         cmocka_unit_test(test_what_is_no_log_is_said),
         cmocka_unit_test(test_no_failing_allocation_makes_it_hold_or_leak),
     };
