@@ -13,6 +13,7 @@ import unittest
 from peer.agent import Athd
 from peer.asker import Asker
 from peer.pin_taker import Person
+from peer.token import SOFTHSM, Token
 from peer.wire import Wire, apart, is_running, name_of, process, reason, request, wait_for
 from test_cli import ATH
 from test_consent_cli import SETTLE, Terminal
@@ -30,15 +31,25 @@ class OfferTest(unittest.TestCase):
     timeout = 60
 
     def setUp(self):
-        self.athd = Athd(arguments=["--system"] if self.system else [])
+        self.athd = self.new_athd()
         self.addCleanup(self.end)
         os.chmod(self.athd.dir, 0o755)
-        self.athd.configure({**({"socket_mode": "0666"} if self.system else {}), "consent_timeout": self.timeout})
+        self.athd.configure({**({"socket_mode": "0666"} if self.system else {}), "consent_timeout": self.timeout,
+                             **self.settings()})
         self.athd.start()
-        self.athd.wait_for_hsm()
+        self.until_there()
         self.dir = tempfile.mkdtemp(prefix="pin-offer-")
         os.chmod(self.dir, 0o755)
         self.addCleanup(shutil.rmtree, self.dir, ignore_errors=True)
+
+    def new_athd(self):
+        return Athd(arguments=["--system"] if self.system else [])
+
+    def settings(self):
+        return {}
+
+    def until_there(self):
+        self.athd.wait_for_hsm()
 
     def end(self):
         try:
@@ -344,6 +355,59 @@ class System(OfferTest):
         self.assertGreater(seen, 1 << 20)
         self.assertFalse(found, "in athd's memory")
         self.assertNotEqual(helper, self.athd.process.pid)
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class MachinesToken(OfferTest):
+    """A token's PIN is asked of those whom pin_users names."""
+
+    def setUp(self):
+        self.token = Token(module=SOFTHSM)
+        self.addCleanup(self.token.close)
+        super().setUp()
+
+    def new_athd(self):
+        athd = Athd(arguments=["--system"], software_tpm=False)
+        athd.environment = dict(self.token.environment)
+        return athd
+
+    def settings(self):
+        return {"hsm": [{"name": "card", "uri": self.token.uri(), "pin_users": [ALICE]}]}
+
+    def until_there(self):
+        self.athd.wait_for_hsm("locked")
+
+    def test_who_is_named_is_asked_and_nobody_else(self):
+        alice, bob = self.person(pin=self.token.pin), self.person(BOB, pin="wrong")
+        theirs = self.asker(BOB)
+        theirs.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        answer = theirs.answer()
+        self.assertEqual(reason(answer), "NO_PROMPTER")
+        self.assertIn("pin_users", answer["error"]["message"])
+        asker = self.asker()
+        asker.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        number = alice.event("asked", pin=True)["id"]
+        self.assertEqual(bob.calls.call("consent.list")["pins"], [])
+        self.assertEqual(reason(bob.answer_to(bob.take(number))), "CONSENT_NOT_FOUND")
+        self.assertIn("The PIN of the token", alice.calls.call("consent.list")["pins"][0]["text"])
+        # whose words the person reads are one's own, whoever else waits
+        theirs.ask("key.create", name="others-key", role="client", agent_id=AGENT_ID)
+        self.assertEqual(alice.answer_to(alice.take(number))["result"], {})
+        self.assertIn("result", asker.answer())
+        self.assertIn("result", theirs.answer())  # a login is everybody's
+        self.assertIn("Key: agent", alice.told())
+        self.assertNotIn("others-key", alice.told())
+        self.assertEqual(bob.told(), "")
+
+    def test_when_the_one_who_was_asked_has_gone_others_do_not_wait(self):
+        alice = self.person(pin=self.token.pin)
+        asker, theirs = self.asker(), self.asker(BOB)
+        asker.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        alice.event("asked", pin=True)
+        theirs.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        asker.close()
+        alice.event("gone", pin=True)
+        self.assertEqual(reason(theirs.answer()), "NO_PROMPTER")
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
