@@ -438,12 +438,14 @@ hsm_key_login_lose(struct hsm_unit *unit)
 }
 
 void
-hsm_key_login_shut(struct hsm_unit *unit)
+hsm_key_login_shut(struct hsm_unit *unit, const struct tenant *tenant)
 {
     struct hsm_key_login *login, *next;
 
     for (login = TAILQ_FIRST(&unit->key_logins); login != NULL; login = next) {
         next = TAILQ_NEXT(login, of_unit);
+        if (tenant != NULL && login->tenant != tenant)
+            continue;
         if (login->is_in)
             log_out(login);
         fail(login, &shut);

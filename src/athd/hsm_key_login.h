@@ -35,8 +35,9 @@ void hsm_key_login_is_lost(struct hsm_unit *unit, uint32_t key);
 void hsm_key_login_fails(struct hsm_unit *unit, uint32_t key, const struct hsm_outcome *failure);
 /* The helper is gone, and all PINs with it. */
 void hsm_key_login_lose(struct hsm_unit *unit);
-/* The pool is shut: all PINs are forgotten, who waits is told. */
-void hsm_key_login_shut(struct hsm_unit *unit);
+/* All PINs of this tenant's keys (NULL: of everybody's) are forgotten, who waits for one is told:
+ * AGENT_LOCKED. */
+void hsm_key_login_shut(struct hsm_unit *unit, const struct tenant *tenant);
 /* Takes the questions from the screen; who waits is the caller's to end. */
 void hsm_key_login_close(struct hsm_unit *unit);
 void hsm_key_login_done(struct hsm_unit *unit); /* frees what there is; after the loop */

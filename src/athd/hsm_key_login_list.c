@@ -41,6 +41,7 @@ key_login_add(struct hsm_unit *unit, const struct hsm_job *job)
         return NULL;
     login->unit = unit;
     login->key = job->key;
+    login->tenant = job->request == NULL ? NULL : job->request->tenant;
     TAILQ_INIT(&login->waiting);
     login->throttle = hsm_throttle_of_key(hsm_pool_throttles(unit->pool), job->jkt);
     if (login->throttle == NULL ||

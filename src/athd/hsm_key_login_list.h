@@ -9,6 +9,7 @@ struct hsm_key_login {
     TAILQ_ENTRY(hsm_key_login) of_unit;
     struct hsm_unit *unit;
     uint32_t key;
+    const struct tenant *tenant;   /* whose key it is; NULL: athd's own */
     char *key_name;                /* for records; NULL: not said */
     struct hsm_throttle *throttle; /* borrowed from the pool's list */
     struct hsm_jobs waiting;

@@ -173,11 +173,18 @@ hsm_pool_shut(struct hsm_pool *pool, bool is_shut)
     for (size_t i = 0; i < pool->count; i++) {
         if (is_shut) {
             hsm_login_shut(&pool->units[i]);
-            hsm_key_login_shut(&pool->units[i]);
+            hsm_key_login_shut(&pool->units[i], NULL);
         } else {
             hsm_unit_pump(&pool->units[i]);
         }
     }
+}
+
+void
+hsm_pool_forget_pins(struct hsm_pool *pool, const struct tenant *tenant)
+{
+    for (size_t i = 0; i < pool->count; i++)
+        hsm_key_login_shut(&pool->units[i], tenant);
 }
 
 bool

@@ -16,6 +16,7 @@
 
 struct athd;
 struct request;
+struct tenant;
 struct hsm_pool;
 struct hsm_job;
 
@@ -127,6 +128,8 @@ void hsm_job_cancel(struct hsm_job *job, ath_err err);
  * helpers keep are forgotten, and until it is opened again nobody logs in to a token, nor is asked
  * for its PIN (AGENT_LOCKED), athd itself neither. Jobs on their way are finished. */
 void hsm_pool_shut(struct hsm_pool *pool, bool is_shut);
+/* One of several tenants is locked: the PINs of its keys are forgotten. A token's login stays. */
+void hsm_pool_forget_pins(struct hsm_pool *pool, const struct tenant *tenant);
 
 /* A fresh number for hsm_key_ref. */
 uint32_t hsm_pool_next_key_number(struct hsm_pool *pool);

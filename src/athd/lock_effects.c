@@ -47,13 +47,19 @@ forget_yes(void *ctx, struct key *key)
     key->locks++;
 }
 
-/* A token's login is everybody's whom athd serves: one uid's lock does not end it for the others,
- * and with --system no person was asked for its PIN. */
+/* A token's login is everybody's whom athd serves: one uid's lock does not end it for the others.
+ * The PINs of its own keys are forgotten. */
 static void
 shut_hsms(const struct tenant *tenant, bool is_shut)
 {
-    if (tenant->athd->hsms != NULL && !tenant->athd->config->is_system)
-        hsm_pool_shut(tenant->athd->hsms, is_shut);
+    struct hsm_pool *hsms = tenant->athd->hsms;
+
+    if (hsms == NULL)
+        return;
+    if (!tenant->athd->config->is_system)
+        hsm_pool_shut(hsms, is_shut);
+    else if (is_shut)
+        hsm_pool_forget_pins(hsms, tenant);
 }
 
 void

@@ -12,8 +12,10 @@ import time
 import unittest
 
 from peer.agent import BIN, Failed
+from peer.asker import Asker
 from peer.lock_case import AGENT_ID, PASSPHRASE, SIGN, LockTest
 from peer.logind import Bus, Logind
+from peer.pin_taker import Person
 from peer.scene import NO, YES
 from peer.wire import Wire, apart, children, is_running, kill, name_of, reason, request, wait_for
 from test_system import ALICE, BOB, call_as
@@ -306,6 +308,30 @@ class Machine(LogindTest):
         wait_for(lambda: self.signs(ALICE))
         records = [record for record in self.athd.audit() if record["event"] in ("agent_locked", "agent_unlocked")]
         self.assertEqual({record["owner"] for record in records}, {ALICE})
+
+    def test_session_forgets_the_pins_of_its_users_keys_and_ends_their_questions(self):
+        people, askers = {}, {}
+        for uid in (ALICE, BOB):
+            person = people[uid] = Person(self.athd.socket, os.path.join(self.athd.dir, str(uid)), uid=uid)
+            self.addCleanup(person.close)
+            asker = askers[uid] = Asker(self.athd.socket, uid=uid)
+            self.addCleanup(asker.close)
+            asker.ask("key.create", name="pinned", role="client", agent_id=AGENT_ID, pin=True)
+            person.take(person.event("asked", pin=True)["id"])
+            self.assertIn("result", asker.answer())
+            asker.ask("attestation.create", **{**SIGN, "key": "pinned"})
+            person.take(person.event("asked", pin=True)["id"])
+            self.assertIn("jwt", asker.answer()["result"])  # from here on it is there
+            self.assertIn("jwt", asker.call("attestation.create", **{**SIGN, "key": "pinned"}))
+        for tell in ("lock", "unlock"):
+            self.logind.tell(tell, "c1")
+            wait_for(lambda tell=tell: self.signs(ALICE) == (tell == "unlock"))
+        self.assertIn("jwt", askers[BOB].call("attestation.create", **{**SIGN, "key": "pinned"}))
+        askers[ALICE].ask("attestation.create", **{**SIGN, "key": "pinned"})
+        number = people[ALICE].event("asked", pin=True)["id"]
+        self.logind.tell("lock", "c1")
+        self.assertEqual(reason(askers[ALICE].answer()), "AGENT_LOCKED")
+        self.assertEqual(reason(people[ALICE].answer_to(people[ALICE].take(number))), "AGENT_LOCKED")
 
     def test_passphrase_cannot_be_asked(self):
         self.assertEqual(self.ask(ALICE, "agent.lock")["reason"], "NO_PROMPTER")

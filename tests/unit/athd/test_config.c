@@ -226,9 +226,9 @@ test_pin_in_a_uri_is_refused_and_not_repeated(void **state)
 static void
 test_tokens_are_named_and_their_pin_has_its_time(void **state)
 {
-    static const char text[] =
-        "{\"hsm\": [{\"uri\": \"pkcs11:token=a?module-path=/m.so\"},\n"
-        "{\"uri\": \"pkcs11:serial=b?module-path=/m.so\", \"pin_ttl\": 300}]}";
+    static const char text[] = "{\"hsm\": [{\"uri\": \"pkcs11:token=a?module-path=/m.so\"},\n"
+                               "{\"uri\": \"pkcs11:serial=b?module-path=/m.so\", \"pin_ttl\": 300,"
+                               "\"pin_users\": [\"root\", 12301]}]}";
     char *argv[] = {(char[]){"athd"}, (char[]){"--socket"}, (char[]){"/s"}, NULL};
     struct config config, other = {0};
     struct why why = {{0}};
@@ -243,6 +243,10 @@ test_tokens_are_named_and_their_pin_has_its_time(void **state)
     assert_string_equal(config.hsms[1].name, "pkcs11-2");
     assert_int_equal(config.hsms[0].pin_ttl_s, 0);
     assert_int_equal(config.hsms[1].pin_ttl_s, 300);
+    assert_int_equal(config.hsms[0].pin_uid_count, 0);
+    assert_int_equal(config.hsms[1].pin_uid_count, 2);
+    assert_int_equal(config.hsms[1].pin_uids[0], 0);
+    assert_int_equal(config.hsms[1].pin_uids[1], 12301);
     assert_int_equal(config_check_tokens(&config, &why), ATH_ERR_INVALID_PARAMS);
     assert_non_null(strstr(why.text, "/m.so"));
     assert_int_equal(config_add_hsm(&other, "pkcs11", config.hsms[0].uri, &why), ATH_OK);
@@ -325,6 +329,10 @@ test_wrong_files_are_told_with_file_and_line(void **state)
         {"{\"hsm\": [{\"uri\": \"pkcs11:token=x;slot-id=1\"}]}", "names a slot"},
         {"{\"hsm\": [{\"uri\": \"pkcs11:token=x\", \"pin_ttl\": 0}]}", "pin_ttl"},
         {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_ttl\": 86401}]}", "pin_ttl"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_users\": []}]}", "\"pin_users\" must be a list"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_users\": [-1]}]}", "\"pin_users\" must be a list"},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_users\": [\"no-such-user\"]}]}", "\"pin_users\""},
+        {"{\"hsm\": [{\"uri\": \"swtpm:\", \"pin_users\": \"root\"}]}", "\"pin_users\""},
         {"{\"hsm\": [\n{\"url\": \"swtpm:\"}]}", "athd.json:2: \"url\" is not known"},
         {"{\n\"state_dir\": \"~/ath\"}", "athd.json:2: \"state_dir\" must be an absolute path"},
         {"{\"socket\": \"a.sock\"}", "\"socket\" must be an absolute path"},
