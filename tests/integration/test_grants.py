@@ -24,7 +24,7 @@ NOBODY = 65534
 # what the owner alone does, what an agent's grant has where nothing is said (group:use), what a grant
 # has only if it says so.
 OWNERS = """audit.query audit.checkpoint audit.proof audit.consistency consent.list consent.answer
-    consent.attend consent.environment consent.forget key.create key.delete key.import peer.pin peer.remove
+    consent.attend consent.environment consent.forget consent.pinentry key.create key.delete key.import peer.pin peer.remove
     policy.reload policy.show policy.freeze policy.unfreeze service.put service.delete agent.lock
     agent.unlock""".split()
 USE = """agent.hello agent.status events.subscribe key.list key.get key.export attestation.create

@@ -35,6 +35,7 @@ PARAMS = {
     "token.verify": {"service": "s", "token": "a.b.c"}, "peer.pin": {"did": "did:web:a.example"},
     "peer.remove": {"did": "did:web:a.example"}, "policy.unfreeze": {"key": "agent"},
     "grant.create": {"name": "g", "keys": ["agent"]}, "consent.answer": {"id": "x", "approve": True},
+    "consent.pinentry": {"id": "x"},
 }
 
 
