@@ -455,6 +455,13 @@ hsm_pool_shut(struct hsm_pool *pool, bool is_shut)
 }
 
 void
+hsm_pool_forget_pins(struct hsm_pool *pool, const struct tenant *tenant)
+{
+    (void)pool;
+    (void)tenant;
+}
+
+void
 hsm_pool_key_forget(struct hsm_pool *pool, const struct hsm_key_ref *key)
 {
     (void)pool;
