@@ -30,6 +30,7 @@ refuse_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
                 login->key_name == NULL ? "" : login->key_name, ath_err_reason(failure->err),
                 why_text(&failure->why, failure->err));
     key_login_fail_all(login, failure);
+    key_login_requeue_behind(login);
     key_login_free_if_unused(login);
 }
 
@@ -134,16 +135,13 @@ is_throttled(const struct hsm_key_login *login, struct hsm_outcome *ret_failure)
     return wait_s > 0;
 }
 
-/* Imports of one key that run side by side have numbers of their own; its PIN is tried by one. */
+/* Imports of one key that run side by side have numbers of their own; its PIN is tried by one. Who
+ * comes while that one's question has ended, and the helper or the disk has yet to say so, waits
+ * for it: nobody is asked any more. */
 static bool
-is_tried_by_another(const struct hsm_key_login *login)
+is_ending(const struct hsm_key_login *login)
 {
-    const struct hsm_key_login *other;
-
-    TAILQ_FOREACH (other, &login->unit->key_logins, of_unit)
-        if (other != login && other->throttle == login->throttle && other->stage != HSM_LOGIN_IDLE)
-            return true;
-    return false;
+    return login->stage == HSM_LOGIN_NOTING || login->is_timed_out || TAILQ_EMPTY(&login->waiting);
 }
 
 static unsigned
@@ -204,6 +202,7 @@ is_logged_in(struct hsm_key_login *login)
 static void
 join(struct hsm_key_login *login, struct hsm_job *job)
 {
+    const struct hsm_key_login *other = key_login_find_busy(login);
     struct hsm_unit *unit = login->unit;
     struct hsm_outcome failure = {.err = ATH_OK};
     struct why why;
@@ -215,7 +214,10 @@ join(struct hsm_key_login *login, struct hsm_job *job)
         hsm_job_fail_later(job, err, &why);
     } else if (login->stage == HSM_LOGIN_IDLE && is_throttled(login, &failure)) {
         hsm_job_fail_with(job, &failure);
-    } else if (login->stage == HSM_LOGIN_IDLE && is_tried_by_another(login)) {
+    } else if (login->stage == HSM_LOGIN_IDLE && other != NULL && is_ending(other)) {
+        key_login_put(login, job); /* its end puts the job into the queue again */
+        return;
+    } else if (login->stage == HSM_LOGIN_IDLE && other != NULL) {
         why_set(&why, ATH_ERR_HSM_BUSY, "somebody is being asked for this key's PIN already");
         hsm_job_fail_later(job, ATH_ERR_HSM_BUSY, &why);
     } else if (login->stage == HSM_LOGIN_IDLE &&
@@ -277,6 +279,7 @@ take_success(struct hsm_key_login *login)
     login->stage = HSM_LOGIN_IDLE;
     login->is_in = true;
     login->since_ms = clock_boot_ms();
+    key_login_requeue_behind(login);
     if (TAILQ_EMPTY(&login->waiting)) { /* what nobody waits for is not kept */
         log_out(login);
         key_login_free_if_unused(login);
@@ -291,10 +294,12 @@ static void
 on_noted(void *ctx, ath_err err, const struct why *why)
 {
     struct hsm_key_login *login = ctx;
+    struct hsm_unit *unit = login->unit;
     struct hsm_outcome failure = login->failure;
 
-    hsm_login_log_noted(login->unit, err, why);
+    hsm_login_log_noted(unit, err, why);
     refuse_all(login, &failure);
+    hsm_unit_pump(unit);
 }
 
 /* It is on disk before anybody is told. */
@@ -318,6 +323,7 @@ take_failure(struct hsm_key_login *login, const struct hsm_response *response)
     if (response->err == ATH_ERR_PIN_INCORRECT) {
         note_wrong(login, &failure);
     } else if (login->is_abandoned && !TAILQ_EMPTY(&login->waiting)) {
+        key_login_requeue_behind(login);
         start(login); /* those who wait now came later: they get a question of theirs */
     } else {
         refuse_all(login, &failure);

@@ -53,6 +53,17 @@ key_login_add(struct hsm_unit *unit, const struct hsm_job *job)
     return login;
 }
 
+const struct hsm_key_login *
+key_login_find_busy(const struct hsm_key_login *login)
+{
+    const struct hsm_key_login *other;
+
+    TAILQ_FOREACH (other, &login->unit->key_logins, of_unit)
+        if (other != login && other->throttle == login->throttle && other->stage != HSM_LOGIN_IDLE)
+            return other;
+    return NULL;
+}
+
 /* ---- who waits ---- */
 
 void
@@ -82,6 +93,21 @@ key_login_requeue(struct hsm_key_login *login)
         key_login_take(job);
         hsm_job_go_on(job);
         hsm_queue_push_front(&login->unit->queue, &job->item);
+    }
+}
+
+void
+key_login_requeue_behind(const struct hsm_key_login *login)
+{
+    struct hsm_key_login *other, *next;
+
+    for (other = TAILQ_FIRST(&login->unit->key_logins); other != NULL; other = next) {
+        next = TAILQ_NEXT(other, of_unit);
+        if (other == login || other->throttle != login->throttle ||
+            other->stage != HSM_LOGIN_IDLE || TAILQ_EMPTY(&other->waiting))
+            continue;
+        key_login_requeue(other);
+        key_login_free_if_unused(other);
     }
 }
 

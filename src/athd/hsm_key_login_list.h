@@ -32,11 +32,17 @@ void key_login_free(struct hsm_key_login *login);
 /* It goes when nobody is logged in, nothing is under way and nobody waits. */
 void key_login_free_if_unused(struct hsm_key_login *login);
 
+/* The one of the same throttle, so of the same key, that somebody is asked for, or that is being
+ * tried or written down. NULL: none. */
+const struct hsm_key_login *key_login_find_busy(const struct hsm_key_login *login);
+
 /* Jobs that wait beside the queue. */
 void key_login_put(struct hsm_key_login *login, struct hsm_job *job);
 void key_login_take(struct hsm_job *job);
 /* In the order they came, before everybody else. */
 void key_login_requeue(struct hsm_key_login *login);
+/* Those of the same throttle that waited for this one's end (hsm_key_login.c, join). */
+void key_login_requeue_behind(const struct hsm_key_login *login);
 void key_login_fail_all(struct hsm_key_login *login, const struct hsm_outcome *failure);
 
 #endif

@@ -148,6 +148,84 @@ test_one_key_under_two_numbers_is_one_question_and_one_try(void **state)
     token_end();
 }
 
+/* The question of key 3 stands there, nobody waits for it any more, and the helper has not said so
+ * yet; then job 1 wants the same key under another number. */
+static void
+come_behind_who_left(void)
+{
+    struct hsm_key_ref copy = ref_of(2);
+    struct hsm_job *first;
+
+    copy.jkt = ref_of(3).jkt;
+    first = sign(0, 3);
+    token_run_until_file_says("seen", LOGIN_OF_3);
+    setenv("FAKE_PROMPTER", "yes", 1);
+    hsm_job_cancel(first, ATH_ERR_USER_DENIED);
+    sign_as(1, copy);
+}
+
+static void
+test_who_comes_when_nobody_is_asked_any_more_waits_and_is_asked(void **state)
+{
+    (void)state;
+    token_begin("swtpm:key-pin", "silent");
+    come_behind_who_left();
+    ends(0, ATH_ERR_USER_DENIED);
+    ends(1, ATH_OK);
+    assert_int_equal(token_count("seen", "8 2 pin=1"), 1);
+    token_end();
+}
+
+static void
+test_who_waits_for_another_to_end_is_told_that_somebody_else_is_asked_then(void **state)
+{
+    (void)state;
+    token_begin("swtpm:key-pin", "silent");
+    come_behind_who_left();
+    sign(2, 3); /* gets the next question, before who waits for the key's other number */
+    ends(1, ATH_ERR_HSM_BUSY);
+    ends(2, ATH_OK);
+    token_end();
+}
+
+static void
+test_who_waits_for_another_to_end_can_leave(void **state)
+{
+    struct hsm_key_ref copy = ref_of(2);
+    struct hsm_job *second;
+
+    (void)state;
+    copy.jkt = ref_of(3).jkt;
+    token_begin("swtpm:key-pin", "silent");
+    come_behind_who_left();
+    second = sign_as(2, copy);
+    hsm_job_cancel(second, ATH_ERR_USER_DENIED);
+    ends(2, ATH_ERR_USER_DENIED);
+    ends(1, ATH_OK);
+    token_end();
+}
+
+static void
+test_who_waits_for_another_to_end_is_asked_by_the_next_helper(void **state)
+{
+    (void)state;
+    token_begin("swtpm:key-pin+login-crash-once", "silent");
+    come_behind_who_left();
+    ends(1, ATH_OK);
+    assert_int_equal(token_count("seen", "8 2 pin=1"), 1);
+    token_end();
+}
+
+static void
+test_athd_ends_while_somebody_waits_for_another_to_end(void **state)
+{
+    (void)state;
+    token_begin("swtpm:key-pin", "silent");
+    come_behind_who_left();
+    token_end();
+    assert_int_equal(token_results[1].err, ATH_ERR_HSM_UNAVAILABLE);
+}
+
 static void
 test_no_is_no_try(void **state)
 {
@@ -342,6 +420,12 @@ main(void)
         cmocka_unit_test(test_wrong_one_is_one_try_for_all),
         cmocka_unit_test(test_five_tries_then_a_pause_that_survives_a_restart),
         cmocka_unit_test(test_one_key_under_two_numbers_is_one_question_and_one_try),
+        cmocka_unit_test(test_who_comes_when_nobody_is_asked_any_more_waits_and_is_asked),
+        cmocka_unit_test(
+            test_who_waits_for_another_to_end_is_told_that_somebody_else_is_asked_then),
+        cmocka_unit_test(test_who_waits_for_another_to_end_can_leave),
+        cmocka_unit_test(test_who_waits_for_another_to_end_is_asked_by_the_next_helper),
+        cmocka_unit_test(test_athd_ends_while_somebody_waits_for_another_to_end),
         cmocka_unit_test(test_no_is_no_try),
         cmocka_unit_test(test_last_who_leaves_takes_the_question_along),
         cmocka_unit_test(test_key_that_is_forgotten_fails_who_waits_for_it),
