@@ -419,9 +419,10 @@ class Cli(OfferTest):
         self.home = os.path.join(self.dir, "home")
         os.mkdir(self.home)
         os.chown(self.home, ALICE, ALICE)
+        self.ath = shutil.copy2(ATH, self.home)  # what was built may lie where only root comes
 
     def terminal(self, *words, **more):
-        terminal = Terminal(ATH, "consent", *words, uid=ALICE, ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="", DISPLAY="",
+        terminal = Terminal(self.ath, "consent", *words, uid=ALICE, ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="", DISPLAY="",
                             WAYLAND_DISPLAY="", HOME=self.home, LC_ALL="C.UTF-8", **more)
         os.chown(os.ttyname(terminal.slave), ALICE, -1)
         self.addCleanup(terminal.close)

@@ -527,6 +527,7 @@ static const char *const groups_of[RPC_METHOD_COUNT] = {
     [RPC_CONSENT_ATTEND] = "consent",
     [RPC_CONSENT_ENVIRONMENT] = "consent",
     [RPC_CONSENT_FORGET] = "consent",
+    [RPC_CONSENT_PINENTRY] = "consent",
     [RPC_POLICY_CHECK] = "policy",
     [RPC_POLICY_RELOAD] = "policy",
     [RPC_POLICY_SHOW] = "policy",
