@@ -36,6 +36,10 @@ struct hsm_fault {
 struct hsm_options {
     const char *uri;       /* "tpm:device=...", "tpm:tcti=...", "swtpm:", "pkcs11:..." */
     const char *state_dir; /* absolute; where swtpm: keeps the software TPM */
+    /* Called by open before what takes far longer than usual; why, in words for a person. May be
+     * NULL. */
+    void (*is_slow)(void *ctx, const char *why);
+    void *ctx;
 };
 
 struct hsm_info {

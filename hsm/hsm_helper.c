@@ -72,12 +72,28 @@ start_workers(struct helper *helper)
     return hsm_workers_new(&setup, &helper->workers);
 }
 
+/* What cannot be said shows when INFO is answered. */
+static void
+on_slow(void *ctx, const char *why)
+{
+    struct helper *helper = ctx;
+    struct hsm_response response = {
+        .id = helper->info_id, .op = HSM_OP_INFO, .err = ATH_ERR_HSM_BUSY, .waits = true};
+    struct hsm_fault fault = {0};
+
+    why_set(&fault.why, response.err, "%s", why);
+    if (hsm_answer(&helper->channel, &fault, &response) != ATH_OK)
+        log_debug("event=hsm_slow err=untold");
+}
+
 /* What opens afterwards, the workers' threads among it, is in the sandbox too. */
 static ath_err
 open_hardware(struct helper *helper)
 {
     const struct hsm_options options = {.uri = helper->options->uri,
-                                        .state_dir = helper->options->state_dir};
+                                        .state_dir = helper->options->state_dir,
+                                        .is_slow = on_slow,
+                                        .ctx = helper};
     ath_err err;
 
     if (helper->hsm != NULL)

@@ -26,9 +26,9 @@
 #define EXIT_CANNOT_RUN 127
 
 struct swtpm {
-    pid_t pid;    /* 0: reaped */
-    int status;   /* as waitpid has it, once reaped */
-    char *log;    /* where it says why it ends */
+    pid_t pid;  /* 0: reaped */
+    int status; /* as waitpid has it, once reaped */
+    char *log;  /* where it says why it ends */
 };
 
 /* In the child, between fork and exec: async-signal-safe calls only. */
@@ -136,7 +136,8 @@ spawn(const char *path, struct why *why, struct swtpm *swtpm, int *ret_fd)
 }
 
 ath_err
-swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, int *ret_fd)
+swtpm_start(const struct hsm_options *options, struct why *why, struct swtpm **ret_swtpm,
+            int *ret_fd)
 {
     struct swtpm *swtpm = calloc(1, sizeof(*swtpm));
     char *path = NULL;
@@ -144,7 +145,7 @@ swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm, in
 
     if (swtpm == NULL)
         return ATH_ERR_NOMEM;
-    if ((err = swtpm_state_prepare(state_dir, why, &path)) != ATH_OK) {
+    if ((err = swtpm_state_prepare(options, why, &path)) != ATH_OK) {
         err = err == ATH_ERR_NOMEM ? err : ATH_ERR_HSM_UNAVAILABLE;
         goto out;
     }

@@ -3,15 +3,15 @@
 #ifndef HSM_TPM_SWTPM_H
 #define HSM_TPM_SWTPM_H
 
-#include "base/why.h"
+#include "hsm/hsm.h"
 
 struct swtpm;
 
-/* Starts it on `<state_dir>/swtpm` (absolute); a state that is not there yet is made, by
- * swtpm_setup so that it has an EK certificate, or, where that fails (logged), by swtpm itself,
- * without one. *ret_fd is the connection: the caller's. ATH_ERR_HSM_UNAVAILABLE with the reason in
- * why. */
-ath_err swtpm_start(const char *state_dir, struct why *why, struct swtpm **ret_swtpm,
+/* Starts it on `<state_dir>/swtpm` (absolute); a state that is not there yet is made (is_slow is
+ * told), by swtpm_setup so that it has an EK certificate, or, where that fails (logged), by swtpm
+ * itself, without one. *ret_fd is the connection: the caller's. ATH_ERR_HSM_UNAVAILABLE with the
+ * reason in why. */
+ath_err swtpm_start(const struct hsm_options *options, struct why *why, struct swtpm **ret_swtpm,
                     int *ret_fd) ATH_MUST_USE;
 
 /* Its connection is gone: says in why what can be known of the reason. */

@@ -114,10 +114,14 @@ set_up(const char *dir, const char *authority)
 }
 
 static ath_err
-make_state(const char *path, const char *unfinished, const char *authority, struct why *why)
+make_state(const struct hsm_options *options, const char *path, const char *unfinished,
+           const char *authority, struct why *why)
 {
     ath_err err;
 
+    if (options->is_slow != NULL)
+        options->is_slow(options->ctx, "the software TPM is being made: once, and on a slow "
+                                       "machine it takes minutes");
     if ((err = remove_unfinished(unfinished, why)) != ATH_OK)
         return err;
     if ((err = file_make_private_dir(unfinished, why)) != ATH_OK)
@@ -138,8 +142,9 @@ make_state(const char *path, const char *unfinished, const char *authority, stru
 }
 
 ath_err
-swtpm_state_prepare(const char *state_dir, struct why *why, char **ret_path)
+swtpm_state_prepare(const struct hsm_options *options, struct why *why, char **ret_path)
 {
+    const char *state_dir = options->state_dir;
     char *path = file_path(state_dir, STATE_NAME),
          *unfinished = file_path(state_dir, UNFINISHED_NAME),
          *authority = file_path(state_dir, AUTHORITY_NAME);
@@ -150,7 +155,8 @@ swtpm_state_prepare(const char *state_dir, struct why *why, char **ret_path)
         goto out;
     if ((err = file_make_private_dir(state_dir, why)) != ATH_OK)
         goto out;
-    if (stat(path, &status) != 0 && (err = make_state(path, unfinished, authority, why)) != ATH_OK)
+    if (stat(path, &status) != 0 &&
+        (err = make_state(options, path, unfinished, authority, why)) != ATH_OK)
         goto out;
     if ((err = file_make_private_dir(path, why)) != ATH_OK)
         goto out;

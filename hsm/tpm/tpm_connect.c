@@ -23,12 +23,13 @@ after(const char *text, const char *prefix)
 }
 
 static ath_err
-connect_swtpm(const char *state_dir, struct hsm_fault *fault, struct tpm_connection *connection)
+connect_swtpm(const struct hsm_options *options, struct hsm_fault *fault,
+              struct tpm_connection *connection)
 {
     int fd = -1;
     ath_err err;
 
-    if ((err = swtpm_start(state_dir, &fault->why, &connection->swtpm, &fd)) != ATH_OK)
+    if ((err = swtpm_start(options, &fault->why, &connection->swtpm, &fd)) != ATH_OK)
         return err;
     if ((err = tpm_transport_over_fd(fd, &connection->transport)) != ATH_OK) {
         fd_close(&fd);
@@ -90,7 +91,7 @@ tpm_connect(const struct hsm_options *options, struct hsm_fault *fault,
     ath_err err;
 
     if (strcmp(options->uri, scheme_swtpm) == 0)
-        err = connect_swtpm(options->state_dir, fault, &connection);
+        err = connect_swtpm(options, fault, &connection);
     else if ((rest = after(options->uri, scheme_device)) != NULL && rest[0] == '/')
         err = connect_device(rest, fault, &connection);
     else if ((rest = after(options->uri, scheme_tcti)) != NULL && rest[0] != '\0')

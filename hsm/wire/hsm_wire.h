@@ -11,7 +11,9 @@
  * when what came before it has been answered. What a person is asked for (HSM_PIN_PROMPTER) is
  * answered when the person has answered, and holds nothing up.
  *
- * Two answers come unasked, both of op INFO with the id of the first INFO:
+ * Three answers come unasked, all of op INFO with the id of the first INFO:
+ * - ATH_ERR_HSM_BUSY and `waits` before any other: the hardware is opened, which takes far longer
+ *   than usual; the sentence says why.
  * - INFO was answered with ATH_ERR_HSM_UNAVAILABLE and `waits`: the token is not there, the helper
  *   lives on and looks for it; it answers INFO again when it is there, or not for another reason
  * (or, without `waits`, ends).
@@ -29,7 +31,7 @@
 #include "base/bytes.h"
 #include "base/why.h"
 
-#define HSM_WIRE_VERSION 3u
+#define HSM_WIRE_VERSION 4u
 #define HSM_WIRE_MAX_FRAME (160u * 1024u)
 #define HSM_WIRE_MAX_MESSAGE (128u * 1024u) /* what is to be signed */
 #define HSM_WIRE_MAX_BLOB 8192u             /* TSS2 PRIVATE KEY PEM, or a PKCS#11 URI */

@@ -5,12 +5,14 @@
 #include "athd/hsm_key_login.h"
 
 /* How long a job may be out once its turn has come. The slowest TPMs need a second for a signature
- * and some for a key; the first INFO may have to set up a software TPM. */
+ * and some for a key; before the first INFO a software TPM may have to be made, keys and
+ * certificates of its own, and who is killed at that has to begin it anew. */
 #define HANG_MS 10000u
 #define HANG_CREATE_MS 25000u
 #define HANG_INFO_MS 60000u
-#define HANG_PERSON_MS 5000u /* beyond what a person has to enter a PIN */
-#define LEAVE_MS 2000u       /* for a clean end */
+#define HANG_SLOW_INFO_MS 3600000u /* the helper has said that it takes long */
+#define HANG_PERSON_MS 5000u       /* beyond what a person has to enter a PIN */
+#define LEAVE_MS 2000u             /* for a clean end */
 
 static uint64_t
 own_limit(const struct hsm_unit *unit, const struct hsm_job *job)
@@ -59,7 +61,7 @@ is_hanging(const struct hsm_unit *unit, uint64_t now_ms)
         return false;
     if (!unit->is_open)
         return !unit->is_waiting && now_ms > unit->started_ms &&
-               now_ms - unit->started_ms >= HANG_INFO_MS;
+               now_ms - unit->started_ms >= (unit->is_slow ? HANG_SLOW_INFO_MS : HANG_INFO_MS);
     return hsm_login_hangs(unit, now_ms) || hsm_key_login_hangs(unit, now_ms) ||
            has_hanging_job(unit, now_ms);
 }

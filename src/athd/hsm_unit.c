@@ -69,9 +69,24 @@ hsm_unit_renew(struct hsm_unit *unit)
     hsm_unit_leave(unit, false);
 }
 
+/* It opens the hardware, and that takes a while: its state is as before. */
+static void
+take_slowness(struct hsm_unit *unit, const struct hsm_response *response)
+{
+    unit->is_slow = true;
+    set_why(unit, response);
+    unit->reason = ATH_ERR_HSM_UNAVAILABLE;
+    log_info("event=hsm name=%s state=%s reason=\"%s\"", unit->name, hsm_unit_state_name(unit),
+             unit->why.text);
+}
+
 static void
 take_info(struct hsm_unit *unit, const struct hsm_response *response)
 {
+    if (response->err == ATH_ERR_HSM_BUSY && response->waits) {
+        take_slowness(unit, response);
+        return;
+    }
     if (response->err != ATH_OK) {
         take_refusal(unit, response);
         return;
@@ -218,6 +233,7 @@ on_gone(void *ctx)
         note_loss(unit);
     hsm_record_helper(unit, "helper_ended");
     unit->is_open = unit->is_leaving = unit->has_refused = unit->is_waiting = false;
+    unit->is_slow = false;
     hsm_login_lose(unit);
     hsm_key_login_lose(unit);
     hsm_unit_lose_flying(unit);

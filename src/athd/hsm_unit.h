@@ -128,6 +128,7 @@ struct hsm_unit {
     struct hsm_process *process; /* NULL: none */
     bool is_open;                /* INFO has been answered well */
     bool has_refused;            /* INFO has been answered with an error */
+    bool is_slow;                /* before that: the helper says that it takes long, and why */
     bool is_waiting;             /* the helper looks for the token and will answer INFO again */
     bool turns_away;             /* a token that is not there: jobs fail at once */
     bool was_removed;            /* this life ends because the token was taken out */

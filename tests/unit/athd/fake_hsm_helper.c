@@ -245,9 +245,26 @@ look_at_reader(void)
 
 /* ---- requests ---- */
 
+/* Until the file "made" is there. */
+static void
+open_slowly(const struct hsm_response *response)
+{
+    struct hsm_response slow = {.id = response->id,
+                                .op = response->op,
+                                .err = ATH_ERR_HSM_BUSY,
+                                .sentence = ath_slice_of_string("the TPM is being made"),
+                                .waits = true};
+
+    send_response(&slow);
+    while (!there_is("made"))
+        (void)poll(NULL, 0, 5);
+}
+
 static void
 answer_info(struct hsm_response *response)
 {
+    if (has_fault("slow-open"))
+        open_slowly(response);
     response->kind = ath_slice_of_string("tpm");
     response->software = true;
     response->manufacturer = ath_slice_of_string("FAKE");

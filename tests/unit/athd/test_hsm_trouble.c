@@ -169,7 +169,7 @@ test_key_that_nobody_uses_is_no_work_for_a_pool_that_ends(void **state)
     hsm_pool_close(token_fixture.athd.hsms, let_have, &closed);
     hsm_pool_key_discard(token_fixture.athd.hsms, "one", ath_slice_of_string("BLOB"));
     fixture_run_until(&token_fixture, &closed, 1); /* nothing is left behind, says the sanitizer */
-    fixture_turn(&token_fixture); /* what was closed is so after a turn */
+    fixture_turn(&token_fixture);                  /* what was closed is so after a turn */
     consent_free(token_fixture.athd.consent);
     hsm_pool_free(token_fixture.athd.hsms);
     fixture_end(&token_fixture);
@@ -491,6 +491,57 @@ test_key_of_another_token_is_not_looked_for_in_this_one(void **state)
     token_end();
 }
 
+/* ---- hardware that has to be made first ---- */
+
+#define INFO_REQUEST "1 0 " /* as the fake helper notes it: one for each life */
+
+/* What waits has no time left at the same tick that looks whether the helper hangs. */
+static void
+wait_for_slow_start(void)
+{
+    token_sign(0, "a", false);
+    token_run_until_status("message", "the TPM is being made");
+}
+
+static void
+end_waiting_after(int64_t seconds)
+{
+    fake_clock_move(seconds);
+    fixture_run_until(&token_fixture, &token_results[0].done, 1);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
+    assert_non_null(strstr(token_results[0].why.text, "the TPM is being made"));
+}
+
+static void
+test_helper_that_says_that_its_start_takes_long_is_not_killed_for_that(void **state)
+{
+    (void)state;
+    fake_clock_set(1700000000);
+    token_begin("swtpm:slow-open", "yes");
+    wait_for_slow_start();
+    end_waiting_after(1000);
+    token_touch("made");
+    token_sign_ends(1, "b", false, ATH_OK);
+    assert_int_equal(token_count("seen", INFO_REQUEST), 1);
+    token_end();
+    fake_clock_set(0);
+}
+
+static void
+test_start_that_never_ends_is_begun_anew(void **state)
+{
+    (void)state;
+    fake_clock_set(1700000000);
+    token_begin("swtpm:slow-open", "yes");
+    wait_for_slow_start();
+    end_waiting_after(3600);
+    token_run_until_count("seen", INFO_REQUEST, 2);
+    token_touch("made");
+    token_sign_ends(1, "b", false, ATH_OK);
+    token_end();
+    fake_clock_set(0);
+}
+
 int
 main(void)
 {
@@ -520,6 +571,8 @@ main(void)
         cmocka_unit_test(test_question_asked_anew_has_its_whole_time),
         cmocka_unit_test(test_key_of_another_token_is_not_looked_for_in_this_one),
         cmocka_unit_test(test_a_window_of_the_longest_messages_is_no_reason_to_end_the_helper),
+        cmocka_unit_test(test_helper_that_says_that_its_start_takes_long_is_not_killed_for_that),
+        cmocka_unit_test(test_start_that_never_ends_is_begun_anew),
     };
 
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -22,6 +22,7 @@ struct hsm_key {
 /* The hardware: what it is told to do, and what it saw. */
 static struct double_state {
     ath_err open_err, sign_err;
+    bool is_slow;
     bool bad_signature;
     bool caller_leaves; /* when the second signature has begun */
     int peer;           /* where answers arrive, to see when */
@@ -42,6 +43,8 @@ double_open(const struct hsm_options *options, struct hsm_fault *fault, struct h
 {
     assert_string_equal(options->uri, "double:");
     assert_string_equal(options->state_dir, "/state");
+    if (hardware.is_slow)
+        options->is_slow(options->ctx, "it is being made");
     if (hardware.open_err != ATH_OK)
         return why_set(&fault->why, hardware.open_err, "no hardware here");
     hardware.opened++;
@@ -344,6 +347,23 @@ test_info_opens_the_hardware_once_and_describes_it(void **state)
     (void)answer(run, 1, ATH_OK);
     no_more_answers(run);
     assert_int_equal(hardware.opened, 1);
+}
+
+static void
+test_that_opening_takes_long_is_said_before_info_is_answered(void **state)
+{
+    struct run *run = *state;
+    struct hsm_response response;
+
+    hardware.is_slow = true;
+    ask_info(run);
+    serve(run);
+    response = answer(run, 1, ATH_ERR_HSM_BUSY);
+    assert_true(response.waits);
+    assert_true(ath_slice_is(response.sentence, "it is being made"));
+    response = answer(run, 1, ATH_OK);
+    assert_false(response.waits);
+    no_more_answers(run);
 }
 
 static void
@@ -655,6 +675,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_info_opens_the_hardware_once_and_describes_it),
+        TEST(test_that_opening_takes_long_is_said_before_info_is_answered),
         TEST(test_other_wire_version_is_refused),
         TEST(test_nothing_works_before_info),
         TEST(test_hardware_that_is_not_there_ends_the_loop_after_its_answer),

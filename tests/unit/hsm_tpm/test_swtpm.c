@@ -32,10 +32,20 @@ teardown(void **state)
     return 0;
 }
 
+static unsigned said_slow;
+
+static void
+on_slow(void *ctx, const char *why)
+{
+    assert_null(ctx);
+    assert_non_null(strstr(why, "is being made"));
+    said_slow++;
+}
+
 static struct hsm *
 open_swtpm(const char *dir)
 {
-    struct hsm_options options = {.uri = "swtpm:", .state_dir = dir};
+    struct hsm_options options = {.uri = "swtpm:", .state_dir = dir, .is_slow = on_slow};
     struct hsm_fault fault = {0};
     struct hsm *hsm = NULL;
     ath_err err = tpm_backend_ops.open(&options, &fault, &hsm);
@@ -91,6 +101,16 @@ test_first_start_makes_a_tpm_with_ek_certificate(void **state)
     tpm_backend_ops.close(hsm);
     assert_true(is_there(dir, "swtpm/tpm2-00.permall"));
     assert_false(is_there(dir, "swtpm.new"));
+}
+
+static void
+test_that_it_is_made_is_said_and_then_no_more(void **state)
+{
+    said_slow = 0;
+    tpm_backend_ops.close(open_swtpm(*state));
+    assert_int_equal(said_slow, 1);
+    tpm_backend_ops.close(open_swtpm(*state));
+    assert_int_equal(said_slow, 1);
 }
 
 static void
@@ -191,12 +211,13 @@ test_uris_that_lead_nowhere_say_so(void **state)
 static void
 test_swtpm_ends_when_its_connection_closes(void **state)
 {
+    const struct hsm_options options = {.state_dir = *state};
     struct swtpm *swtpm = NULL;
     struct why why;
     int fd = -1;
 
     make_dir(*state, "swtpm");
-    assert_int_equal(swtpm_start(*state, &why, &swtpm, &fd), ATH_OK);
+    assert_int_equal(swtpm_start(&options, &why, &swtpm, &fd), ATH_OK);
     close(fd);
     swtpm_stop(swtpm);
     assert_int_equal(waitpid(-1, NULL, WNOHANG), -1); /* no child is left */
@@ -217,7 +238,7 @@ test_second_swtpm_on_the_same_state_is_refused_with_the_firsts_pid(void **state)
     assert_int_equal(tpm_connect(&options, &fault, &connection), ATH_OK);
     first = connection.swtpm;
     assert_int_equal(tpm_device_open(connection.transport, true, &fault, &device), ATH_OK);
-    assert_int_equal(swtpm_start(*state, &why, &second, &fd), ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(swtpm_start(&options, &why, &second, &fd), ATH_ERR_HSM_UNAVAILABLE);
     assert_non_null(strstr(why.text, "in use by process"));
     tpm_device_close(device);
     swtpm_stop(first);
@@ -230,6 +251,7 @@ main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(test_first_start_makes_a_tpm_with_ek_certificate),
+        TEST(test_that_it_is_made_is_said_and_then_no_more),
         TEST(test_failing_setup_goes_on_without_ek_certificate),
         TEST(test_setup_that_was_killed_is_done_again),
         TEST(test_keys_survive_a_restart),
