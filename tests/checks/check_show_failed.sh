@@ -67,7 +67,7 @@ run_check() { # the end of what is on the screen; tools/check must fail
     if PATH=$root/fake:$PATH "$root/tools/check" --no-install "$@" >"$root/screen" 2>&1; then
         complain "tools/check $* says all is well"
     fi
-    sed -n '/^check: preset .* failed$/,$p' "$root/screen"
+    sed -n '/^==== /,$p' "$root/screen"
 }
 
 must_say() { # TEXT, in the end of the screen
@@ -96,8 +96,9 @@ must_say '(Timeout)'
 for word in 'word of the good one' 'word 160 of much' 'noise 50' 'deep.py", line 30'; do
     ! grep -qF "$word" <<<"$end" || complain "the end of the screen is longer than it must be: $word"
 done
-[ "$(sed -n '/^==== /=' <<<"$end" | head -n 1)" -gt "$(sed -n '/The following tests FAILED/=' <<<"$end" | tail -n 1)" ] ||
-    complain "what failed comes before the summaries"
+[ "$(sed -n '/^==== /=' <<<"$end" | tail -n 1)" -lt "$(sed -n '/^check: preset .* failed$/=' <<<"$end" | head -n 1)" ] ||
+    complain "the summaries do not come last"
+[ "$(grep -c 'The following tests FAILED' <<<"$end")" = 2 ] || complain "there is not one summary for each preset"
 
 # a run in which all is well after one that was not
 echo 'add_test(unit.bad /bin/true)' >"$root/tests.cmake"
