@@ -20,6 +20,7 @@ struct attending {
     struct consent_dialogue *dialogue;
     bool is_stale; /* something has happened since the last list */
     uint64_t listed_ms;
+    uint64_t empty_ms; /* when the terminal was seen last with nothing to read */
     bool has_terminal;
     char terminal[256]; /* its path; "": not known */
     int status;
@@ -180,6 +181,7 @@ static ath_err
 show(struct attending *attending)
 {
     struct ath_buf *out = consent_dialogue_out(attending->dialogue);
+    struct consent_moment now;
     ath_err err = out->err;
 
     cmd_print_part(ath_buf_text(out));
@@ -187,9 +189,12 @@ show(struct attending *attending)
     if (consent_dialogue_takes_bell(attending->dialogue) && !attending->context->quiet)
         putchar('\a');
     fflush(stdout);
+    consent_tty_drain();
     consent_tty_read_lines(consent_dialogue_wants_line(attending->dialogue));
     if (consent_dialogue_takes_flush(attending->dialogue))
         consent_tty_flush();
+    now = moment();
+    consent_dialogue_shown(attending->dialogue, &now);
     return err;
 }
 
@@ -205,6 +210,7 @@ take_keys(struct attending *attending)
         return;
     }
     now = moment();
+    now.empty_ms = attending->empty_ms;
     consent_dialogue_keys(attending->dialogue, bytes, len, &now);
 }
 
@@ -219,15 +225,33 @@ list_pause_ms(const struct attending *attending)
     return gone_ms >= CONSENT_LIST_PAUSE_MS ? 0 : (int)(CONSENT_LIST_PAUSE_MS - gone_ms);
 }
 
+/* The shorter; -1: without end. */
+static int
+min_pause(int a, int b)
+{
+    return a < 0 || (b >= 0 && b < a) ? b : a;
+}
+
 /* -1: until something happens. */
 static int
 pause_ms(const struct attending *attending)
 {
     struct consent_moment now = moment();
-    int list_ms = list_pause_ms(attending);
-    int tick_ms = consent_dialogue_tick_ms(attending->dialogue, &now);
 
-    return list_ms < 0 || (tick_ms >= 0 && tick_ms < list_ms) ? tick_ms : list_ms;
+    now.empty_ms = attending->empty_ms;
+    return min_pause(list_pause_ms(attending),
+                     min_pause(consent_dialogue_tick_ms(attending->dialogue, &now),
+                               consent_dialogue_look_ms(attending->dialogue, &now)));
+}
+
+/* The time is taken first: what is typed after the look came after that time. */
+static void
+look_whether_empty(struct attending *attending)
+{
+    uint64_t now_ms = clock_monotonic_ms();
+
+    if (consent_tty_is_empty())
+        attending->empty_ms = now_ms;
 }
 
 static void
@@ -262,8 +286,10 @@ wait_and_take(struct attending *attending)
 {
     struct consent_tty_news news = {0};
     struct consent_moment now;
-    ath_err err = consent_tty_wait(ath_client_fd(attending->client), pause_ms(attending), &news);
+    ath_err err;
 
+    look_whether_empty(attending);
+    err = consent_tty_wait(ath_client_fd(attending->client), pause_ms(attending), &news);
     if (err != ATH_OK || news.is_to_stop)
         return err != ATH_OK ? err : stop(attending);
     if (news.was_away) {

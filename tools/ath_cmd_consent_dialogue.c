@@ -424,6 +424,24 @@ consent_dialogue_takes_flush(struct consent_dialogue *dialogue)
     return flushes;
 }
 
+void
+consent_dialogue_shown(struct consent_dialogue *dialogue, const struct consent_moment *moment)
+{
+    if (dialogue->is_settling)
+        dialogue->settled_ms = moment->ms + CONSENT_SETTLE_MS;
+    dialogue->is_settling = false;
+}
+
+int
+consent_dialogue_look_ms(const struct consent_dialogue *dialogue,
+                         const struct consent_moment *moment)
+{
+    if (dialogue->shown == NULL || dialogue->is_settling || consent_dialogue_wants_line(dialogue) ||
+        moment->empty_ms >= dialogue->settled_ms)
+        return -1;
+    return moment->ms >= dialogue->settled_ms ? 0 : (int)(dialogue->settled_ms - moment->ms);
+}
+
 bool
 consent_dialogue_wants_line(const struct consent_dialogue *dialogue)
 {

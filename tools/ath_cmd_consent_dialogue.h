@@ -4,8 +4,10 @@
  *
  * An answer belongs to the question that stands on the screen, by its id, and to nothing else. It
  * is a key pressed alone, after the question was shown whole, at least CONSENT_SETTLE_MS after it
- * was shown and after any key before: what was typed ahead, pasted or held down says nothing. A
- * question that comes meanwhile waits its turn; one that goes takes its half-made answer with it.
+ * was shown and after any key before: what was typed ahead, pasted or held down says nothing. Shown
+ * is what the terminal has, and a key counts from when the terminal was last seen without one: who
+ * asks may make this machine slow, and us with it. A question that comes meanwhile waits its turn;
+ * one that goes takes its half-made answer with it.
  */
 #ifndef TOOLS_ATH_CMD_CONSENT_DIALOGUE_H
 #define TOOLS_ATH_CMD_CONSENT_DIALOGUE_H
@@ -20,8 +22,9 @@ struct consent_dialogue;
 
 /* When it is, and how large the terminal is (0: not known). */
 struct consent_moment {
-    uint64_t ms; /* of clock_monotonic_ms */
-    int64_t now; /* of clock_now */
+    uint64_t ms;       /* of clock_monotonic_ms */
+    uint64_t empty_ms; /* of keys: when it was seen last that nothing was typed; they came later */
+    int64_t now;       /* of clock_now */
     size_t columns, rows;
 };
 
@@ -52,6 +55,13 @@ struct ath_buf *consent_dialogue_out(struct consent_dialogue *dialogue);
 bool consent_dialogue_takes_bell(struct consent_dialogue *dialogue);
 /* Whether what was typed until now must be thrown away, after `out` was shown. Once. */
 bool consent_dialogue_takes_flush(struct consent_dialogue *dialogue);
+/* All of `out` is on the terminal, and what was to be thrown away is: what was shown so far is from
+ * now on answered by keys that come CONSENT_SETTLE_MS later. Without it none is an answer. */
+void consent_dialogue_shown(struct consent_dialogue *dialogue, const struct consent_moment *moment);
+/* In so many milliseconds it is to be seen whether something was typed: a key after that may be an
+ * answer (-1: at no time). */
+int consent_dialogue_look_ms(const struct consent_dialogue *dialogue,
+                             const struct consent_moment *moment);
 /* A line is wanted instead of keys: the terminal edits and shows it. */
 bool consent_dialogue_wants_line(const struct consent_dialogue *dialogue);
 /* A call to be made; NULL: none. params are the caller's. The call's end is told before keys are.

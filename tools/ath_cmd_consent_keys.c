@@ -162,14 +162,14 @@ begin_scopes(struct consent_dialogue *dialogue, const struct consent_moment *mom
 
 /* The key that is held down for it is no second one. */
 static void
-begin_freezing(struct consent_dialogue *dialogue, const struct consent_moment *moment)
+begin_freezing(struct consent_dialogue *dialogue)
 {
     dialogue_say(dialogue, "This says no, and key ");
     dialogue_put(dialogue, dialogue_key(dialogue));
     dialogue_say(dialogue, " signs nothing more until `ath unfreeze`. ");
     dialogue->mode = MODE_FREEZING;
     dialogue->has_said_early = false;
-    dialogue_settle(dialogue, moment);
+    dialogue_settle(dialogue);
     dialogue_put_prompt(dialogue);
 }
 
@@ -186,7 +186,7 @@ take_answer_key(struct consent_dialogue *dialogue, char key, const struct consen
     else if (key == 'w' && dialogue_can_remember(dialogue))
         ask_line(dialogue, MODE_WHILE, "how often, how long (20 2h; Enter: only now): ");
     else if (key == 'f' && dialogue_key(dialogue) != NULL && !dialogue_is_pin(dialogue))
-        begin_freezing(dialogue, moment);
+        begin_freezing(dialogue);
     else if (key == 'j')
         dialogue_go_on(dialogue, moment);
     else if (key == KEY_ESCAPE) {
@@ -201,9 +201,10 @@ take_answer_key(struct consent_dialogue *dialogue, char key, const struct consen
 static bool
 is_too_early(struct consent_dialogue *dialogue, const struct consent_moment *moment)
 {
-    if (dialogue->shown == NULL || moment->ms >= dialogue->settled_ms)
+    if (dialogue->shown == NULL ||
+        (!dialogue->is_settling && moment->empty_ms >= dialogue->settled_ms))
         return false;
-    dialogue_settle(dialogue, moment);
+    dialogue_settle(dialogue);
     if (!dialogue->has_said_early)
         dialogue_say(dialogue, "\n(That key came too early to be an answer: press it again.)\n");
     if (!dialogue->has_said_early)
@@ -289,8 +290,7 @@ consent_dialogue_keys(struct consent_dialogue *dialogue, const char *bytes, size
     else if (len == 1)
         take_key(dialogue, bytes[0], moment);
     else if (len > 1)
-        dialogue_settle(dialogue,
-                        moment); /* an arrow key, or pasted: no single key a person pressed */
+        dialogue_settle(dialogue); /* an arrow key, or pasted: no single key a person pressed */
 }
 
 void

@@ -115,16 +115,16 @@ dialogue_put_prompt(struct consent_dialogue *dialogue)
 }
 
 void
-dialogue_settle(struct consent_dialogue *dialogue, const struct consent_moment *moment)
+dialogue_settle(struct consent_dialogue *dialogue)
 {
-    dialogue->settled_ms = moment->ms + CONSENT_SETTLE_MS;
+    dialogue->is_settling = true;
 }
 
 /* What asks for an answer is new: nothing that was typed before is one. */
 static void
-begin_settling(struct consent_dialogue *dialogue, const struct consent_moment *moment)
+begin_settling(struct consent_dialogue *dialogue)
 {
-    dialogue_settle(dialogue, moment);
+    dialogue_settle(dialogue);
     dialogue->flushes = true;
     dialogue->has_said_early = false;
 }
@@ -140,7 +140,7 @@ dialogue_show_rest(struct consent_dialogue *dialogue, const struct consent_momen
         put_draft(dialogue, moment);
     dialogue_put_prompt(dialogue);
     if (is_whole)
-        begin_settling(dialogue, moment);
+        begin_settling(dialogue);
 }
 
 void
@@ -178,7 +178,7 @@ dialogue_show(struct consent_dialogue *dialogue, const struct consent_moment *mo
     consent_words_block(text == NULL ? "(athd does not say what is asked)" : text,
                         dialogue_columns(moment), &dialogue->pages);
     dialogue->pages_shown = 0;
-    begin_settling(dialogue, moment);
+    begin_settling(dialogue);
     dialogue_show_page(dialogue, moment);
 }
 

@@ -33,7 +33,8 @@ struct consent_dialogue {
     struct ath_buf pages; /* its text in rows */
     size_t pages_shown;   /* bytes of them */
     size_t rows;          /* of a page */
-    uint64_t settled_ms;  /* before that no key is an answer */
+    bool is_settling;     /* it is to be shown, or a key came too early: no key is an answer */
+    uint64_t settled_ms;  /* else: nor before that */
     bool has_said_early;
     struct json *scopes;           /* of the answer as it is made: an array; NULL: all */
     struct consent_while remember; /* the same */
@@ -82,7 +83,7 @@ size_t dialogue_columns(const struct consent_moment *moment);
 void dialogue_show(struct consent_dialogue *dialogue, const struct consent_moment *moment);
 void dialogue_show_page(struct consent_dialogue *dialogue, const struct consent_moment *moment);
 void dialogue_show_rest(struct consent_dialogue *dialogue, const struct consent_moment *moment);
-/* From now on a while passes before a key is an answer. */
-void dialogue_settle(struct consent_dialogue *dialogue, const struct consent_moment *moment);
+/* From when all is shown (consent_dialogue_shown) a while passes before a key is an answer. */
+void dialogue_settle(struct consent_dialogue *dialogue);
 
 #endif

@@ -207,6 +207,21 @@ consent_tty_flush(void)
 }
 
 void
+consent_tty_drain(void)
+{
+    while (tcdrain(STDOUT_FILENO) != 0 && errno == EINTR)
+        ;
+}
+
+bool
+consent_tty_is_empty(void)
+{
+    struct pollfd entry = {.fd = STDIN_FILENO, .events = POLLIN};
+
+    return poll(&entry, 1, 0) == 0;
+}
+
+void
 consent_tty_size(size_t *ret_columns, size_t *ret_rows)
 {
     struct winsize size = {0};

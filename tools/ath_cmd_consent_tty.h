@@ -39,6 +39,10 @@ void consent_tty_put_back(void);
 void consent_tty_read_lines(bool lines);
 /* Throws away what was typed until now. */
 void consent_tty_flush(void);
+/* Waits until it has all that was written. */
+void consent_tty_drain(void);
+/* Whether there is nothing to read; where that cannot be known, false. */
+bool consent_tty_is_empty(void);
 /* Its size; 0: not known. */
 void consent_tty_size(size_t *ret_columns, size_t *ret_rows);
 

@@ -161,6 +161,8 @@ check_shown(struct play *play)
     ath_buf_clear(out);
     if (consent_dialogue_takes_flush(play->dialogue))
         play->shown_ms = play->moment.ms;
+    consent_dialogue_shown(play->dialogue, &play->moment);
+    assert(consent_dialogue_look_ms(play->dialogue, &play->moment) <= (int)CONSENT_SETTLE_MS);
 }
 
 static void
@@ -169,7 +171,7 @@ check_yes(const struct play *play, const struct json *params)
     const char *id = json_get_string(params, "id");
     const struct json *scopes = json_get(params, "scopes"), *scope;
 
-    assert(play->is_y && play->moment.ms - play->shown_ms >= CONSENT_SETTLE_MS);
+    assert(play->is_y && play->moment.empty_ms - play->shown_ms >= CONSENT_SETTLE_MS);
     assert(id != NULL && (play->asked >> (id[1] - '0') & 1) != 0);
     assert(scopes == NULL || (json_count(scopes) > 0 && json_count(scopes) < 3));
     for (scope = json_first(scopes); scope != NULL; scope = json_next(scope))
@@ -207,6 +209,7 @@ step(struct play *play)
     case 'K':
         bytes = take_bytes(play, 64);
         play->is_y = ath_slice_is(bytes, "y");
+        play->moment.empty_ms = play->moment.ms;
         consent_dialogue_keys(play->dialogue, (const char *)bytes.data, bytes.len, &play->moment);
         break;
     case 'T':

@@ -21,7 +21,7 @@ from peer.scene import CheckedAthd
 from peer.wire import is_running, wait_for
 from test_cli import ATH, ath
 
-SETTLE = 0.7 + 0.1  # CONSENT_SETTLE_MS, counted from before its words were shown; and a little
+SETTLE = 0.7 + 0.1  # CONSENT_SETTLE_MS, and a little
 ESCAPE = "\x1b"
 
 
@@ -48,7 +48,8 @@ class Terminal:
 
     def read(self, seconds):
         if select.select([self.master], [], [], seconds)[0]:
-            self.text += os.read(self.master, 65536).decode("utf-8", "replace").replace("\r\n", "\n")
+            self.text += os.read(self.master, 65536).decode("utf-8", "replace")
+            self.text = self.text.replace("\r\n", "\n")  # also where two reads have one each
 
     def wait(self, words, seconds=60):
         """Until these words have come, behind those that were waited for last."""
@@ -60,23 +61,31 @@ class Terminal:
         self.seen = self.text.index(words, self.seen) + len(words)
 
     def shown(self, words="> "):
-        """The same, and then until a key may be an answer."""
+        """The same, and then until a key may be an answer, if the program is not slow (take)."""
         self.wait(words)
         time.sleep(SETTLE)
 
     def press(self, keys):
         os.write(self.master, keys.encode())
 
-    def press_until(self, key, is_taken):
+    def press_until(self, key, is_taken, again=4 * SETTLE):
         """As a person does: once more where it came too early, since the program was slow to read what came before."""
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         while not is_taken():
             if time.monotonic() > deadline:
                 raise AssertionError(f"{key!r} does nothing: {self.text!r}")
+            begin, until = len(self.text), time.monotonic() + again
             self.press(key)
-            again = time.monotonic() + 4 * SETTLE
-            while not is_taken() and time.monotonic() < again:
+            while not is_taken() and time.monotonic() < until:
                 self.read(0.05)
+                if "came too early" in self.text[begin:]:
+                    time.sleep(SETTLE)
+                    break
+
+    def take(self, key, is_taken=None):
+        """Presses a letter until it is taken, which shows it; one that came too early is not shown."""
+        begin = len(self.text)
+        self.press_until(key, is_taken or (lambda: key + "\n" in self.text[begin:]), again=30)
 
     def end(self, seconds=60):
         """Its exit status, once it has ended; all it said is in text."""
@@ -159,7 +168,7 @@ class Answers(ConsentTest):
         terminal.wait("Question ")
         terminal.wait('mail:send')
         terminal.shown()
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait(": yes.")
         self.assertEqual(self.outcome(asker)[0], 0)
         terminal.wait("No question waits.")
@@ -172,7 +181,7 @@ class Answers(ConsentTest):
         terminal = self.attend()
         asker = self.ask()
         terminal.shown()
-        terminal.press("n")
+        terminal.take("n")
         self.assertEqual(self.outcome(asker), (77, "USER_DENIED"))
         self.assertEqual(self.athd.call("credential.list"), {"credentials": []})
 
@@ -180,13 +189,13 @@ class Answers(ConsentTest):
         terminal = self.attend()
         asker = self.ask("mail:read", "mail:send", "mail:delete")
         terminal.shown()
-        terminal.press("s")
+        terminal.take("s")
         terminal.wait("numbers to take away")
         number = [row.split()[1] for row in terminal.text.splitlines() if row.endswith("mail:delete")][-1]
         terminal.press(number + "\n")
         terminal.wait("y allows only:")
         terminal.shown()
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait(": yes.")
         self.assertEqual(self.outcome(asker)[0], 0)
         granted = self.athd.call("credential.list")["credentials"][0]["scopes"]
@@ -196,12 +205,12 @@ class Answers(ConsentTest):
         terminal = self.attend()
         asker = self.ask()
         terminal.shown()
-        terminal.press("w")
+        terminal.take("w")
         terminal.wait("how often")
         terminal.press("2 1h\n")
         terminal.wait("2 times, for 1 h")
         terminal.shown()
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait("No question waits.")
         self.assertEqual(self.outcome(asker)[0], 0)
         self.assertEqual(self.outcome(self.ask())[0], 0)
@@ -214,16 +223,16 @@ class Answers(ConsentTest):
         self.assertEqual(self.athd.call("consent.list")["allowed"], [])
         asker = self.ask()
         terminal.shown("question ")
-        terminal.press("n")
+        terminal.take("n")
         self.assertEqual(self.outcome(asker), (77, "USER_DENIED"))
 
     def test_a_key_is_frozen_with_two_keys(self):
         terminal = self.attend()
         asker = self.ask()
         terminal.shown()
-        terminal.press("f")
+        terminal.take("f")
         terminal.shown("f again")
-        terminal.press("f")
+        terminal.take("f")
         terminal.wait("frozen")
         self.assertEqual(self.outcome(asker)[0], 77)
         self.assertEqual(self.athd.call("agent.status")["frozen"]["keys"], ["alice"])
@@ -233,17 +242,16 @@ class Answers(ConsentTest):
         asker = self.ask(*(f"scope:{number}" for number in range(12)))
         terminal.wait("-- more of question")
         time.sleep(SETTLE)
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait("-- more of question")
         self.assertEqual(len(self.questions()), 1)
         while "y yes, n no" not in terminal.text:
             rows = terminal.text.count("-- more")
-            terminal.press(" ")
-            wait_for(lambda: terminal.read(0.1) or terminal.text.count("-- more") > rows or "y yes" in terminal.text)
+            terminal.press_until(" ", lambda: terminal.text.count("-- more") > rows or "y yes" in terminal.text)
         time.sleep(SETTLE)
         self.assertTrue(all(f"scope:{number}" in terminal.text for number in range(12)))
         self.assertTrue(all(len(row) <= 40 for row in terminal.text.splitlines() if row.startswith(("|", ":"))))
-        terminal.press("y")
+        terminal.take("y")
         self.assertEqual(self.outcome(asker)[0], 0)
 
 
@@ -254,7 +262,7 @@ class Answers(ConsentTest):
         second = self.ask()
         terminal.wait("(asked 2 times now)")
         terminal.wait("> ")
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait("No question waits.")
         self.assertEqual((self.outcome(first)[0], self.outcome(second)[0]), (0, 0))
 
@@ -299,7 +307,7 @@ class NoAnswers(ConsentTest):
         terminal.wait("2 questions wait now")
         terminal.wait("> ")
         began = time.monotonic()
-        terminal.press("n")
+        terminal.take("n")
         self.assertEqual(self.outcome(first), (77, "USER_DENIED"))
         self.assertIsNone(second.poll())
         terminal.wait("Question ")
@@ -319,9 +327,9 @@ class NoAnswers(ConsentTest):
         self.ask(program=program)
         terminal.shown()
         for key in "dlr":
-            terminal.press(key)
+            terminal.take(key)
             terminal.wait("> ")
-        terminal.press("q")
+        terminal.take("q")
         terminal.end()
         self.assertIn("owned", terminal.text)
         self.assertEqual([letter for letter in terminal.text.replace("\n", "").replace("\a", "", 1)
@@ -350,7 +358,7 @@ class Ends(ConsentTest):
         terminal = self.attend()
         self.ask()
         terminal.shown()
-        terminal.press("w")
+        terminal.take("w")
         terminal.wait("how often")
         terminal.press("\x03")
         terminal.end()
@@ -374,7 +382,7 @@ class Ends(ConsentTest):
         terminal.shown()
         self.assertTrue(terminal.reads_keys())
         self.assertIsNone(asker.poll())
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait(": yes.")
         terminal.press("q")
         terminal.wait("ended: 0")
@@ -426,7 +434,7 @@ class Elsewhere(ConsentTest):
             terminal.wait("question ")
         one.shown()
         other.wait("> ")
-        one.press("y")
+        one.take("y")
         other.wait("was answered elsewhere: yes.")
         self.assertEqual(self.outcome(asker)[0], 0)
         for terminal in (one, other):
@@ -447,7 +455,7 @@ class Elsewhere(ConsentTest):
         terminal = self.attend()
         asker = self.ask()
         terminal.shown()
-        terminal.press("s")
+        terminal.take("s")
         terminal.wait("numbers to take away")
         asker.kill()
         terminal.wait("nobody waits for the answer any more")
@@ -459,7 +467,7 @@ class Elsewhere(ConsentTest):
         asker = self.ask()
         terminal.shown()
         self.assertEqual(self.athd.prompters(), [])
-        terminal.press("q")
+        terminal.take("q")
         self.assertEqual(self.outcome(asker)[0], 0)
         self.assertEqual(len(self.athd.prompters()), 1)
 
@@ -608,7 +616,7 @@ class OfAMachine(unittest.TestCase):
         alices = self.attend(self.alice)
         asker = self.run_as(self.alice, *issue)
         alices.shown()
-        alices.press("y")
+        alices.take("y")
         alices.wait(": yes.")
         out, err = asker.communicate(timeout=120)
         self.assertIn("credential", json.loads(out))
@@ -674,7 +682,7 @@ class AgainstAPlayedAthd(unittest.TestCase):
         terminal = self.attend(athd)
         terminal.wait("| All of it?")
         terminal.shown()
-        terminal.press("y")
+        terminal.take("y")
         terminal.wait(": yes.")
         self.assertEqual(athd.called("consent.answer"), [{"id": "q1", "approve": True}])
 
@@ -686,9 +694,9 @@ class AgainstAPlayedAthd(unittest.TestCase):
         terminal = self.attend(athd)
         terminal.shown()
         for key in "dl":
-            terminal.press(key)
+            terminal.take(key)
             terminal.wait("> ")
-        terminal.press("r")
+        terminal.take("r")
         terminal.wait("numbers to forget")
         self.assertEqual([letter for letter in terminal.text.replace("\n", "").replace("\a", "", 1)
                           if not letter.isprintable()], [])

@@ -14,7 +14,7 @@ from peer.agent import Athd
 from peer.asker import Asker
 from peer.pin_taker import Person
 from peer.token import SOFTHSM, Token
-from peer.wire import Wire, apart, is_running, name_of, process, reason, request, wait_for
+from peer.wire import Wire, apart, children, is_running, name_of, process, reason, request, wait_for
 from test_cli import ATH
 from test_consent_cli import SETTLE, Terminal
 from test_pkcs11_secrets import files_with, memory_has, processes, told_to
@@ -453,14 +453,14 @@ class Cli(OfferTest):
         asker.ask("key.create", **CREATE)
         terminal.wait("Choose a PIN for a new key")
         terminal.shown("y enter the PIN, n no")
-        terminal.press("y")
+        terminal.take("y", lambda: children(terminal.process.pid))  # its pinentry
         self.enter_twice(terminal, asker, pin)
         terminal.wait("its prompter has gone")
         self.assertNotIn(pin, terminal.text)
         self.is_nowhere(pin, terminal.process.pid)
         asker.ask("key.create", **{**CREATE, "name": "second"})
         terminal.shown("y enter the PIN, n no")
-        terminal.press("n")
+        terminal.take("n")
         self.assertEqual(reason(asker.answer()), "USER_DENIED")
         terminal.press("q")
         self.assertEqual(terminal.end(), 0)
@@ -472,7 +472,7 @@ class Cli(OfferTest):
         terminal.wait("come here")
         asker.ask("key.create", **CREATE)
         terminal.shown("y enter the PIN, n no")
-        terminal.press("y")
+        terminal.take("y", lambda: children(terminal.process.pid))  # its pinentry
         terminal.wait("Cancel")
         asker.close()
         terminal.wait("its prompter has gone")

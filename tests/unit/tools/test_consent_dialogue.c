@@ -76,6 +76,13 @@ look_away(struct scene *scene)
     (void)consent_dialogue_takes_flush(scene->dialogue);
 }
 
+/* It is on the screen now. */
+static void
+stand_there(struct scene *scene)
+{
+    consent_dialogue_shown(scene->dialogue, &scene->moment);
+}
+
 static void
 list(struct scene *scene, const char *questions)
 {
@@ -84,6 +91,7 @@ list(struct scene *scene, const char *questions)
     snprintf(text, sizeof(text), "{\"attending\":true,\"questions\":[%s]," RULES "}", questions);
     look_away(scene);
     consent_dialogue_list(scene->dialogue, parse(text), &scene->moment);
+    stand_there(scene);
 }
 
 static void
@@ -95,12 +103,14 @@ hear(struct scene *scene, const char *text)
     json_free(event);
 }
 
-/* At once. */
+/* At once, and read at once. */
 static void
 type(struct scene *scene, const char *bytes)
 {
     look_away(scene);
+    scene->moment.empty_ms = scene->moment.ms;
     consent_dialogue_keys(scene->dialogue, bytes, strlen(bytes), &scene->moment);
+    stand_there(scene);
 }
 
 static void
@@ -132,6 +142,7 @@ called(struct scene *scene, ath_err err, const char *message)
 {
     look_away(scene);
     consent_dialogue_called(scene->dialogue, err, message, &scene->moment);
+    stand_there(scene);
 }
 
 #define YES(id) "consent.answer {\"id\":\"" id "\",\"approve\":true}"
@@ -212,6 +223,73 @@ test_a_key_pressed_too_early_is_no_answer(void **state)
     }
     wait_and_type(scene, "y");
     check_call(scene, YES("1"));
+}
+
+/* Pressed at some time after empty_ms, read now. */
+static void
+read_late(struct scene *scene, uint64_t empty_ms)
+{
+    look_away(scene);
+    scene->moment.empty_ms = empty_ms;
+    consent_dialogue_keys(scene->dialogue, "y", 1, &scene->moment);
+}
+
+static void
+test_a_key_that_is_read_late_may_have_been_pressed_too_early(void **state)
+{
+    struct scene *scene = *state;
+    uint64_t shown_ms = scene->moment.ms;
+
+    list(scene, PLAIN("1"));
+    scene->moment.ms += 10 * CONSENT_SETTLE_MS;
+    read_late(scene, shown_ms + CONSENT_SETTLE_MS - 1);
+    check_call(scene, "");
+    assert_true(shows(scene, "too early"));
+    stand_there(scene);
+    read_late(scene, scene->moment.ms + CONSENT_SETTLE_MS - 1);
+    check_call(scene, "");
+    stand_there(scene);
+    read_late(scene, scene->moment.ms + CONSENT_SETTLE_MS);
+    check_call(scene, YES("1"));
+}
+
+static void
+test_words_that_are_not_on_the_screen_yet_cannot_be_answered(void **state)
+{
+    struct scene *scene = *state;
+
+    consent_dialogue_list(scene->dialogue, parse("{\"questions\":[" PLAIN("1") "]," RULES "}"),
+                          &scene->moment);
+    scene->moment.ms += 10 * CONSENT_SETTLE_MS;
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), -1);
+    read_late(scene, scene->moment.ms);
+    check_call(scene, "");
+    stand_there(scene); /* from now on the time counts */
+    scene->moment.ms += CONSENT_SETTLE_MS - 1;
+    read_late(scene, scene->moment.ms);
+    check_call(scene, "");
+    stand_there(scene);
+    wait_and_type(scene, "y");
+    check_call(scene, YES("1"));
+}
+
+static void
+test_when_the_time_is_over_it_is_seen_whether_something_was_typed(void **state)
+{
+    struct scene *scene = *state;
+
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), -1);
+    list(scene, QUESTION("1", "A?"));
+    scene->moment.empty_ms = scene->moment.ms;
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), CONSENT_SETTLE_MS);
+    scene->moment.ms += CONSENT_SETTLE_MS + 5;
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), 0);
+    scene->moment.empty_ms = scene->moment.ms;
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), -1);
+    type(scene, "s");
+    assert_true(consent_dialogue_wants_line(scene->dialogue));
+    scene->moment.empty_ms = 0;
+    assert_int_equal(consent_dialogue_look_ms(scene->dialogue, &scene->moment), -1);
 }
 
 static void
@@ -587,11 +665,13 @@ talk(void *ctx)
         return ATH_ERR_NOMEM;
     }
     consent_dialogue_list(dialogue, list, &moment);
-    moment.ms += LATER;
+    consent_dialogue_shown(dialogue, &moment);
+    moment.empty_ms = moment.ms += LATER;
     consent_dialogue_keys(dialogue, "s", 1, &moment);
     if (consent_dialogue_wants_line(dialogue))
         consent_dialogue_keys(dialogue, "1\n", 2, &moment);
-    moment.ms += LATER;
+    consent_dialogue_shown(dialogue, &moment);
+    moment.empty_ms = moment.ms += LATER;
     consent_dialogue_keys(dialogue, "y", 1, &moment);
     if ((method = consent_dialogue_take_call(dialogue, &params)) != NULL)
         consent_dialogue_called(dialogue, ATH_OK, "", &moment);
@@ -620,6 +700,9 @@ main(void)
         IN_SCENE(test_no_is_no),
         IN_SCENE(test_other_keys_answer_nothing),
         IN_SCENE(test_a_key_pressed_too_early_is_no_answer),
+        IN_SCENE(test_a_key_that_is_read_late_may_have_been_pressed_too_early),
+        IN_SCENE(test_words_that_are_not_on_the_screen_yet_cannot_be_answered),
+        IN_SCENE(test_when_the_time_is_over_it_is_seen_whether_something_was_typed),
         IN_SCENE(test_what_is_pasted_is_no_answer),
         IN_SCENE(test_a_question_that_comes_does_not_take_the_place_of_another),
         IN_SCENE(test_a_question_that_goes_takes_its_half_made_answer_with_it),
