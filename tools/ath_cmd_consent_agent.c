@@ -24,6 +24,7 @@ struct shown {
     struct consent_prompter *prompter; /* NULL: it has gone, or could not be started */
     bool is_over;                      /* answered, or not asked any more: the prompter is to go */
     bool is_asked;
+    bool waits_for_room; /* a PIN, and athd has as many as it takes: it is offered again */
 };
 
 struct agent {
@@ -192,9 +193,11 @@ show_pin(struct agent *agent, struct shown *shown)
     const struct consent_pin_order order = {shown->id, agent->program, agent->terminal};
     char why[CONSENT_PIN_WHY_SIZE];
     ath_err err = consent_pin_start(agent->context, &order, why, &shown->prompter);
+    bool is_said = shown->waits_for_room;
 
-    shown->is_over = err != ATH_OK;
-    if (err != ATH_OK && err != ATH_ERR_CONSENT_NOT_FOUND)
+    shown->waits_for_room = err == ATH_ERR_LIMIT_EXCEEDED;
+    shown->is_over = err != ATH_OK && !shown->waits_for_room;
+    if (err != ATH_OK && err != ATH_ERR_CONSENT_NOT_FOUND && !(is_said && shown->waits_for_room))
         cmd_note(agent->context, "question %s: %s", shown->id, why);
 }
 
@@ -239,9 +242,13 @@ follow(struct agent *agent, const struct json *list)
 
         if (shown != NULL)
             shown->is_asked = true;
-        else if (id != NULL && err == ATH_OK && has_room(agent) &&
-                 !json_is_true(json_get(question, "taken")))
+        if (id == NULL || err != ATH_OK || !has_room(agent) ||
+            json_is_true(json_get(question, "taken")))
+            continue;
+        if (shown == NULL)
             err = show(agent, question, id);
+        else if (shown->waits_for_room)
+            show_pin(agent, shown);
     }
     for (i = 0; i < SHOWN_MAX; i++) {
         if (agent->shown[i].id != NULL && !agent->shown[i].is_asked)

@@ -240,20 +240,19 @@ connection_handle_lines(struct connection *connection)
 
 /* Whoever says more before it has the answer would say it to whoever has the connection then. */
 static bool
-has_more(struct connection *connection, int fd)
+has_more(const struct connection *connection, int fd)
 {
-    struct ath_slice line;
     char byte;
 
-    return frame_reader_next(&connection->reader, &line) != ATH_ERR_NOT_FOUND ||
-           frame_reader_is_mid_line(&connection->reader) ||
+    /* looked at, not taken: whoever is refused for it has its answer to that, too */
+    return frame_reader_is_mid_line(&connection->reader) ||
            recv(fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) >= 0 || connection->is_ended;
 }
 
 ath_err
 connection_check_alone(const struct request *request, struct why *why)
 {
-    struct connection *connection = request->connection;
+    const struct connection *connection = request->connection;
     uv_os_fd_t fd;
 
     if (connection == NULL || request->batch != NULL || request->is_notification ||

@@ -84,6 +84,7 @@ hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
 
 struct failing {
     struct hsm_unit *unit;
+    const struct tenant *tenant; /* NULL: of whomever */
     const struct hsm_outcome *failure;
 };
 
@@ -91,15 +92,28 @@ static void
 fail_queued(void *ctx, struct hsm_queue_item *item)
 {
     const struct failing *failing = ctx;
+    struct hsm_job *job = job_of(item);
 
+    if (failing->tenant != NULL &&
+        (job->done == NULL || job->request == NULL || job->request->tenant != failing->tenant))
+        return;
     hsm_queue_remove(&failing->unit->queue, item);
-    hsm_job_fail_with(job_of(item), failing->failure);
+    hsm_job_fail_with(job, failing->failure);
 }
 
 void
 hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure)
 {
-    struct failing failing = {unit, failure};
+    struct failing failing = {unit, NULL, failure};
+
+    hsm_queue_each(&unit->queue, fail_queued, &failing);
+}
+
+void
+hsm_unit_fail_queued_of(struct hsm_unit *unit, const struct tenant *tenant,
+                        const struct hsm_outcome *failure)
+{
+    struct failing failing = {unit, tenant, failure};
 
     hsm_queue_each(&unit->queue, fail_queued, &failing);
 }

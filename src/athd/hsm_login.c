@@ -35,16 +35,31 @@ end_try(struct hsm_unit *unit)
     hsm_pool_pump_others(unit->pool, unit);
 }
 
+/* No try was made: a no, no answer, or a prompter that is of no use. */
+static bool
+is_of_person(ath_err err)
+{
+    return err == ATH_ERR_USER_DENIED || err == ATH_ERR_CONSENT_TIMEOUT ||
+           err == ATH_ERR_NO_PROMPTER;
+}
+
 void
-hsm_login_refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure)
+hsm_login_refuse(struct hsm_unit *unit, struct hsm_outcome *failure)
 {
     struct hsm_unit_login *login = &unit->login;
+    const struct tenant *asked = login->asked;
 
+    login->asked = NULL;
     end_dialogue(login, failure->err);
     end_try(unit);
     log_warning("event=login hsm=%s err=%s reason=\"%s\"", unit->name, ath_err_reason(failure->err),
                 why_text(&failure->why, failure->err));
-    hsm_unit_fail_queued(unit, failure);
+    if (asked == NULL || !is_of_person(failure->err)) {
+        hsm_unit_fail_queued(unit, failure);
+        return;
+    }
+    hsm_unit_fail_queued_of(unit, asked, failure);
+    hsm_unit_pump(unit);
 }
 
 static void
@@ -54,7 +69,7 @@ on_noted(void *ctx, ath_err err, const struct why *why)
     struct hsm_outcome failure = unit->login.failure;
 
     hsm_login_log_noted(unit, err, why);
-    hsm_login_refuse_all(unit, &failure);
+    hsm_login_refuse(unit, &failure);
 }
 
 /* ---- being logged in ---- */
@@ -120,7 +135,7 @@ hsm_login_is_ready(struct hsm_unit *unit)
     if (hsm_login_looks_again(unit))
         return false;
     if (hsm_login_is_refused(unit, &failure))
-        hsm_login_refuse_all(unit, &failure);
+        hsm_login_refuse(unit, &failure);
     else
         hsm_login_start(unit);
     return false;
@@ -241,7 +256,7 @@ hsm_login_take_response(struct hsm_unit *unit, const struct hsm_response *respon
             end_try(unit);
             hsm_unit_pump(unit);
         } else {
-            hsm_login_refuse_all(unit, &failure);
+            hsm_login_refuse(unit, &failure);
         }
         return;
     }
@@ -271,7 +286,7 @@ hsm_login_lose(struct hsm_unit *unit)
     why_set(&login->failure.why, ATH_ERR_HSM_UNAVAILABLE,
             "%s was lost while its PIN was being tried", unit->name);
     if (unit->was_removed || (unit->is_closing && login->from != HSM_PIN_SOURCE)) {
-        hsm_login_refuse_all(unit, &login->failure);
+        hsm_login_refuse(unit, &login->failure);
         return;
     }
     /* it may have been a wrong one: a module that dies of them is not to use up all tries, nor are

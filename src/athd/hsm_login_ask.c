@@ -155,7 +155,7 @@ on_shown(void *ctx, const struct pin_shown *shown)
     if (hsm_process_send_fd(unit->process, unit->login.id, shown->fd) == ATH_OK)
         send_login(unit, &pin);
     else
-        hsm_login_refuse_all(unit, &failure);
+        hsm_login_refuse(unit, &failure);
     ath_buf_done(&words);
 }
 
@@ -172,7 +172,7 @@ on_dialogue_failed(void *ctx, ath_err err)
     }
     if (err == ATH_ERR_NO_PROMPTER && login->skips_source)
         hsm_login_refuse_last_try(unit, &failure);
-    hsm_login_refuse_all(unit, &failure);
+    hsm_login_refuse(unit, &failure);
 }
 
 /* Of those who wait at a machine's athd the first whose person can be asked. */
@@ -181,7 +181,6 @@ choose_asked(struct hsm_unit *unit, struct why *why)
 {
     struct asker asker = {.unit = unit, .why = why};
 
-    unit->login.asked = NULL;
     if (!unit->athd->config->is_system)
         return ATH_OK;
     hsm_queue_each(&unit->queue, look_at, &asker);
@@ -208,7 +207,7 @@ ask_person(struct hsm_unit *unit)
     if (failure.err != ATH_OK ||
         (failure.err = hsm_pin_text_ask(unit, login->throttle->wrong, first, &events,
                                         &login->dialogue)) != ATH_OK)
-        hsm_login_refuse_all(unit, &failure);
+        hsm_login_refuse(unit, &failure);
 }
 
 static enum hsm_pin_from
@@ -243,6 +242,7 @@ hsm_login_start(struct hsm_unit *unit)
     struct hsm_pin_request pin = {.from = HSM_PIN_NONE};
 
     login->from = choose_source(login);
+    login->asked = NULL;
     if (login->from == HSM_PIN_SOURCE && !takes_try(unit))
         return;
     login->is_abandoned = login->is_timed_out = false;

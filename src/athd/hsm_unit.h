@@ -201,6 +201,9 @@ void hsm_job_fail_later(struct hsm_job *job, ath_err err, const struct why *why)
 void hsm_job_fail_with(struct hsm_job *job, const struct hsm_outcome *failure);
 /* Takes every queued job out and ends it so. */
 void hsm_unit_fail_queued(struct hsm_unit *unit, const struct hsm_outcome *failure);
+/* Those of this tenant's requests. */
+void hsm_unit_fail_queued_of(struct hsm_unit *unit, const struct tenant *tenant,
+                             const struct hsm_outcome *failure);
 /* Calls the completion; frees the job unless it flies. */
 void hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome);
 void hsm_job_free(struct hsm_job *job);
@@ -239,8 +242,9 @@ void hsm_login_close(struct hsm_unit *unit);
 /* A token that takes no PIN may have been unblocked meanwhile: a fresh INFO will say so. True: it
  * is asked for, and nothing is sent until then. */
 bool hsm_login_looks_again(struct hsm_unit *unit);
-/* Everybody who waits in the queue is told, and the login is over. */
-void hsm_login_refuse_all(struct hsm_unit *unit, struct hsm_outcome *failure);
+/* Who waits in the queue is told, and the login is over. Where several people are served and it is
+ * one of them that gave no PIN, those who wait for that one: the next may be asked. */
+void hsm_login_refuse(struct hsm_unit *unit, struct hsm_outcome *failure);
 
 /* ---- hsm_login_ask.c: one attempt, for all who wait ---- */
 /* Begins it, unless another hsm of the same token is trying its PIN. */

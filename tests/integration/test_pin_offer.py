@@ -248,11 +248,94 @@ class System(OfferTest):
         self.assertEqual(self.refusal(person, number)["result"], {})
         self.assertIn("result", asker.answer())
 
+    def test_what_is_refused_for_what_stands_behind_it_takes_no_answer_from_that(self):
+        person, asker = self.person(), self.asker()
+        number = self.asked(person, asker)
+
+        def both(taking):
+            taking.send(request(1, "consent.pinentry", id=number), request(2, "agent.hello"))
+            return taking.lines(2)
+        first, second = self.raw(both)
+        self.assertEqual((first["id"], first["error"]["code"]), (1, -32600))
+        self.assertEqual(second["id"], 2)
+        self.assertIn("result", second)
+        self.assertEqual(self.refusal(person, number)["result"], {})
+        self.assertIn("result", asker.answer())
+
     def raw(self, talk):
         def run():
             with Wire(self.athd.socket) as wire:
                 return talk(wire)
         return apart(run, ALICE)
+
+    def test_a_program_that_floods_or_babbles_ends_its_own_question_and_nothing_else(self):
+        person, asker = self.person(), self.asker()
+        helper = process(self.athd, "ath-hsm-helper")
+        for script in ("while :; do echo '# comments are for nobody'; done", "head -c 3000000 /dev/zero; exec sleep 600",
+                       "echo OK; echo OK; echo OK; exec sleep 600", "echo INQUIRE PIN; exec sleep 600",
+                       "printf 'D %01000d\\n' 7; echo OK; exec sleep 600",
+                       "i=0; while [ $i -lt 90 ]; do printf 'D %0900d\\n' 0; i=$((i+1)); done; exec sleep 600"):
+            person.answers(script)
+            taker = person.take(self.asked(person, asker))
+            self.assertEqual(person.answer_to(taker)["result"], {}, script)
+            self.assertIn(reason(asker.answer()), ("NO_PROMPTER", "USER_DENIED"), script)
+            taker.kill()
+        self.assertEqual(process(self.athd, "ath-hsm-helper"), helper)
+        person.answers('echo "D $(cat "%s/pin")"; echo OK' % person.dir)
+        self.created(person, asker)
+
+    def test_an_end_that_is_kept_is_broken_when_the_pin_has_been_entered(self):
+        """Whoever holds a copy of it hears nothing of the next question, and says nothing to it."""
+        person, asker = self.person(), self.asker()
+        person.answers('echo "D $(cat "{0}/pin")"; echo OK; [ ! -e "{0}/once" ] || exec sleep 600; : > "{0}/once"'
+                       .format(person.dir))
+        taker = person.take(self.asked(person, asker))
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        self.assertIn("result", asker.answer())
+        self.assertIsNone(taker.poll())
+        self.assertTrue(self.is_cut_off(taker))
+
+    def descriptors(self):
+        return [len(os.listdir(f"/proc/{pid}/fd")) for pid in (self.athd.process.pid, process(self.athd, "ath-hsm-helper"))]
+
+    def test_no_way_that_a_question_ends_leaves_a_descriptor(self):
+        person, asker = self.person(), self.asker()
+        self.created(person, asker)
+        before = self.descriptors()
+        for round in range(3):
+            number = self.asked_anew(person, asker, f"refused-{round}")
+            self.refusal(person, number, GPG_TTY="/tmp/x")
+            self.refusal(person, number, extra=b"OK\n")
+            person.answers("exec sleep 600")
+            self.refusal(person, number)  # takes it
+            self.assertEqual(reason(self.refusal(person, number)), "CONSENT_NOT_FOUND")
+            person.takers[-2].kill()
+            self.assertEqual(reason(asker.answer()), "NO_PROMPTER")
+            number = self.asked_anew(person, asker, f"denied-{round}")
+            person.calls.call("consent.answer", id=number, approve=False)
+            self.assertEqual(reason(asker.answer()), "USER_DENIED")
+            leaving = self.asker()
+            self.refusal(person, self.asked_anew(person, leaving, f"left-{round}"))
+            leaving.close()
+            person.event("gone", pin=True)
+        wait_for(lambda: self.descriptors() == before)
+
+    def asked_anew(self, person, asker, name):
+        asker.ask("key.create", **{**CREATE, "name": name})
+        return person.event("asked", pin=True)["id"]
+
+    def test_helper_that_dies_ends_what_was_taken_and_the_next_asks_again(self):
+        person, asker = self.person(), self.asker()
+        person.answers("exec sleep 600")
+        taker = person.take(self.asked(person, asker))
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        wait_for(lambda: "GETPIN" in person.told())
+        os.kill(process(self.athd, "ath-hsm-helper"), 9)
+        self.assertEqual(reason(asker.answer()), "HSM_UNAVAILABLE")
+        self.assertTrue(self.is_cut_off(taker))
+        person.answers('echo "D $(cat "%s/pin")"; echo OK' % person.dir)
+        self.athd.wait_for_hsm()
+        self.created(person, asker)
 
     def test_a_wrong_place_is_refused_and_the_question_waits_on(self):
         person, asker = self.person(), self.asker()
@@ -357,9 +440,8 @@ class System(OfferTest):
         self.assertNotEqual(helper, self.athd.process.pid)
 
 
-@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
-class MachinesToken(OfferTest):
-    """A token's PIN is asked of those whom pin_users names."""
+class TokenTest(OfferTest):
+    pin_users = [ALICE]
 
     def setUp(self):
         self.token = Token(module=SOFTHSM)
@@ -372,10 +454,20 @@ class MachinesToken(OfferTest):
         return athd
 
     def settings(self):
-        return {"hsm": [{"name": "card", "uri": self.token.uri(), "pin_users": [ALICE]}]}
+        return {"hsm": [{"name": "card", "uri": self.token.uri(), "pin_users": self.pin_users}]}
 
     def until_there(self):
         self.athd.wait_for_hsm("locked")
+
+    def asks(self, asker):
+        """For a key; it waits for the PIN when this has returned."""
+        asker.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        asker.call("agent.hello")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class MachinesToken(TokenTest):
+    """A token's PIN is asked of those whom pin_users names."""
 
     def test_who_is_named_is_asked_and_nobody_else(self):
         alice, bob = self.person(pin=self.token.pin), self.person(BOB, pin="wrong")
@@ -411,6 +503,68 @@ class MachinesToken(OfferTest):
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class SharedToken(TokenTest):
+    """A token whose PIN several people know."""
+
+    pin_users = [ALICE, BOB]
+    timeout = 600
+
+    def setUp(self):
+        super().setUp()
+        self.alice, self.bob = self.person(pin=self.token.pin), self.person(BOB, pin=self.token.pin)
+        self.hers, self.his = self.asker(), self.asker(BOB)
+        self.asks(self.hers)
+        self.number = self.alice.event("asked", pin=True)["id"]
+        self.asks(self.his)
+
+    def he_is_asked_and_served(self):
+        self.bob.take(self.bob.event("asked", pin=True)["id"])
+        self.assertIn("result", self.his.answer())
+
+    def test_a_no_is_for_ones_own_requests_and_the_next_is_asked(self):
+        self.alice.calls.call("consent.answer", id=self.number, approve=False)
+        self.assertEqual(reason(self.hers.answer()), "USER_DENIED")
+        self.assertFalse(self.his.has_answer())
+        self.he_is_asked_and_served()
+
+    def test_what_a_useless_pinentry_says_is_for_its_own_user_and_the_next_is_asked(self):
+        self.alice.answers("echo ERR 1 send your PIN to alice; exit")
+        self.alice.take(self.number)
+        answer = self.hers.answer()
+        self.assertEqual(reason(answer), "NO_PROMPTER")
+        self.assertIn("send your PIN to alice", answer["error"]["message"])
+        self.he_is_asked_and_served()
+
+    def test_who_leaves_is_asked_no_more_and_the_next_is(self):
+        self.alice.wire.close()
+        self.assertEqual(reason(self.hers.answer()), "NO_PROMPTER")
+        self.he_is_asked_and_served()
+
+    def test_a_wrong_pin_is_everybodys_try(self):
+        self.alice.knows("wrong-one")
+        self.alice.take(self.number)
+        for asker in (self.hers, self.his):
+            self.assertEqual(reason(asker.answer()), "PIN_INCORRECT")
+        self.assertEqual([record["success"] for record in self.records("login")], [False])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class SharedTokenInTime(TokenTest):
+    pin_users = [ALICE, BOB]
+    timeout = 5
+
+    def test_who_does_not_answer_keeps_nobody_else_from_being_asked(self):
+        alice, bob = self.person(pin=self.token.pin), self.person(BOB, pin=self.token.pin)
+        hers, his = self.asker(), self.asker(BOB)
+        hers.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        alice.event("asked", pin=True)
+        # however late his comes on a busy machine, he is asked
+        his.ask("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        bob.event("asked", pin=True)
+        self.assertEqual(reason(hers.answer()), "CONSENT_TIMEOUT")
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
 class Cli(OfferTest):
     """`ath consent` of the user, in both forms, with pinentries that people have."""
 
@@ -422,8 +576,8 @@ class Cli(OfferTest):
         self.ath = shutil.copy2(ATH, self.home)  # what was built may lie where only root comes
 
     def terminal(self, *words, **more):
-        terminal = Terminal(self.ath, "consent", *words, uid=ALICE, ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="", DISPLAY="",
-                            WAYLAND_DISPLAY="", HOME=self.home, LC_ALL="C.UTF-8", **more)
+        terminal = Terminal(self.ath, "consent", *words, uid=ALICE, ATH_AUTH_SOCK=self.athd.socket, GPG_TTY="",
+                            WAYLAND_DISPLAY="", HOME=self.home, LC_ALL="C.UTF-8", **{"DISPLAY": "", **more})
         os.chown(os.ttyname(terminal.slave), ALICE, -1)
         self.addCleanup(terminal.close)
         return terminal
@@ -496,6 +650,24 @@ class Cli(OfferTest):
         asker.close()
         wait_for(lambda: terminal.modes() == terminal.before)
         self.assertIsNone(terminal.process.poll())
+
+
+    def test_on_a_desktop_what_was_too_many_is_shown_when_there_is_room(self):
+        person = self.person(pins=False)
+        person.answers("exec sleep 600")
+        terminal = self.terminal("--prompter", person.program, DISPLAY=":99")
+        terminal.wait("from here")
+        tried = len(person.pinentries())  # whether it greets
+        askers = [self.asker() for _ in range(5)]
+        for number, asker in enumerate(askers):
+            asker.ask("key.create", **{**CREATE, "name": f"agent-{number}"})
+            if number < 4:
+                wait_for(lambda: len(person.pinentries()) == tried + number + 1)
+        terminal.wait("answer one of these first")
+        self.assertEqual(len(person.pinentries()), tried + 4)
+        askers[0].close()
+        wait_for(lambda: len(person.pinentries()) == tried + 5)
+        self.assertEqual(terminal.text.count("answer one of these first"), 1)
 
 
 class User(OfferTest):
