@@ -8,6 +8,7 @@ import tempfile
 
 from .agent import BIN, SOURCE
 
+VERSION = 4  # HSM_WIRE_VERSION
 INFO, KEY_CREATE, KEY_OPEN, KEY_CLOSE, KEY_DELETE, SIGN, RANDOM, LOGIN, LOGOUT = range(1, 10)
 FROM_NOBODY, FROM_SOURCE = 0, 2
 with open(os.path.join(SOURCE, "include", "ath", "err.h"), encoding="utf-8") as _file:
@@ -61,7 +62,7 @@ class Helper:
     def ask(self, op, members=b""):
         """The answer to it. Raises Ended, and TimeoutError."""
         self.id += 1
-        content = struct.pack(">IB", self.id, op) + (struct.pack(">I", 3) if op == INFO else members)
+        content = struct.pack(">IB", self.id, op) + (struct.pack(">I", VERSION) if op == INFO else members)
         try:
             self.socket.sendall(field(content))
             while (response := Response(self.read(struct.unpack(">I", self.read(4))[0]))).id != self.id:
