@@ -632,6 +632,7 @@ class PlayedAthd:
     def __init__(self, **answers):
         self.answers = {name.replace("_", ".", 1): answer for name, answer in answers.items()}
         self.calls = []
+        self.events = []  # to be told after the next answer
         self.path = os.path.join(tempfile.mkdtemp(), "socket")
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(self.path)
@@ -648,6 +649,8 @@ class PlayedAthd:
                 self.calls.append((call["method"], params))
                 result = self.answers.get(call["method"], lambda params: {})(params)
                 lines.write(json.dumps({"jsonrpc": "2.0", "id": call["id"], "result": result}).encode() + b"\n")
+                while self.events:
+                    lines.write(json.dumps({"jsonrpc": "2.0", "method": "event", "params": self.events.pop()}).encode() + b"\n")
                 lines.flush()
 
     def called(self, method):
@@ -685,6 +688,33 @@ class AgainstAPlayedAthd(unittest.TestCase):
         terminal.take("y")
         terminal.wait(": yes.")
         self.assertEqual(athd.called("consent.answer"), [{"id": "q1", "approve": True}])
+
+    def test_a_key_that_waits_while_athd_is_slow_may_have_been_pressed_too_early(self):
+        times, go = [], threading.Event()
+
+        def consent_list(_):
+            times.append(time.monotonic())
+            if len(times) == 1:
+                athd.events.append({"topic": "consent", "state": "asked", "id": "q2"})
+            else:  # all of it waits for this answer
+                self.assertTrue(go.wait(120))
+            return {"attending": True, "allowed": [], "refused": [], "questions": [self.question("Shall it?")]}
+
+        athd = PlayedAthd(consent_list=consent_list)
+        self.addCleanup(go.set)
+        terminal = self.attend(athd)
+        terminal.wait("| Shall it?")
+        wait_for(lambda: len(times) == 2)
+        if times[1] - times[0] > SETTLE - 0.1:
+            self.skipTest("this machine is too busy: a key may be an answer by now")
+        terminal.press("y")
+        time.sleep(SETTLE)
+        go.set()
+        terminal.wait("came too early")
+        self.assertEqual(athd.called("consent.answer"), [])
+        terminal.shown()
+        terminal.take("y")
+        terminal.wait(": yes.")
 
     def test_even_athds_own_words_do_not_steer_the_terminal(self):
         bad = f"{ESCAPE}[2J\r\u202e\x9b\u2028"
