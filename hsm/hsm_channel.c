@@ -9,7 +9,6 @@
 #define READ_LEN 65536u
 #define FRAME_LEN (HSM_WIRE_MAX_FRAME + 4u)
 #define WAITING_MAX FRAME_LEN /* bytes that wait for a writer before senders wait too */
-#define TOGETHER 4u           /* answers that may wait leave in so many */
 
 void
 hsm_channel_init(struct hsm_channel *channel, int fd)
@@ -93,7 +92,6 @@ write_out(struct hsm_channel *channel)
 
         channel->writing = channel->out;
         channel->out = empty;
-        channel->waiting = 0;
         pthread_cond_broadcast(&channel->room);
         pthread_mutex_unlock(&channel->lock);
         err = fd_write_all(channel->fd, ath_buf_slice(&channel->writing));
@@ -115,8 +113,6 @@ put(struct hsm_channel *channel, const struct hsm_response *response)
     if ((err = channel->out.err) != ATH_OK) { /* the others' answers stay whole */
         channel->out.len = before;
         channel->out.err = ATH_OK;
-    } else {
-        channel->waiting++;
     }
     return err;
 }
@@ -130,8 +126,10 @@ send_now_or_soon(struct hsm_channel *channel, const struct hsm_response *respons
     while (channel->is_writing && channel->out.len > WAITING_MAX && channel->write_err == ATH_OK)
         pthread_cond_wait(&channel->room, &channel->lock);
     if ((err = channel->write_err) == ATH_OK) {
+        bool is_first = channel->out.len == 0;
+
         err = put(channel, response);
-        if (err == ATH_OK && !channel->is_writing && !(may_wait && channel->waiting < TOGETHER)) {
+        if (err == ATH_OK && !channel->is_writing && !(is_first && may_wait)) {
             write_out(channel);
             err = channel->write_err;
         }

@@ -18,7 +18,6 @@ struct hsm_channel {
     pthread_cond_t room;
     /* under the lock: */
     struct ath_buf out;
-    unsigned waiting;       /* answers in it */
     struct ath_buf writing; /* the writer's, who works on it without the lock */
     bool is_writing;
     ath_err write_err; /* of the first write that failed: nobody hears us any more */
@@ -46,8 +45,8 @@ bool hsm_channel_is_readable(const struct hsm_channel *channel);
 ath_err hsm_channel_send(struct hsm_channel *channel,
                          const struct hsm_response *response) ATH_MUST_USE;
 
-/* As hsm_channel_send, for who will send again soon or call hsm_channel_flush: three wait for the
- * fourth, for one wake-up of the other end, and of who waits for their answers behind it. */
+/* As hsm_channel_send, for who will send again soon or call hsm_channel_flush: the first of two
+ * waits for the second, for one wake-up of the other end. */
 ath_err hsm_channel_send_soon(struct hsm_channel *channel,
                               const struct hsm_response *response) ATH_MUST_USE;
 /* What waits leaves. Whoever sends next is told if it could not. */

@@ -5,7 +5,7 @@
 
 #include "base/clock.h"
 
-#define QUICK_US 300u /* hardware that is this quick has its answers leave in fours */
+#define QUICK_US 300u /* hardware that is this quick has its answers leave in twos */
 
 struct job_list {
     struct hsm_sign_job *head, *tail;
@@ -112,7 +112,7 @@ is_for_main(const struct hsm_sign_job *job, ath_err err)
             (err == ATH_ERR_HSM_ERROR && job->fault.pin_in_doubt));
 }
 
-/* An answer behind which others come soon may wait for them. */
+/* An answer behind which others come soon may wait for the next. */
 static ath_err
 answer(const struct worker *worker, const struct hsm_sign_job *job, struct hsm_response *response,
        bool *ret_waits)
