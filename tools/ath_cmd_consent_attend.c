@@ -176,7 +176,8 @@ make_calls(struct attending *attending)
 
 /* ---- the terminal ---- */
 
-/* What cannot be shown whole for want of memory is not asked. */
+/* What cannot be shown whole for want of memory is not asked. A change of mode loses what was typed:
+ * it comes before the words, so that nothing is lost of what is typed for them. */
 static ath_err
 show(struct attending *attending)
 {
@@ -184,13 +185,13 @@ show(struct attending *attending)
     struct consent_moment now;
     ath_err err = out->err;
 
+    consent_tty_read_lines(consent_dialogue_wants_line(attending->dialogue));
     cmd_print_part(ath_buf_text(out));
     ath_buf_clear(out);
     if (consent_dialogue_takes_bell(attending->dialogue) && !attending->context->quiet)
         putchar('\a');
     fflush(stdout);
     consent_tty_drain();
-    consent_tty_read_lines(consent_dialogue_wants_line(attending->dialogue));
     if (consent_dialogue_takes_flush(attending->dialogue))
         consent_tty_flush();
     now = moment();

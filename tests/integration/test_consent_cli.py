@@ -218,6 +218,7 @@ class Answers(ConsentTest):
         terminal.press("r")
         terminal.wait("credential.issue, key alice")
         terminal.wait("numbers to forget")
+        self.assertFalse(terminal.reads_keys())  # what is typed from here on is kept
         terminal.press("1\n")
         terminal.wait("Forgotten.")
         self.assertEqual(self.athd.call("consent.list")["allowed"], [])
