@@ -8,6 +8,8 @@
 #define SLOTS_MAX 256u
 #define LIST_MAX 160u
 #define STEP_MS 100u
+#define READS 4
+#define READ_AGAIN_MS 10
 
 static const char doing_list[] = "list the tokens";
 
@@ -214,13 +216,28 @@ look_again(const struct pkcs11_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *r
     return module->f->C_GetTokenInfo(slot, ret_info);
 }
 
+/* That it is gone is believed at once. A token that is there and cannot be read may be one that
+ * another process of SoftHSM's (2.6) writes to at this moment, as each login does, in place. */
+static CK_RV
+look_patiently(const struct pkcs11_module *module, CK_SLOT_ID slot, CK_TOKEN_INFO *ret_info)
+{
+    const struct timespec pause = {.tv_nsec = READ_AGAIN_MS * 1000000L};
+    CK_RV rv = look_again(module, slot, ret_info);
+
+    for (unsigned reads = 1; rv == CKR_GENERAL_ERROR && reads < READS; reads++) {
+        (void)nanosleep(&pause, NULL);
+        rv = look_again(module, slot, ret_info);
+    }
+    return rv;
+}
+
 ath_err
 pkcs11_slot_check(const struct pkcs11_module *module, const struct pkcs11_place *place,
                   struct hsm_fault *fault, CK_TOKEN_INFO *ret_info)
 {
     CK_TOKEN_INFO info = {.flags = 0};
     struct pkcs11_uri name;
-    CK_RV rv = look_again(module, place->slot, &info);
+    CK_RV rv = look_patiently(module, place->slot, &info);
 
     if (rv == CKR_OK) {
         name = name_of(&info);

@@ -23,7 +23,8 @@ class Keys(TokenTest):
         return [text for text in objects if "athd audit" not in text]
 
     def make_outside(self, label, identifier, *more, kind="EC:prime256v1"):
-        """A key pair that pkcs11-tool made in the token."""
+        """A key pair that pkcs11-tool made in the token; not while athd looks for it (Token.tool)."""
+        self.athd.wait_for_hsm("locked", "ready")
         self.token.tool("--keypairgen", "--key-type", kind, "--label", label, "--id", identifier, *more)
 
     def import_key(self, path, name="agent", **more):
@@ -151,6 +152,15 @@ class Configuration(TokenTest):
         athd.wait_for_hsm("locked", "ready")
         self.create(athd)
         token.label = real
+
+    def test_token_that_cannot_be_read_for_a_moment_is_not_said_to_be_absent(self):
+        """SoftHSM's, while another process writes to it."""
+        token = self.new_token()
+        token.fault("C_GetTokenInfo times=2 return 5")
+        athd = self.new_athd(token)
+        athd.wait_for_hsm("locked", "ready")
+        self.assertGreater(token.calls("C_GetTokenInfo"), 2)
+        self.assertNotIn("state=absent", athd.read_log())
 
     def test_module_that_is_not_there_is_said(self):
         token = self.new_token(module="/nonexistent/module.so")

@@ -34,28 +34,46 @@ class Token:
         self.pin, self.so_pin = "pin-" + secrets.token_hex(8), "so-" + secrets.token_hex(8)
         os.mkdir(self.store, 0o700)
         os.mkdir(self.away, 0o700)
-        with open(self.conf, "w", encoding="utf-8") as file:
-            file.write(f"directories.tokendir = {self.store}\nobjectstore.backend = file\n"
-                       "log.level = ERROR\nslots.removable = true\n")
+        self.write_conf(self.conf, self.store)
         self.initialize(self.label, self.pin)
+
+    def write_conf(self, path, store):
+        with open(path, "w", encoding="utf-8") as file:
+            file.write(f"directories.tokendir = {store}\nobjectstore.backend = file\n"
+                       "log.level = ERROR\nslots.removable = true\n")
 
     @property
     def environment(self):
         """The second is for tpm2-pkcs11, which p11-kit's proxy starts too: it lays files wherever it may."""
         return {"SOFTHSM2_CONF": self.conf, "TPM2_PKCS11_STORE": self.dir}
 
-    def run(self, *arguments, **more):
-        return subprocess.run(arguments, env={**os.environ, **self.environment}, timeout=120, check=True,
-                              stdin=subprocess.DEVNULL, capture_output=True, text=True, **more).stdout
+    def run(self, *arguments, conf=None):
+        environment = {**os.environ, **self.environment, "SOFTHSM2_CONF": conf or self.conf}
+        return subprocess.run(arguments, env=environment, timeout=120, check=True, stdin=subprocess.DEVNULL,
+                              capture_output=True, text=True).stdout
 
     def initialize(self, label, pin):
-        self.run("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", self.so_pin,
-                 "--pin", pin)
+        """One more token; it comes whole, also for who is looking for it."""
+        with tempfile.TemporaryDirectory(dir=self.dir) as made:
+            conf, store = os.path.join(made, "conf"), os.path.join(made, "tokens")
+            os.mkdir(store, 0o700)
+            self.write_conf(conf, store)
+            self.run("softhsm2-util", "--init-token", "--free", "--label", label, "--so-pin", self.so_pin, "--pin", pin,
+                     conf=conf)
+            for name in os.listdir(store):
+                os.rename(os.path.join(store, name), os.path.join(self.store, name))
 
     def tool(self, *arguments, module=SOFTHSM, login=True):
-        """pkcs11-tool on the token, not through the fault module."""
-        return self.run("pkcs11-tool", "--module", module, "--token-label", self.label,
-                        *(["--login", "--pin", self.pin] if login else []), *arguments)
+        """pkcs11-tool on the token, not through the fault module. While another process writes to the token's file, as
+        each login of athd's does, SoftHSM takes it for none."""
+        deadline = time.monotonic() + 60
+        while True:
+            try:
+                return self.run("pkcs11-tool", "--module", module, "--token-label", self.label,
+                                *(["--login", "--pin", self.pin] if login else []), *arguments)
+            except subprocess.CalledProcessError as error:
+                if "No slot with token named" not in error.stderr or time.monotonic() > deadline:
+                    raise
 
     def uri(self, path="", query="", module=None):
         """Of this token. path: more attributes, as ";id=%01"; query: more, as "&pin-source=..."."""

@@ -259,6 +259,41 @@ test_check_asks_for_the_number_of_slots_where_tokens_can_be_taken_out(void **sta
     assert_int_equal(lists, 1);
 }
 
+static unsigned unreadable; /* times */
+static CK_RV unreadable_rv;
+
+static CK_RV
+unreadable_token_info(CK_SLOT_ID slot, CK_TOKEN_INFO *info)
+{
+    if (unreadable == 0)
+        return fixture_real->C_GetTokenInfo(slot, info);
+    unreadable--;
+    return unreadable_rv;
+}
+
+/* SoftHSM's, while another process writes to it. */
+static void
+test_token_that_cannot_be_read_for_a_moment_is_not_gone(void **state)
+{
+    struct fixture *fixture = *state;
+    CK_FUNCTION_LIST *fake = fixture_fake(fixture);
+    struct hsm_fault fault = {0};
+
+    fake->C_GetTokenInfo = unreadable_token_info;
+    unreadable_rv = CKR_GENERAL_ERROR;
+    unreadable = 2;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_OK);
+    assert_int_equal(unreadable, 0);
+    unreadable = 100;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(fault.native, CKR_GENERAL_ERROR);
+    assert_in_range(unreadable, 90, 98);
+    unreadable_rv = CKR_TOKEN_NOT_PRESENT;
+    unreadable = 1;
+    assert_int_equal(pkcs11_backend_ops.check(fixture->hsm, &fault), ATH_ERR_HSM_UNAVAILABLE);
+    assert_int_equal(unreadable, 0);
+}
+
 /* OpenSC goes on telling of a card that is gone, while its slot is empty. */
 static void
 test_token_of_an_empty_slot_is_gone(void **state)
@@ -364,6 +399,7 @@ main(void)
         WITH(fixture_setup_empty, test_open_works_once_the_token_is_there),
         WITH(fixture_setup_login, test_token_that_is_taken_out_is_missed_and_works_when_it_is_back),
         WITH(fixture_setup, test_another_token_in_the_same_slot_is_not_taken_for_ours),
+        WITH(fixture_setup, test_token_that_cannot_be_read_for_a_moment_is_not_gone),
         WITH(fixture_setup, test_check_asks_for_the_number_of_slots_where_tokens_can_be_taken_out),
         WITH(fixture_setup, test_token_of_an_empty_slot_is_gone),
         WITH(fixture_setup, test_counts_beyond_all_measure_are_refused),
