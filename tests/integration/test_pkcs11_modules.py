@@ -87,7 +87,7 @@ class Tpm2Token:
     def close(self):
         self.tpm.terminate()
         self.tpm.wait(60)
-        shutil.rmtree(self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
 
 
 class Tpm2Pkcs11(TokenTest):

@@ -190,6 +190,6 @@ class Reader:
     def close(self):
         self.remove()
         self.process.terminate()
-        self.process.wait(10)
+        self.process.wait(60)
         self.log.close()
-        shutil.rmtree(self.dir)
+        shutil.rmtree(self.dir, ignore_errors=True)
