@@ -74,12 +74,12 @@ hsm_unit_cancel(struct hsm_job *job, ath_err err, const struct why *why)
     if (job->done == NULL || job->deferred.waiting || job->is_noted)
         return;
     if (job->key_login != NULL)
-        hsm_key_login_leave(job);
+        hsm_key_login_leave(job, err);
     else if (!job->is_flying && !job->is_asking)
         hsm_queue_remove(&unit->queue, &job->item);
     hsm_pin_sign_end(job, err);
     hsm_job_fail_later(job, err, why);
-    hsm_login_note_leaver(unit);
+    hsm_login_note_leaver(unit, err);
 }
 
 struct failing {

@@ -35,11 +35,11 @@ refuse_all(struct hsm_key_login *login, const struct hsm_outcome *failure)
 }
 
 static void
-leave(struct hsm_key_login *login)
+leave(struct hsm_key_login *login, ath_err how)
 {
     if (!TAILQ_EMPTY(&login->waiting))
         return;
-    end_dialogue(login, ATH_ERR_CONSENT_TIMEOUT);
+    end_dialogue(login, how);
     if (login->stage == HSM_LOGIN_ASKING)
         login->stage = HSM_LOGIN_IDLE;
     login->is_abandoned = true;
@@ -47,12 +47,12 @@ leave(struct hsm_key_login *login)
 }
 
 void
-hsm_key_login_leave(struct hsm_job *job)
+hsm_key_login_leave(struct hsm_job *job, ath_err how)
 {
     struct hsm_key_login *login = job->key_login;
 
     key_login_take(job);
-    leave(login);
+    leave(login, how);
 }
 
 /* ---- asking ---- */

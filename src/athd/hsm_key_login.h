@@ -12,8 +12,8 @@
 /* A job that was popped and needs its key's PIN. False: it is there, go on. True: the job has been
  * taken, and comes back to the front of the queue when the PIN is there, or fails. */
 bool hsm_key_login_takes(struct hsm_unit *unit, struct hsm_job *job);
-/* A job that was taken is cancelled: the question goes if it was the last. */
-void hsm_key_login_leave(struct hsm_job *job);
+/* A job that was taken is cancelled: the question goes if it was the last. how: for its record. */
+void hsm_key_login_leave(struct hsm_job *job, ath_err how);
 /* How many of one caller's were taken and wait. */
 unsigned hsm_key_login_count_of(const struct hsm_unit *unit, uint64_t identity);
 /* `each` may end the job. */

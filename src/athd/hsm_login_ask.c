@@ -86,7 +86,7 @@ look_at(void *ctx, struct hsm_queue_item *item)
 }
 
 void
-hsm_login_note_leaver(struct hsm_unit *unit)
+hsm_login_note_leaver(struct hsm_unit *unit, ath_err how)
 {
     struct hsm_unit_login *login = &unit->login;
     struct asker asker = {.unit = unit, .tenant = login->asked};
@@ -97,7 +97,7 @@ hsm_login_note_leaver(struct hsm_unit *unit)
         hsm_queue_each(&unit->queue, look_at, &asker);
     if (login->asked != NULL ? asker.first != NULL : unit->queue.len > 0)
         return;
-    pin_dialogue_end(login->dialogue, ATH_ERR_CONSENT_TIMEOUT);
+    pin_dialogue_end(login->dialogue, how);
     login->dialogue = NULL;
     if (login->stage == HSM_LOGIN_ASKING)
         login->stage = HSM_LOGIN_IDLE;

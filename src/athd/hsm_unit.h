@@ -251,8 +251,8 @@ void hsm_login_refuse(struct hsm_unit *unit, struct hsm_outcome *failure);
 void hsm_login_start(struct hsm_unit *unit);
 /* A job came into the queue. */
 void hsm_login_note_waiter(struct hsm_unit *unit, struct hsm_job *job);
-/* A job left the queue: the question goes if it was the last. */
-void hsm_login_note_leaver(struct hsm_unit *unit);
+/* A job left the queue: the question goes if it was the last. how: for its record. */
+void hsm_login_note_leaver(struct hsm_unit *unit, ath_err how);
 /* The question is over: the deadlines of all who wait count again. */
 void hsm_login_let_go_on(struct hsm_unit *unit);
 

@@ -9,6 +9,7 @@
 #include "athd/method_consent.h"
 #include "athd/method_support.h"
 #include "athd/pin_offer.h"
+#include "athd/signing.h"
 
 /* ---- list, attend ---- */
 
@@ -83,6 +84,7 @@ freeze(struct request *request, struct consent_question *question)
     if (err == ATH_OK) {
         record_frozen(request, key);
         consent_end_frozen(consent, tenant, key);
+        signing_end_frozen(request->tenant);
     } else {
         request_fail(request, err, &why);
     }

@@ -9,6 +9,7 @@
 #include "athd/grant_table.h"
 #include "athd/method_support.h"
 #include "athd/policy_question.h"
+#include "athd/signing.h"
 #include "base/clock.h"
 
 /* ---- check ---- */
@@ -324,10 +325,12 @@ method_policy_freeze(struct request *request)
         err = why_set(&why, ATH_ERR_KEY_NOT_FOUND, "there is no key \"%s\"", key);
     if (err == ATH_OK)
         err = freeze_set(request->tenant->freeze, key, &why, on_frozen, request);
-    if (err == ATH_OK)
-        consent_end_frozen(request->athd->consent, request->tenant->uid, key);
-    if (err != ATH_OK)
+    if (err != ATH_OK) {
         request_fail(request, err, &why);
+        return;
+    }
+    consent_end_frozen(request->athd->consent, request->tenant->uid, key);
+    signing_end_frozen(request->tenant);
 }
 
 void

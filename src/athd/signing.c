@@ -209,13 +209,13 @@ on_refused(void *ctx)
 
 /* It ends later: at the loop's next turn, or when its record is there. */
 static void
-decide_again(struct signing *signing)
+decide_again(struct signing *signing, bool are_new)
 {
     struct why *why = &signing->outcome.why;
 
     if (signing->outcome.err != ATH_OK || signing->cancelled != ATH_OK)
         return;
-    signing->cancelled = policy_again_while_signing(signing->request, true, why);
+    signing->cancelled = policy_again_while_signing(signing->request, are_new, why);
     if (signing->cancelled != ATH_OK && signing->job != NULL)
         hsm_job_cancel(signing->job, signing->cancelled);
 }
@@ -226,7 +226,17 @@ signing_decide_again(struct athd *athd)
     struct signing *signing;
 
     LIST_FOREACH (signing, &athd->signings, entry)
-        decide_again(signing);
+        decide_again(signing, true);
+}
+
+void
+signing_end_frozen(const struct tenant *tenant)
+{
+    struct signing *signing;
+
+    LIST_FOREACH (signing, &tenant->athd->signings, entry)
+        if (signing->request->tenant == tenant && freeze_has(tenant->freeze, signing->key->name))
+            decide_again(signing, false);
 }
 
 /* ---- the beginning ---- */

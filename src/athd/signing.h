@@ -35,5 +35,8 @@ void signing_start(struct request *request, struct key *key, enum sign_purpose p
 /* The rules were read again: what they allow no more ends, whether it waits for a PIN, in the queue
  * or for its answer. */
 void signing_decide_again(struct athd *athd);
+/* Keys of the tenant's were frozen: what they were to sign ends likewise, and with it the question
+ * for a PIN that nothing else waits for. */
+void signing_end_frozen(const struct tenant *tenant);
 
 #endif

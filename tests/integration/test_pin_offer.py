@@ -77,9 +77,9 @@ class OfferTest(unittest.TestCase):
                     found.append(record)
         return found
 
-    def created(self, person, asker):
+    def created(self, person, asker, **more):
         """A key with the person's PIN."""
-        asker.ask("key.create", **CREATE)
+        asker.ask("key.create", **{**CREATE, **more})
         taker = person.take(person.event("asked")["id"])
         self.assertEqual(person.answer_to(taker)["result"], {})
         answer = asker.answer()
@@ -369,6 +369,55 @@ class System(OfferTest):
         self.assertEqual(person.calls.call("consent.list")["pins"], [])
         # its own process does not read just now; its connection is at its end
         self.assertTrue(self.is_cut_off(taker))
+
+    def test_frozen_keys_end_the_questions_for_their_pins_taken_or_not(self):
+        person, asker = self.person(), self.asker()
+        for name in ("agent", "other"):
+            self.created(person, asker, name=name)
+        self.forget()
+        person.again()
+        person.answers("sleep 600 & wait")
+        answered, told = len(self.records("pin_answered")), person.told().count("GETPIN")
+        mine, others = {}, {}
+        for name, question in (("agent", mine), ("other", others)):
+            question["asker"] = self.asker()
+            question["asker"].ask("attestation.create", **{**SIGN, "key": name})
+            question["id"] = person.event("asked", key=name)["id"]
+        self.asker(BOB).call("policy.freeze", all=True)
+        self.assertEqual([pin["key"] for pin in person.calls.call("consent.list")["pins"]], ["agent", "other"])
+        person.calls.call("policy.freeze", key="agent")
+        self.is_frozen(mine, person)
+        self.assertEqual([pin["id"] for pin in person.calls.call("consent.list")["pins"]], [others["id"]])
+        taker = person.take(others["id"])
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        wait_for(lambda: person.told().count("GETPIN") > told)
+        person.calls.call("policy.freeze", all=True)
+        self.is_frozen(others, person)
+        self.assertEqual(person.calls.call("consent.list")["pins"], [])
+        self.assertTrue(self.is_cut_off(taker))
+        wait_for(lambda: len(self.records("pin_answered")) == answered + 2)
+        self.assertEqual([record["denial_reason"] for record in self.records("pin_answered")[answered:]],
+                         ["POLICY_DENIED"] * 2)
+
+    def test_no_that_freezes_ends_the_question_for_the_keys_pin_too(self):
+        person, asker = self.person(), self.asker()
+        self.created(person, asker, confirm="always")
+        self.forget()
+        person.again()
+        question = {"asker": self.asker()}
+        question["asker"].ask("attestation.create", **SIGN)
+        person.calls.call("consent.answer", id=person.event("asked")["id"], approve=True)
+        question["id"] = person.event("asked", pin=True)["id"]
+        second = self.asker()
+        second.ask("attestation.create", **{**SIGN, "audience": "https://other.example"})
+        person.calls.call("consent.answer", id=person.event("asked")["id"], approve=False, freeze=True)
+        self.assertEqual(reason(second.answer()), "USER_DENIED")
+        self.is_frozen(question, person)
+
+    def is_frozen(self, question, person):
+        answer = question["asker"].answer()
+        self.assertEqual((reason(answer), answer["error"]["data"]["rule"]), ("POLICY_DENIED", "frozen"))
+        person.event("gone", pin=True, id=question["id"])
 
     @staticmethod
     def is_cut_off(taker):

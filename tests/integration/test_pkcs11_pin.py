@@ -8,7 +8,7 @@ import time
 import unittest
 
 from peer.agent import Failed
-from peer.pin_case import SIGN, PinCase, QuestionTests
+from peer.pin_case import SIGN, PinCase, QuestionTests, requests_come
 from peer.pinentry import CANCELLED, DIES, GOOD, HANGS, WRONG
 from peer.token import FAULT
 from peer.token_case import AGENT_ID, TokenTest, verified
@@ -187,6 +187,24 @@ class ByPrompter(QuestionTests, PinTest):
         wait_for(lambda: self.athd.hsm().get("queued", 1) <= 1)
         go()
         verified(second.line()["result"]["jwt"], self.info["public_pem"])
+        self.assertEqual(self.counts(), (1, [OK]))
+
+    def test_question_lasts_while_a_key_that_is_not_frozen_waits(self):
+        self.start()
+        other = self.create(self.athd, name="other")
+        self.again()
+        self.asked, self.tried = self.athd.pins_asked(), len(self.token.logins())
+        go = self.athd.answers_pin_after_go(GOOD)
+        with Wire(self.athd.socket) as first, Wire(self.athd.socket) as second:
+            there = requests_come(self.athd, 2)
+            first.send(request(1, "attestation.create", **SIGN))
+            second.send(request(1, "attestation.create", **{**SIGN, "key": "other"}))
+            there()
+            wait_for(lambda: self.counts()[0] == 1)
+            self.athd.call("policy.freeze", key="agent")
+            self.assertEqual(first.line()["error"]["data"]["rule"], "frozen")
+            go()
+            verified(second.line()["result"]["jwt"], other["public_pem"])
         self.assertEqual(self.counts(), (1, [OK]))
 
     def test_keys_elsewhere_wait_for_no_pin(self):

@@ -90,6 +90,27 @@ class QuestionTests(PinCase):
         self.assertEqual(self.count(), 2)
         wait_for(lambda: self.tries() == [True])
 
+    def test_frozen_key_takes_the_question_along(self):
+        self.start()
+        self.athd.answers_pin(HANGS)
+        with Wire(self.athd.socket) as first, Wire(self.athd.socket) as second:
+            there = requests_come(self.athd, 2)
+            for wire in (first, second):
+                wire.send(request(1, "attestation.create", **SIGN))
+            there()
+            wait_for(lambda: self.count() == 1)
+            self.athd.call("policy.freeze", key="agent")
+            for wire in (first, second):
+                error = wire.line()["error"]
+                self.assertEqual((error["data"]["reason"], error["data"]["rule"]), ("POLICY_DENIED", "frozen"))
+                self.assertIn("ath unfreeze agent", error["message"])
+        self.prompters_end()
+        self.assertEqual(self.tries(), [])
+        self.athd.call("policy.unfreeze", key="agent")
+        self.athd.answers_pin(GOOD)
+        self.assertIsNone(self.reason())
+        self.assertEqual(self.count(), 2)
+
     def test_time_is_up(self):
         self.start(config={"consent_timeout": 1})
         self.athd.answers_pin(HANGS)
