@@ -215,16 +215,20 @@ class Audit(unittest.TestCase):
         connections = [Connection(self.athd.socket) for _ in range(50)]
         for connection in connections:
             self.addCleanup(connection.close)
-            connection.socket.sendall(b"".join(
-                b'{"jsonrpc":"2.0","id":%d,"method":"audit.query","params":{"event":"nothing"}}\n' % number
-                for number in range(10)))
-        began = time.monotonic()
-        self.sign(5)
-        while_asked = time.monotonic() - began
-        for connection in connections:
-            for _ in range(10):
-                self.assertEqual(json.loads(connection.lines.readline())["result"], {"records": []})
-        self.assertLess(2 * while_asked, time.monotonic() - began)
+        shares = []  # of the time of 500 queries, what five signatures take among them; more where this process stalls
+        while not shares or min(shares) > 0.5:
+            self.assertLess(len(shares), 5, shares)
+            for connection in connections:
+                connection.socket.sendall(b"".join(
+                    b'{"jsonrpc":"2.0","id":%d,"method":"audit.query","params":{"event":"nothing"}}\n' % number
+                    for number in range(10)))
+            began = time.monotonic()
+            self.sign(5)
+            while_asked = time.monotonic() - began
+            for connection in connections:
+                for _ in range(10):
+                    self.assertEqual(json.loads(connection.lines.readline())["result"], {"records": []})
+            shares.append(while_asked / (time.monotonic() - began))
         if not SANITIZED:
             self.assertLess(most_memory() - before, 16 * 1024)  # 64 MiB, were all of them begun
 
