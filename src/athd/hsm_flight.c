@@ -284,8 +284,8 @@ fill_outcome(const struct hsm_job *job, const struct hsm_response *response,
         outcome->tries_left = response->tries_left;
     if (response->err != ATH_OK && job->failed.err != ATH_OK && !job->deferred.waiting)
         *outcome = job->failed; /* the key could not be opened: say that */
-    if (job->is_timed_out && outcome->err != ATH_OK && outcome->err != ATH_ERR_PIN_INCORRECT)
-        *outcome = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
+    if (job->over != ATH_OK && outcome->err != ATH_OK && outcome->err != ATH_ERR_PIN_INCORRECT)
+        *outcome = (struct hsm_outcome){.err = job->over};
 }
 
 static void
@@ -335,8 +335,7 @@ hsm_unit_take_response(struct hsm_unit *unit, struct hsm_job *job,
     struct hsm_outcome outcome;
 
     move_up(job);
-    land(unit, job,
-         job->is_timed_out && response->err != ATH_OK ? ATH_ERR_CONSENT_TIMEOUT : response->err);
+    land(unit, job, job->over != ATH_OK && response->err != ATH_OK ? job->over : response->err);
     tell_begun(unit);
     measure(unit, response);
     fill_outcome(job, response, &outcome);

@@ -27,8 +27,6 @@ hsm_job_complete(struct hsm_job *job, struct hsm_outcome *outcome)
     hsm_done_fn *done = job->done;
     uint64_t now_us = clock_monotonic_us();
 
-    if (job->unit->athd->ending && outcome->err == ATH_ERR_CONSENT_TIMEOUT)
-        outcome->err = ATH_ERR_HSM_UNAVAILABLE; /* a prompter was taken away before its time */
     outcome->queue_us = (uint32_t)((job->sent_us == 0 ? now_us : job->sent_us) - job->queued_us);
     job->done = NULL;
     if (done != NULL)

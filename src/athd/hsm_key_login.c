@@ -94,7 +94,7 @@ on_dialogue_failed(void *ctx, ath_err err)
     struct hsm_outcome failure = {.err = err};
 
     if (login->stage == HSM_LOGIN_TRYING)
-        login->is_timed_out = true; /* the helper has lost its prompter and answers */
+        login->over = err; /* the helper has lost its prompter and answers */
     else
         refuse_all(login, &failure);
 }
@@ -107,7 +107,8 @@ start(struct hsm_key_login *login)
     struct hsm_outcome failure = {.err = ATH_ERR_NOMEM};
     struct hsm_job *job, *first = TAILQ_FIRST(&login->waiting);
 
-    login->is_abandoned = login->is_timed_out = false;
+    login->is_abandoned = false;
+    login->over = ATH_OK;
     login->asked_by = first->item.identity;
     login->limit_ms =
         clock_monotonic_ms() + (uint64_t)unit->athd->config->consent_timeout_s * 1000 + GRACE_MS;
@@ -141,7 +142,8 @@ is_throttled(const struct hsm_key_login *login, struct hsm_outcome *ret_failure)
 static bool
 is_ending(const struct hsm_key_login *login)
 {
-    return login->stage == HSM_LOGIN_NOTING || login->is_timed_out || TAILQ_EMPTY(&login->waiting);
+    return login->stage == HSM_LOGIN_NOTING || login->over != ATH_OK ||
+           TAILQ_EMPTY(&login->waiting);
 }
 
 static unsigned
@@ -319,7 +321,7 @@ take_failure(struct hsm_key_login *login, const struct hsm_response *response)
 {
     struct hsm_outcome failure;
 
-    hsm_login_fill_failure(response, login->is_timed_out, &failure);
+    hsm_login_fill_failure(response, login->over, &failure);
     if (response->err == ATH_ERR_PIN_INCORRECT) {
         note_wrong(login, &failure);
     } else if (login->is_abandoned && !TAILQ_EMPTY(&login->waiting)) {
@@ -335,8 +337,8 @@ hsm_key_login_take_response(struct hsm_unit *unit, const struct hsm_response *re
 {
     struct hsm_key_login *login = find_trying(unit, response->id);
 
-    end_dialogue(login, login->is_timed_out && response->err != ATH_OK ? ATH_ERR_CONSENT_TIMEOUT
-                                                                       : response->err);
+    end_dialogue(login,
+                 login->over != ATH_OK && response->err != ATH_OK ? login->over : response->err);
     if (response->err == ATH_OK || response->err == ATH_ERR_PIN_INCORRECT ||
         response->err == ATH_ERR_PIN_LOCKED)
         hsm_record_login(unit, login->key_name, response->err, response->tries_left);
@@ -464,7 +466,7 @@ hsm_key_login_close(struct hsm_unit *unit)
     struct hsm_key_login *login;
 
     TAILQ_FOREACH (login, &unit->key_logins, of_unit)
-        end_dialogue(login, ATH_ERR_CONSENT_TIMEOUT);
+        end_dialogue(login, ATH_ERR_HSM_UNAVAILABLE);
 }
 
 void

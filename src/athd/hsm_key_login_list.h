@@ -20,8 +20,8 @@ struct hsm_key_login {
     struct pin_dialogue *dialogue;
     bool is_in;
     bool is_abandoned; /* nobody waits for what was asked any more */
-    bool is_timed_out;
-    uint64_t since_ms;          /* logged in */
+    ath_err over;      /* why the question ended before its answer; ATH_OK: it did not */
+    uint64_t since_ms; /* logged in */
     struct hsm_outcome failure; /* NOTING: what all are told */
 };
 

@@ -227,7 +227,7 @@ fill_failure(const struct hsm_unit *unit, const struct hsm_response *response,
 {
     const struct hsm_unit_login *login = &unit->login;
 
-    hsm_login_fill_failure(response, login->is_timed_out, failure);
+    hsm_login_fill_failure(response, login->over, failure);
     failure->err = reason_of(failure->err);
     if (login->skips_source && failure->err == ATH_ERR_NO_PROMPTER)
         hsm_login_refuse_last_try(unit, failure);
@@ -304,6 +304,6 @@ hsm_login_hangs(const struct hsm_unit *unit, uint64_t now_ms)
 void
 hsm_login_close(struct hsm_unit *unit)
 {
-    end_dialogue(&unit->login, ATH_ERR_CONSENT_TIMEOUT);
+    end_dialogue(&unit->login, ATH_ERR_HSM_UNAVAILABLE);
     uv_close((uv_handle_t *)&unit->logout, NULL);
 }

@@ -167,7 +167,7 @@ on_dialogue_failed(void *ctx, ath_err err)
     struct hsm_outcome failure = {.err = err};
 
     if (login->stage == HSM_LOGIN_TRYING) {
-        login->is_timed_out = true; /* the helper has lost its prompter and answers */
+        login->over = err; /* the helper has lost its prompter and answers */
         return;
     }
     if (err == ATH_ERR_NO_PROMPTER && login->skips_source)
@@ -245,7 +245,8 @@ hsm_login_start(struct hsm_unit *unit)
     login->asked = NULL;
     if (login->from == HSM_PIN_SOURCE && !takes_try(unit))
         return;
-    login->is_abandoned = login->is_timed_out = false;
+    login->is_abandoned = false;
+    login->over = ATH_OK;
     login->limit_ms = now_ms + (login->from == HSM_PIN_SOURCE ? LOGIN_MS : person_ms);
     login->id = hsm_unit_next_id(unit);
     hsm_login_let_go_on(unit); /* a question before was for naught */

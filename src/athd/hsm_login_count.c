@@ -70,7 +70,7 @@ hsm_login_refuse_last_try(const struct hsm_unit *unit, struct hsm_outcome *failu
 }
 
 void
-hsm_login_fill_failure(const struct hsm_response *response, bool is_timed_out,
+hsm_login_fill_failure(const struct hsm_response *response, ath_err over,
                        struct hsm_outcome *ret_failure)
 {
     *ret_failure = (struct hsm_outcome){
@@ -78,8 +78,8 @@ hsm_login_fill_failure(const struct hsm_response *response, bool is_timed_out,
     if (response->sentence.len > 0)
         why_set(&ret_failure->why, response->err, "%.*s", (int)response->sentence.len,
                 (const char *)response->sentence.data);
-    if (is_timed_out && response->err != ATH_ERR_PIN_INCORRECT)
-        *ret_failure = (struct hsm_outcome){.err = ATH_ERR_CONSENT_TIMEOUT};
+    if (over != ATH_OK && response->err != ATH_ERR_PIN_INCORRECT)
+        *ret_failure = (struct hsm_outcome){.err = over};
 }
 
 /* ---- time ---- */

@@ -81,7 +81,7 @@ on_dialogue_failed(void *ctx, ath_err err)
 {
     struct hsm_job *job = ctx;
 
-    job->is_timed_out = err == ATH_ERR_CONSENT_TIMEOUT;
+    job->over = err;
     if (job->is_flying)
         return; /* the helper has lost its prompter and answers */
     hsm_pin_sign_end(job, err);
@@ -159,7 +159,7 @@ hsm_pin_sign_start(struct hsm_unit *unit, struct hsm_job *job)
         hsm_job_fail_with(job, &failure);
         return;
     }
-    job->is_timed_out = false;
+    job->over = ATH_OK;
     job->pin_from = choose_source(&unit->login, job);
     if (job->pin_from == HSM_PIN_PROMPTER && has_questions_enough(unit, job)) {
         hsm_pin_question_refuse(job);

@@ -63,7 +63,7 @@ struct hsm_job {
     bool waits_person; /* its deadlines stand still */
     bool is_noted;     /* its outcome waits until it is on disk that the PIN was wrong */
     bool is_asking;    /* its own prompter is not up yet; in unit->asking */
-    bool is_timed_out; /* its own prompter's time was up */
+    ath_err over;      /* why its own question ended before its answer; ATH_OK: it did not */
     enum hsm_pin_from pin_from;
     struct pin_dialogue *dialogue; /* its own; NULL: none */
     struct hsm_outcome failed;     /* err: its key could not be opened, or what run_failed tells */
@@ -99,7 +99,7 @@ struct hsm_unit_login {
     enum hsm_pin_from from;
     bool skips_source; /* one try is left: a person has to enter the PIN */
     bool is_abandoned; /* nobody waits for it any more */
-    bool is_timed_out;
+    ath_err over;      /* why the question ended before its answer; ATH_OK: it did not */
     uint64_t limit_ms; /* the helper hangs when it has not answered by then */
     struct pin_dialogue *dialogue;
     const struct tenant *asked;      /* of a machine's: whose person; NULL: the only one there is */
@@ -270,9 +270,9 @@ bool hsm_login_is_refused(struct hsm_unit *unit, struct hsm_outcome *ret_failure
 void hsm_login_log_noted(const struct hsm_unit *unit, ath_err err, const struct why *why);
 /* The pin-source is spared because one try is left, and nobody can be asked: *failure says so. */
 void hsm_login_refuse_last_try(const struct hsm_unit *unit, struct hsm_outcome *failure);
-/* What the helper says of a login, to a token or key, that failed. is_timed_out: the question was
- * over before; that is said then, unless the PIN was wrong. */
-void hsm_login_fill_failure(const struct hsm_response *response, bool is_timed_out,
+/* What the helper says of a login, to a token or key, that failed. over: why the question
+ * ended before; that is said then, unless the PIN was wrong. ATH_OK: it did not. */
+void hsm_login_fill_failure(const struct hsm_response *response, ath_err over,
                             struct hsm_outcome *ret_failure);
 /* How long a login to the token or a key, made at since_ms (clock_boot_ms), is good for;
  * UINT64_MAX: without end. */

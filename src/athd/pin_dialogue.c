@@ -110,7 +110,7 @@ on_timeout(uv_timer_t *timer)
 static void
 on_closed(void *ctx)
 {
-    pin_dialogue_fail(ctx, ATH_ERR_CONSENT_TIMEOUT);
+    pin_dialogue_fail(ctx, ATH_ERR_HSM_UNAVAILABLE);
 }
 
 uint32_t

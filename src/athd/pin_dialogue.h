@@ -43,8 +43,8 @@ struct pin_dialogue_events {
     /* A prompter is there. May come from inside pin_dialogue_start. */
     void (*on_shown)(void *ctx, const struct pin_shown *shown);
     /* ATH_ERR_NO_PROMPTER, ATH_ERR_NOMEM: there is none. ATH_ERR_USER_DENIED: the user said no.
-     * ATH_ERR_CONSENT_TIMEOUT: its time is up, shown or not. Once, from the loop; pin_dialogue_end
-     * is still to be called. */
+     * ATH_ERR_CONSENT_TIMEOUT: its time is up, ATH_ERR_HSM_UNAVAILABLE: athd ends; shown or not.
+     * Once, from the loop; pin_dialogue_end is still to be called. */
     void (*on_failed)(void *ctx, ath_err err);
     void *ctx;
 };

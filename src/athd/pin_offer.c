@@ -40,7 +40,7 @@ pin_offer_place(struct pin_dialogue *dialogue)
     if (dialogue->is_shown || dialogue->is_over)
         return;
     if (consent->is_closing) {
-        pin_dialogue_fail(dialogue, ATH_ERR_CONSENT_TIMEOUT);
+        pin_dialogue_fail(dialogue, ATH_ERR_HSM_UNAVAILABLE);
     } else if (is_attended && !dialogue->is_offered) {
         offer(dialogue);
     } else if (!is_attended && !consent_has_prompter(consent)) {
@@ -69,7 +69,7 @@ pin_offers_close(struct consent *consent)
 
     for (dialogue = TAILQ_FIRST(&consent->pins); dialogue != NULL; dialogue = next) {
         next = TAILQ_NEXT(dialogue, entry);
-        pin_dialogue_fail(dialogue, ATH_ERR_CONSENT_TIMEOUT);
+        pin_dialogue_fail(dialogue, ATH_ERR_HSM_UNAVAILABLE);
     }
 }
 

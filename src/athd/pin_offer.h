@@ -19,7 +19,7 @@ bool pin_offer_is_attended(const struct consent *consent, const struct tenant *t
                            const struct caller *caller);
 /* Those who attend have changed. */
 void pin_offers_look(struct consent *consent);
-/* athd ends: all that is not shown is over. */
+/* athd ends: all of it is over, shown or not (ATH_ERR_HSM_UNAVAILABLE). */
 void pin_offers_close(struct consent *consent);
 
 /* One of the tenant's that they may see, taken or not; NULL: there is none (any more). */

@@ -419,6 +419,22 @@ class System(OfferTest):
         self.assertEqual((reason(answer), answer["error"]["data"]["rule"]), ("POLICY_DENIED", "frozen"))
         person.event("gone", pin=True, id=question["id"])
 
+    def test_athd_ends_while_a_pin_is_offered_or_entered(self):
+        person, askers = self.person(), [self.asker(), self.asker()]
+        person.answers("sleep 600 & wait")
+        ids = [self.asked_anew(person, asker, f"agent-{number}") for number, asker in enumerate(askers)]
+        taker = person.take(ids[1])
+        self.assertEqual(person.answer_to(taker)["result"], {})
+        wait_for(lambda: "GETPIN" in person.told())
+        self.assertEqual(self.athd.stop(), 0, self.athd.read_log())
+        for asker in askers:
+            error = asker.answer()["error"]
+            self.assertEqual((error["data"]["reason"], error["message"]),
+                             ("HSM_UNAVAILABLE", "athd is stopping; ask again when it runs"))
+        self.assertEqual({record["question"]: record["denial_reason"] for record in self.records("pin_answered")},
+                         dict.fromkeys(ids, "HSM_UNAVAILABLE"))
+        self.assertTrue(self.is_cut_off(taker))
+
     @staticmethod
     def is_cut_off(taker):
         """By whether a copy of its standard input is at its end."""

@@ -1,4 +1,6 @@
 """What holds of PINs whatever has them: the tests of keys in a TPM and those of tokens share it."""
+import json
+import os
 import threading
 import time
 
@@ -130,3 +132,6 @@ class QuestionTests(PinCase):
             self.assertEqual((error["data"]["reason"], error["message"]),
                              ("HSM_UNAVAILABLE", "athd is stopping; ask again when it runs"))
         self.prompters_end()
+        with open(os.path.join(self.athd.state, "audit", "00000001.jsonl"), encoding="utf-8") as file:
+            records = [record for record in map(json.loads, file) if record["event"] == "pin_answered"]
+        self.assertEqual(records[-1]["denial_reason"], "HSM_UNAVAILABLE")

@@ -99,7 +99,7 @@ test_time_that_a_person_takes_is_nobodys_deadline(void **state)
     assert_int_equal(token_results[0].done, 0);
     consent_close(token_fixture.athd.consent); /* athd ends: the question is taken back */
     fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
     token_end();
 }
 

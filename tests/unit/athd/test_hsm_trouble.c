@@ -393,7 +393,7 @@ test_nobody_is_asked_for_a_pin_when_athd_ends(void **state)
     consent_close(token_fixture.athd.consent);
     token_sign(0, "a", false); /* as the last checkpoint */
     fixture_run_until(&token_fixture, &token_completions, 1);
-    assert_int_equal(token_results[0].err, ATH_ERR_CONSENT_TIMEOUT);
+    assert_int_equal(token_results[0].err, ATH_ERR_HSM_UNAVAILABLE);
     assert_int_equal(token_count("prompter", "START"), 0);
     token_end();
 }
