@@ -14,6 +14,7 @@ from peer.agent import Athd
 from peer.asker import Asker
 from peer.pin_taker import Person
 from peer.token import SOFTHSM, Token
+from peer.token_case import verified
 from peer.wire import Wire, apart, children, is_running, name_of, process, reason, request, wait_for
 from test_cli import ATH
 from test_consent_cli import SETTLE, Terminal
@@ -28,7 +29,7 @@ CREATE = {"name": "agent", "role": "client", "agent_id": AGENT_ID, "pin": True}
 
 class OfferTest(unittest.TestCase):
     system = True
-    timeout = 60
+    timeout = 600  # no question's time is up on a busy machine
 
     def setUp(self):
         self.athd = self.new_athd()
@@ -568,11 +569,97 @@ class MachinesToken(TokenTest):
 
 
 @unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
+class EachTime(TokenTest):
+    """A key that wants its PIN for each signature (CKA_ALWAYS_AUTHENTICATE), after the token's own was entered."""
+
+    def settings(self):
+        """Who may import keys of a machine's token the machine's rules say."""
+        with open(os.path.join(self.athd.dir, "policy.json"), "w", encoding="utf-8") as file:
+            json.dump({"rules": [{"name": "all", "who": {"uid": "*"}, "may": ["*"]}]}, file)
+        return super().settings()
+
+    def setUp(self):
+        super().setUp()
+        self.token.tool("--keypairgen", "--key-type", "EC:prime256v1", "--label", "careful", "--id", "09",
+                        "--always-auth", "--sensitive")
+        self.alice, self.hers = self.person(pin=self.token.pin), self.asker()
+        self.hers.ask("key.import", name="agent", role="client", agent_id=AGENT_ID, hsm="card",
+                      pkcs11_uri=f"pkcs11:token={self.token.label.replace(' ', '%20')};id=%09")
+        self.enters(self.asked())
+        self.info = self.hers.answer()["result"]
+        self.assertIs(self.info["hardware"]["always_authenticate"], True)
+
+    def asked(self):
+        return self.alice.event("asked", pin=True)["id"]
+
+    def enters(self, number):
+        self.assertEqual(self.alice.answer_to(self.alice.take(number))["result"], {})
+
+    def signed(self):
+        """What became of a signature, when the PIN has been entered."""
+        self.hers.ask("attestation.create", **SIGN)
+        self.enters(self.asked())
+        return self.hers.answer()
+
+    def test_the_pinentry_of_the_uid_is_asked_each_time(self):
+        bob = self.person(BOB, pin="wrong")
+        before = self.alice.told().count("GETPIN")
+        for turn in range(1, 4):
+            verified(self.signed()["result"]["jwt"], self.info["public_pem"])
+            self.assertEqual(self.alice.told().count("GETPIN"), before + turn)
+        self.assertEqual((bob.told(), bob.wire.has_answer()), ("", False))
+        wait_for(lambda: [record["entered"] for record in self.records("pin_answered")] == [True] * 4)
+
+    def test_wrong_pin_a_no_and_nobody_there_are_no_signature(self):
+        self.alice.knows("wrong-one")
+        self.assertEqual(reason(self.signed()), "PIN_INCORRECT")
+        self.hers.ask("attestation.create", **SIGN)
+        self.alice.calls.call("consent.answer", id=self.asked(), approve=False)
+        self.assertEqual(reason(self.hers.answer()), "USER_DENIED")
+        self.hers.ask("attestation.create", **SIGN)
+        self.asked()
+        self.alice.leave()
+        self.assertEqual(reason(self.hers.answer()), "NO_PROMPTER")
+        self.hers.ask("attestation.create", **SIGN)
+        answer = self.hers.answer()
+        self.assertEqual(reason(answer), "NO_PROMPTER")
+        self.assertIn("ath consent", answer["error"]["message"])
+        wait_for(lambda: [record["success"] for record in self.records("login")] == [True, False])
+
+    def test_each_signature_has_a_question_of_its_own(self):
+        askers = [self.hers, self.asker()]
+        ids = []
+        for asker in askers:
+            asker.ask("attestation.create", **SIGN)
+            ids.append(self.asked())
+        self.assertEqual(len(set(ids)), 2)
+        self.enters(ids[1])
+        verified(askers[1].answer()["result"]["jwt"], self.info["public_pem"])
+        self.assertEqual([pin["id"] for pin in self.alice.calls.call("consent.list")["pins"]], [ids[0]])
+        self.assertFalse(askers[0].has_answer())
+        self.enters(ids[0])
+        verified(askers[0].answer()["result"]["jwt"], self.info["public_pem"])
+
+    def test_a_frozen_key_ends_the_question_taken_or_not(self):
+        self.alice.answers("sleep 600 & wait")
+        askers = [self.hers, self.asker()]
+        ids = []
+        for asker in askers:
+            asker.ask("attestation.create", **SIGN)
+            ids.append(self.asked())
+        self.enters(ids[0])
+        self.alice.calls.call("policy.freeze", key="agent")
+        for asker in askers:
+            self.assertEqual(asker.answer()["error"]["data"]["rule"], "frozen")
+        self.assertEqual({self.alice.event("gone", pin=True)["id"] for _ in ids}, set(ids))
+        self.assertEqual(self.alice.calls.call("consent.list")["pins"], [])
+
+
+@unittest.skipUnless(os.geteuid() == 0, "only root can be several people")
 class SharedToken(TokenTest):
     """A token whose PIN several people know."""
 
     pin_users = [ALICE, BOB]
-    timeout = 600
 
     def setUp(self):
         super().setUp()
