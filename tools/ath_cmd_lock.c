@@ -27,11 +27,13 @@ const struct cmd cmd_lock_group[] = {
      .summary = "Let athd sign and change nothing until you unlock it",
      .options = no_options,
      .show_with = show_lock,
-     .about = "You are asked for a passphrase of your choice, twice, by the prompter. What waits "
-              "for\n"
-              "hardware or an answer ends, tokens are logged out. It holds across restarts and\n"
-              "crashes. Whoever forgets the passphrase removes lock.json from the state directory\n"
-              "and starts athd again.",
+     .about =
+         "You are asked for a passphrase of your choice, twice, by the prompter. What waits "
+         "for\n"
+         "hardware or an answer ends, tokens are logged out. It holds across restarts and\n"
+         "crashes. Whoever forgets the passphrase removes lock.json from the state directory\n"
+         "and starts athd again. An athd for the whole machine (--system) has no prompter and\n"
+         "locks nothing; `ath freeze --all` is what it has.",
      .examples = "  ath lock\n"},
     {.noun = "unlock",
      .method = "agent.unlock",

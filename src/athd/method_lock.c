@@ -99,8 +99,23 @@ on_cancel(struct request *request, ath_err err)
     request_fail(end(request->stage), err, NULL);
 }
 
-static const char no_prompter[] =
-    "the system's athd has no prompter of yours, and asks nobody for a passphrase";
+/* athd reads the passphrase itself: it is asked at a prompter of athd's own or not at all. */
+static ath_err
+refuse_system(const struct request *request, bool is_new, struct why *why)
+{
+    static const char sentence[] = "an athd for the whole machine (--system) asks nobody for a "
+                                   "passphrase";
+
+    if (is_new)
+        return why_set(why, ATH_ERR_NO_PROMPTER,
+                       "%s: nothing has been locked. `ath freeze --all` lets your keys sign "
+                       "nothing until `ath unfreeze --all`",
+                       sentence);
+    return why_set(why, ATH_ERR_NO_PROMPTER,
+                   "%s: whoever runs it ends this lock by removing users/%lu/lock.json from its "
+                   "state directory and starting it again",
+                   sentence, (unsigned long)request->tenant->uid);
+}
 
 /* With ATH_OK the request waits for the person. */
 static ath_err
@@ -125,10 +140,8 @@ ask(struct request *request, const char *title, const struct passphrase_words *w
     err = passphrase_question_ask(request->athd, &text.text, words, done, locking,
                                   &locking->question);
     if (err != ATH_OK) {
-        if (err == ATH_ERR_NO_PROMPTER && request->athd->config->is_system)
-            why_set(why, err, no_prompter);
         end(locking);
-        return err;
+        return err == ATH_ERR_NO_PROMPTER ? refuse_system(request, words->new_max > 0, why) : err;
     }
     request->stage = locking;
     request->cancel = on_cancel;

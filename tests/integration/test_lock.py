@@ -323,6 +323,52 @@ class Tokens(TokenTest):
         wait_for(lambda: not any(is_running(pid) for pid in asking))
 
 
+class System(LockTest):
+    """An athd for the whole machine asks nobody for a passphrase; it says what else there is."""
+
+    def as_system(self):
+        self.athd.arguments.append("--system")
+        self.athd.start()
+
+    def run_ath(self, *words):
+        return subprocess.run([ATH, *words], env={**os.environ, "ATH_AUTH_SOCK": self.athd.socket}, check=False,
+                              stdin=subprocess.DEVNULL, capture_output=True, text=True, timeout=120)
+
+    def test_it_cannot_be_locked_by_a_passphrase_and_says_what_stops_keys(self):
+        self.as_system()
+        self.athd.call("key.create", name="agent", role="client", agent_id=AGENT_ID)
+        run = self.run_ath("lock")
+        self.assertNotEqual(run.returncode, 0)
+        for told in (run.stderr, self.refused("NO_PROMPTER", "agent.lock").message):
+            self.assertIn("nothing has been locked", told)
+            self.assertIn("`ath freeze --all`", told)
+        self.is_open()
+        self.assertEqual(self.athd.prompters(), [])
+        self.assertEqual(self.run_ath("freeze", "--all").returncode, 0)
+        self.refused("POLICY_DENIED", "attestation.create", **SIGN)
+
+    def test_a_passphrases_lock_that_it_was_given_stays_and_says_what_ends_it(self):
+        self.start()
+        self.athd.call("agent.lock")
+        self.assertEqual(self.athd.stop(), 0)
+        own = os.path.join("users", str(os.getuid()), "lock.json")
+        os.makedirs(os.path.join(self.athd.state, os.path.dirname(own)), 0o700)
+        os.rename(os.path.join(self.athd.state, "lock.json"), os.path.join(self.athd.state, own))
+        asked = len(self.athd.prompters())
+        self.as_system()
+        run = self.run_ath("unlock")
+        self.assertNotEqual(run.returncode, 0)
+        for told in (run.stderr, self.refused("NO_PROMPTER", "agent.unlock").message):
+            self.assertIn(f"removing {own} from its state directory", told)
+        self.assertEqual(self.status()["lock"]["by"], ["passphrase"])
+        self.assertEqual(len(self.athd.prompters()), asked)
+        self.assertEqual(self.athd.stop(), 0)
+        os.unlink(os.path.join(self.athd.state, own))
+        self.athd.start()
+        self.assertFalse(self.status()["locked"])
+        self.assertEqual(self.athd.call("agent.unlock"), {"locked": False})
+
+
 class Nowhere(LockTest):
     """The passphrase is in the prompter, and for as long as it is worked on in athd."""
 
