@@ -60,6 +60,36 @@ class Tricks(ConsentTest):
         self.answer(approve=True)
         self.assertIn("result", asker.answer())
 
+    def test_a_program_that_became_another_answers_nothing(self):
+        asker = self.asker()
+        asker.ask("credential.issue", **self.issue)
+        question = self.question()
+        with Changed(self.athd.socket, self.other_program(), sys.executable) as other:
+            wait_for(lambda: os.readlink(f"/proc/{other.pid}/exe") == os.path.realpath(sys.executable))
+            other.ask("consent.answer", id=question["id"], approve=True)
+            self.is_not_proven(other.answer())
+        self.assertEqual(self.question()["id"], question["id"])
+        self.answer(approve=True)
+        self.assertIn("result", asker.answer())
+
+    def test_nor_does_it_enter_a_pin(self):
+        attending = self.asker()
+        attending.call("consent.attend", pins=True)
+        asker = self.asker()
+        asker.ask("key.create", name="carol", role="user", pin=True)
+        wait_for(lambda: self.call("consent.list")["pins"])
+        number = self.call("consent.list")["pins"][0]["id"]
+        with Changed(self.athd.socket, self.other_program(), sys.executable) as other:
+            wait_for(lambda: os.readlink(f"/proc/{other.pid}/exe") == os.path.realpath(sys.executable))
+            other.ask("consent.pinentry", id=number)
+            self.is_not_proven(other.answer())
+        self.assertEqual([pin["taken"] for pin in self.call("consent.list")["pins"]], [False])
+        self.call("consent.answer", id=number, approve=False)
+        self.assertEqual(reason(asker.answer()), "USER_DENIED")
+
+    def is_not_proven(self, answer):
+        self.assertEqual((reason(answer), answer["error"]["data"]["missing"]), ("POLICY_DENIED", "process"), answer)
+
     def test_a_yes_to_less_for_a_while_is_none_to_all_by_a_key_that_asks_once(self):
         self.call("key.create", name="carol", role="user", confirm="session")
         self.issue["key"] = "carol"
