@@ -108,6 +108,15 @@ stores_wait(struct stores *stores, struct store_answer *answer)
     return answer->err;
 }
 
+void
+stores_settle(struct stores *stores)
+{
+    const struct store_queue *queue = &stores->athd.stores;
+
+    while (!store_queue_is_empty(queue))
+        assert_true(uv_run(&stores->loop, UV_RUN_ONCE) != 0 || store_queue_is_empty(queue));
+}
+
 struct timer_search {
     const void *owner;
     uv_timer_t *found;

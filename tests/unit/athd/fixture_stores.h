@@ -31,6 +31,8 @@ struct store_answer {
 };
 void on_store_answer(void *ctx, ath_err err, const struct why *why);
 ath_err stores_wait(struct stores *stores, struct store_answer *answer);
+/* Until nothing is being written any more, whoever waits for it: as when athd has ended. */
+void stores_settle(struct stores *stores);
 
 /* Lets the timer whose data is `owner` fire now. */
 void stores_fire_timer(struct stores *stores, const void *owner);

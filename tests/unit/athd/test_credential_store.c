@@ -96,6 +96,7 @@ test_grant_is_the_same_after_a_restart(void **state)
 
     assert_int_equal(keep(f, grant(f, f->server.did, "a:b c:d", NOW, 600), id), ATH_OK);
     assert_int_equal(credential_encode(credential_store_find(f->store, id), &before), ATH_OK);
+    stores_settle(&f->stores);
     credential_store_free(f->store);
     open_store(f);
     assert_int_equal(credential_encode(credential_store_find(f->store, id), &after), ATH_OK);
@@ -182,6 +183,7 @@ test_file_that_was_changed_is_left_out(void **state)
     stores_write(
         &f->stores, "credentials/bad.json",
         "{\"version\":1,\"added_at\":1,\"expires_at\":1890000000,\"credential\":\"ey.ey.AA\"}");
+    stores_settle(&f->stores);
     credential_store_free(f->store);
     open_store(f);
     assert_null(credential_store_find(f->store, "bad"));
@@ -221,6 +223,7 @@ test_grants_put_a_part_here_also_after_a_restart_and_their_owner_goes_on(void **
         assert_int_equal(keep_through(f, "agent", &why), ATH_OK);
     assert_int_equal(keep_through(f, "agent", &why), ATH_ERR_LIMIT_EXCEEDED);
     assert_non_null(strstr(why.text, "through the grant \"agent\""));
+    stores_settle(&f->stores);
     credential_store_free(f->store);
     open_store(f);
     assert_int_equal(keep_through(f, "agent", &why), ATH_ERR_LIMIT_EXCEEDED);

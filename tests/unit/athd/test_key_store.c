@@ -45,6 +45,7 @@ teardown(void **state)
 static void
 restart(struct fixture *f)
 {
+    stores_settle(&f->stores);
     key_store_free(f->store);
     open_store(f);
 }

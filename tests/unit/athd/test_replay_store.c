@@ -51,6 +51,7 @@ teardown(void **state)
 static void
 restart(struct fixture *f)
 {
+    stores_settle(&f->stores);
     replay_store_free(f->store);
     open_store(f);
 }

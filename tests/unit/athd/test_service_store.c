@@ -74,6 +74,7 @@ test_service_is_the_same_after_a_restart(void **state)
     struct service_entry *entry;
 
     assert_int_equal(put(f, "mail", "shop", 600), ATH_OK);
+    stores_settle(&f->stores);
     service_store_free(f->store);
     open_store(f);
     entry = service_store_find(f->store, "mail");
@@ -145,6 +146,7 @@ test_damaged_file_holds_up_nothing_else(void **state)
 
     assert_int_equal(put(f, "mail", "shop", 600), ATH_OK);
     stores_write(&f->stores, "services/bad.json", "{}");
+    stores_settle(&f->stores);
     service_store_free(f->store);
     open_store(f);
     assert_non_null(service_store_find(f->store, "mail"));
