@@ -19,11 +19,14 @@ dialogue_free(struct pin_dialogue *dialogue)
     free(dialogue);
 }
 
+/* The loop's next turn, or later: what the PIN was is counted by now, and the next question knows. */
 static void
 free_if_gone(struct pin_dialogue *dialogue)
 {
-    if (dialogue->is_ended && dialogue->is_timer_closed && dialogue->prompter == NULL)
-        dialogue_free(dialogue);
+    if (!dialogue->is_ended || !dialogue->is_timer_closed || dialogue->prompter != NULL)
+        return;
+    consent_turn_end(dialogue->athd->consent, &dialogue->turn);
+    dialogue_free(dialogue);
 }
 
 static void
@@ -40,9 +43,11 @@ on_prompter_gone(void *gone_ctx)
 {
     struct pin_dialogue *dialogue = gone_ctx;
 
-    /* one that ends by itself: the helper sees the end of file, and says what became of it */
+    /* One that ends by itself keeps its turn: the helper sees the end of file, or tries the PIN, and
+     * says what became of it. Until then nobody else's PIN is asked for: it could be one try more. */
     dialogue->prompter = NULL;
-    consent_turn_end(dialogue->athd->consent, &dialogue->turn);
+    if (dialogue->is_over)
+        consent_turn_end(dialogue->athd->consent, &dialogue->turn);
     free_if_gone(dialogue);
 }
 
@@ -55,7 +60,7 @@ leave_prompter(struct pin_dialogue *dialogue)
     fd_close(&dialogue->taken_fd);
     if (dialogue->prompter != NULL)
         prompter_end(dialogue->prompter); /* the turn ends when it has gone */
-    else
+    else if (!dialogue->turn.is_on_screen)
         consent_turn_end(dialogue->athd->consent, &dialogue->turn);
 }
 

@@ -154,6 +154,8 @@ try_pin(const struct hsm_request *request, struct hsm_response *response)
 {
     if (request->pin.from == HSM_PIN_PROMPTER)
         response->err = ask(request);
+    if (has_fault("tries-slowly")) /* its prompter has gone meanwhile */
+        usleep(100000);
     if (response->err == ATH_OK && request->pin.from == HSM_PIN_SOURCE &&
         ath_slice_is(request->pin.refused, "STAMP"))
         response->err = ATH_ERR_PIN_REQUIRED;

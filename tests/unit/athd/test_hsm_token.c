@@ -406,11 +406,10 @@ test_on_one_terminal_pins_are_asked_one_after_the_other(void **state)
 }
 
 static void
-test_questions_that_wait_for_the_screen_win_no_tries(void **state)
+wait_for_the_screen(const char *token)
 {
-    (void)state;
     fake_clock_set(1000000);
-    token_begin("pkcs11:token=pin+wrong-sign", "yes");
+    token_begin(token, "yes");
     token_sign(0, "a", false);
     fixture_run_until(&token_fixture, &token_completions, 1);
     setenv("GPG_TTY", "/dev/tty99", 1);
@@ -426,6 +425,20 @@ test_questions_that_wait_for_the_screen_win_no_tries(void **state)
     assert_int_equal(token_count("seen", "6 3 pin=1"), 2);
     token_end();
     unsetenv("GPG_TTY");
+}
+
+static void
+test_questions_that_wait_for_the_screen_win_no_tries(void **state)
+{
+    (void)state;
+    wait_for_the_screen("pkcs11:token=pin+wrong-sign");
+}
+
+static void
+test_nor_do_they_where_the_prompter_has_gone_before_the_pin_is_tried(void **state)
+{
+    (void)state;
+    wait_for_the_screen("pkcs11:token=pin+wrong-sign+tries-slowly");
 }
 
 /* ---- coming and going ---- */
@@ -643,6 +656,7 @@ main(void)
         cmocka_unit_test(test_cancelled_signature_takes_its_question_along),
         cmocka_unit_test(test_on_one_terminal_pins_are_asked_one_after_the_other),
         cmocka_unit_test(test_questions_that_wait_for_the_screen_win_no_tries),
+        cmocka_unit_test(test_nor_do_they_where_the_prompter_has_gone_before_the_pin_is_tried),
         cmocka_unit_test(test_why_a_token_is_absent_is_logged_once_for_each_reason),
         cmocka_unit_test(test_token_that_is_away_is_told_at_once_and_served_when_it_is_back),
         cmocka_unit_test(test_token_taken_out_while_nobody_asks_is_absent_and_asks_again_when_back),
