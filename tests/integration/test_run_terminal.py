@@ -99,8 +99,10 @@ class Terminal(WithAthd):
         self.command('PS1="inner> " "$ATH" run travel --key bot -- bash --noprofile --norc -i')
         self.expect("inner> ")
         with open(self.path("waits.py"), "w", encoding="utf-8") as file:
-            file.write("import signal\nsignal.signal(signal.SIGCONT, lambda *_: print('back', flush=True))\n"
-                       "print('ready', flush=True)\nwhile True:\n    signal.pause()\n")
+            file.write("import signal\nsignal.signal(signal.SIGINT, signal.SIG_DFL)\n"
+                       "signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCONT])  # it waits for us, not we for it\n"
+                       "print('ready', flush=True)\nwhile True:\n    signal.sigwait([signal.SIGCONT])\n"
+                       "    print('back', flush=True)\n")
         self.command(f"{sys.executable} $DIR/waits.py")
         self.expect("ready")
         self.type("\x1a")
