@@ -12,6 +12,7 @@
 #include "hsm/hsm_helper_state.h"
 
 #define CHECK_EVERY_MS 1000
+#define SURE_LOOKS 3u
 
 const struct hsm_ops *
 hsm_helper_backend(const struct hsm_ops *const *backends, const char *uri)
@@ -130,7 +131,8 @@ describe(const struct hsm_info *info, struct hsm_response *response)
     response->serial = ath_slice_of_string(info->serial);
 }
 
-/* After 20, 50, 100, 200, 500 and then every 1,000 ms. */
+/* After 20, 50, 100, 200, 500 and then every 1,000 ms. SoftHSM (2.6) writes to a token's file at
+ * each login, in place: a process that looks just then finds none. So it takes SURE_LOOKS. */
 static void
 plan_next_look(struct helper *helper)
 {
@@ -157,11 +159,10 @@ on_info(struct helper *helper, const struct hsm_request *request, struct hsm_res
         helper->ops->info(helper->hsm, &helper->info);
         describe(&helper->info, response);
     } else if (response->err == ATH_ERR_HSM_UNAVAILABLE && helper_is_token(helper)) {
-        response->waits = true;
         helper->is_lost = true;
-        helper->told = helper->fault.why;
         helper->looked = 0;
         plan_next_look(helper);
+        return ATH_OK; /* it is answered when that is sure */
     }
     return helper_respond(helper, response);
 }
@@ -182,8 +183,9 @@ serve_without_token(struct helper *helper, const struct hsm_request *request)
 static ath_err
 tell_reason(struct helper *helper, struct hsm_response *response)
 {
-    if (response->err != ATH_ERR_HSM_UNAVAILABLE ||
-        strcmp(helper->told.text, helper->fault.why.text) == 0)
+    if (response->err != ATH_ERR_HSM_UNAVAILABLE || helper->looked < SURE_LOOKS)
+        return ATH_OK;
+    if (helper->looked > SURE_LOOKS && strcmp(helper->told.text, helper->fault.why.text) == 0)
         return ATH_OK;
     helper->told = helper->fault.why;
     response->waits = true;

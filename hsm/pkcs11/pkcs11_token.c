@@ -2,39 +2,17 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "hsm/pkcs11/pkcs11_info.h"
 
-#define LOOKS 3
-#define LOOK_AGAIN_MS 30
-
 static ath_err
-look(struct pkcs11_token *token, struct hsm_fault *fault)
+open_module(struct pkcs11_token *token, const char *uri, struct hsm_fault *fault)
 {
-    ath_err err;
+    ath_err err = pkcs11_uri_parse(ath_slice_of_string(uri), &fault->why, &token->wanted);
 
-    pkcs11_module_close(token->module);
-    token->module = NULL;
-    if ((err = pkcs11_module_open(&token->wanted, fault, &token->module)) != ATH_OK)
+    if (err != ATH_OK)
         return err;
-    return pkcs11_slot_find(token->module, &token->wanted, fault, &token->place);
-}
-
-/* SoftHSM (2.6) writes to the token's file at each login, in place: another process that begins
- * just then takes the token for none, and looks again only when it begins anew. */
-static ath_err
-find(struct pkcs11_token *token, struct hsm_fault *fault)
-{
-    const struct timespec pause = {.tv_nsec = LOOK_AGAIN_MS * 1000000L};
-    ath_err err = look(token, fault);
-
-    for (unsigned looks = 1;
-         err == ATH_ERR_HSM_UNAVAILABLE && token->module != NULL && looks < LOOKS; looks++) {
-        (void)nanosleep(&pause, NULL);
-        err = look(token, fault);
-    }
-    return err;
+    return pkcs11_module_open(&token->wanted, fault, &token->module);
 }
 
 ath_err
@@ -49,8 +27,10 @@ pkcs11_token_open(const char *uri, struct hsm_fault *fault, struct pkcs11_token 
         free(token);
         return ATH_ERR_NOMEM;
     }
-    if ((err = pkcs11_uri_parse(ath_slice_of_string(uri), &fault->why, &token->wanted)) != ATH_OK ||
-        (err = find(token, fault)) != ATH_OK)
+    if ((err = open_module(token, uri, fault)) != ATH_OK)
+        goto out;
+    err = pkcs11_slot_find(token->module, &token->wanted, fault, &token->place);
+    if (err != ATH_OK)
         goto out;
     token->now = token->place.info;
     if ((err = pkcs11_info_read(token->module, &token->place, fault, &token->info)) != ATH_OK)

@@ -5,11 +5,10 @@
 /* What of the counter's story a checkpoint is from. */
 struct story {
     bool is_of_newest, is_of_pending; /* this counter is the one that the checkpoint names */
-    bool is_ours;                     /* the checkpoint that was begun is of our key */
 };
 
 static struct story
-story_of(const struct audit_counter *counter, const char *own)
+story_of(const struct audit_counter *counter)
 {
     const struct checkpoint *newest = &counter->newest, *pending = &counter->pending;
 
@@ -17,7 +16,6 @@ story_of(const struct audit_counter *counter, const char *own)
         .is_of_newest = counter->has_newest && newest->has_counter &&
                         newest->counter_index == counter->index && !counter->is_lost,
         .is_of_pending = counter->has_pending && pending->counter_index == counter->index,
-        .is_ours = counter->has_pending && strcmp(pending->jkt, own) == 0,
     };
 }
 
@@ -63,15 +61,15 @@ audit_counter_judge(const struct audit_counter *counter, struct audit_counter_st
 {
     const struct checkpoint *newest = &counter->newest, *pending = &counter->pending;
     const char *own = public_key_jkt(audit_key_public(counter->key));
-    const struct story story = story_of(counter, own);
+    const struct story story = story_of(counter);
 
     state->found = counter->value;
     if (counter->has_newest && strcmp(newest->jkt, own) != 0 && !audit_key_is_fresh(counter->key))
         why_set(roll_back(state, newest->counter), ATH_ERR_INVALID_EVIDENCE,
                 "the newest checkpoint is signed by the key %s, which is not the one athd uses",
                 newest->jkt);
-    else if (story.is_of_pending && story.is_ours && counter->pending_fits &&
-             counter->value == pending->counter)
+    else if (story.is_of_pending && counter->pending_fits &&
+             counter->value == pending->counter && strcmp(pending->jkt, own) == 0)
         state->is_pending = true;
     else if (!story.is_of_newest || counter->value != newest->counter)
         judge_difference(counter, &story, state);
